@@ -1,0 +1,1 @@
+"""Neural architecture search by learning a hierarchical search space, step by step."""

@@ -1,0 +1,202 @@
+"""Ground truth: the accuracy of every architecture of a space trained alone, and its rank."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hnas_kit import cost, data, evaluation
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.files import write_atomic
+from hnas_kit.provenance import provenance
+from hnas_kit.randomness import Generators
+from hnas_kit.spaces import Arch, make_space
+from hnas_kit.supernets import make_supernet
+from hnas_kit.training import train
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the architectures of a benchmark are trained alone, and the network's size.
+
+    ``epochs`` is None for a published table, which this kit cannot make again.
+    """
+
+    space: str
+    dataset: str
+    width: int
+    image_size: int
+    in_channels: int
+    epochs: int | None = None
+    batch_size: int = 128
+    lr: float = 0.03
+    weight_decay: float = 1.0e-3
+    momentum: float = 0.9
+
+
+PROTOCOLS = {
+    "digits-pooling": Protocol("pooling", "digits", width=8, image_size=16, in_channels=1, epochs=40),
+    "cifar10-pooling": Protocol("pooling", "cifar10", width=16, image_size=32, in_channels=3),
+}
+
+
+def _read(name: str) -> pd.DataFrame:
+    require_one_of("benchmark", name, PROTOCOLS)
+    with (files("hnas_kit") / "tables" / f"{name}.csv").open() as file:
+        return pd.read_csv(file, comment="#", index_col="architecture")
+
+
+def load(name: str) -> pd.DataFrame:
+    """A ground truth table, indexed by the architectures' text form, in the space's order.
+
+    Columns: ``accuracy`` (%, mean over seeds), ``rank`` (1 = best), ``macs`` and ``params`` (of the network
+    the benchmark trained).
+
+    Raises:
+        HnasError: for an unknown name.
+    """
+    table = _read(name)
+    protocol = PROTOCOLS[name]
+    space = make_space(protocol.space)
+    size = {"width": protocol.width, "in_channels": protocol.in_channels}
+    archs = [space.parse(text) for text in table.index]
+    return pd.DataFrame(
+        {
+            "accuracy": table.filter(regex="^(accuracy|seed)").mean(axis=1),
+            "rank": table.filter(regex="^(accuracy|seed)")
+            .mean(axis=1)
+            .rank(ascending=False, method="min")
+            .astype(int),
+            "macs": [cost.macs(space, a, image_size=protocol.image_size, **size) for a in archs],
+            "params": [cost.params(space, a, **size) for a in archs],
+        },
+        index=table.index,
+    )
+
+
+def per_seed(name: str) -> pd.DataFrame:
+    """Accuracy (%) of every architecture, one column per training seed; only for tables made by this kit."""
+    table = _read(name).filter(regex="^seed")
+    if table.empty:
+        raise HnasError(f"benchmark {name!r} was published without its single trainings")
+    return table
+
+
+def for_dataset(space: str, dataset: str) -> str | None:
+    """The benchmark that ranks the architectures of a space on a data set, None if there is none.
+
+    A copy of CIFAR-10 in another coding is ranked by the table published for CIFAR-10.
+    """
+    name = f"{dataset.removesuffix('_jpeg')}-{space}"
+    return name if name in PROTOCOLS else None
+
+
+def train_alone(protocol: Protocol, arch: Arch, seed: int, device: str = "cpu") -> float:
+    """Train one architecture from new weights on the whole training set; test accuracy (fraction)."""
+    space, dataset, generators = (
+        make_space(protocol.space),
+        data.load(protocol.dataset, device),
+        Generators(seed),
+    )
+    net = make_supernet(
+        space,
+        dataset.in_channels,
+        dataset.num_classes,
+        protocol.width,
+        shared=False,
+        generator=generators.torch("weights"),
+    )
+    batches = data.Batches(
+        dataset.train,
+        dataset.render,
+        protocol.batch_size,
+        generators.torch("order"),
+        generators.torch("augment", device),
+    )
+    steps = protocol.epochs * batches.steps_per_epoch
+    train(
+        net,
+        batches,
+        lambda step: arch,
+        steps,
+        lr=protocol.lr,
+        weight_decay=protocol.weight_decay,
+        momentum=protocol.momentum,
+    )
+    x, y = dataset.fixed(dataset.test)
+    return float(evaluation.accuracy(net, [arch], x, y)[0])
+
+
+def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
+    start = time.perf_counter()
+    accuracy = train_alone(protocol, arch, seed)
+    seconds = time.perf_counter() - start
+    result = {"protocol": asdict(protocol), "accuracy": accuracy, "seconds": round(seconds, 2)}
+    write_atomic(path, json.dumps(result).encode())
+
+
+def _done(path: Path, protocol: Protocol) -> dict | None:
+    """A finished training of that protocol, None if there is none."""
+    try:
+        result = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return result if result.get("protocol") == asdict(protocol) else None
+
+
+def make(
+    name: str, folder: Path, seeds: int, report: Callable[[int, int], None] = lambda done, total: None
+) -> pd.DataFrame:
+    """Train every architecture alone ``seeds`` times, one process per core, and write the table.
+
+    Each training is a file of its own, so a run that was stopped goes on where it was; ``NAME.csv`` and
+    ``NAME.json`` (provenance) are written at the end.
+
+    Args:
+        name: a benchmark this kit can make.
+        folder: where the files go.
+        seeds: trainings of each architecture, with seeds 0 to ``seeds - 1``.
+        report: called with (done, all) after each training.
+
+    Returns:
+        The table as :func:`per_seed` gives it.
+    """
+    require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
+    if seeds < 1:
+        raise HnasError(f"seeds is {seeds}; it must be at least 1")
+    protocol = PROTOCOLS[name]
+    space = make_space(protocol.space)
+    archs = space.enumerate()
+    paths = {(s, i): folder / f"seed{s}-{i:03d}.json" for s in range(seeds) for i in range(len(archs))}
+    todo = [key for key, path in paths.items() if not _done(path, protocol)]
+    report(len(paths) - len(todo), len(paths))
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    context = multiprocessing.get_context("spawn")  # a forked PyTorch may hang
+    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        jobs = [pool.submit(_job, protocol, archs[i], s, paths[s, i]) for s, i in todo]
+        for count, job in enumerate(as_completed(jobs), start=len(paths) - len(todo) + 1):
+            job.result()
+            report(count, len(paths))
+    results = {key: _done(path, protocol) for key, path in paths.items()}
+    accuracy = np.array([[results[s, i]["accuracy"] for s in range(seeds)] for i in range(len(archs))])
+    table = pd.DataFrame(
+        100 * accuracy,
+        index=pd.Index([space.format(a) for a in archs], name="architecture"),
+        columns=[f"seed{s}" for s in range(seeds)],
+    )
+    seconds = sum(r["seconds"] for r in results.values())
+    record = {"benchmark": name, "protocol": asdict(protocol), "seeds": seeds, "core_seconds": round(seconds)}
+    write_atomic(folder / f"{name}.csv", table.to_csv(float_format="%.4f").encode())
+    write_atomic(folder / f"{name}.json", json.dumps(record | provenance(), indent=2).encode() + b"\n")
+    return table

@@ -1,0 +1,70 @@
+"""The convolution blocks that supernets are built from."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hnas_kit.spaces import PoolingSpace
+
+
+def batch_norm(channels: int, shared: bool) -> nn.BatchNorm2d:
+    """BatchNorm for weights that architectures share, or for one architecture alone.
+
+    Shared: no affine parameters and no running statistics, since the statistics of one architecture are
+    wrong for another. The batch's own are used always, in evaluation too, so an accuracy depends on the
+    evaluation batch (facts of the Pooling benchmark's code: Roshtkhari et al., AutoML 2023).
+    """
+    return nn.BatchNorm2d(channels, affine=not shared, track_running_stats=not shared)
+
+
+class ConvBN(nn.Sequential):
+    """Convolution (no bias, same padding) and BatchNorm; (B, C_in, H, W) -> (B, C_out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, shared: bool) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
+            batch_norm(out_channels, shared),
+        )
+
+
+class BasicBlock(nn.Module):
+    """ResNet's basic block (He et al., 2016) at stride 1; a 1x1 shortcut where the width changes."""
+
+    def __init__(self, in_channels: int, out_channels: int, shared: bool) -> None:
+        super().__init__()
+        self.conv1 = ConvBN(in_channels, out_channels, 3, shared)
+        self.conv2 = ConvBN(out_channels, out_channels, 3, shared)
+        same = in_channels == out_channels
+        self.shortcut = nn.Identity() if same else ConvBN(in_channels, out_channels, 1, shared)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv2(F.relu(self.conv1(x), inplace=True))
+        return F.relu(out + self.shortcut(x), inplace=True)
+
+
+class OptionalPool(nn.Module):
+    """A block that a 2x2 max-pool may precede: both choices share all of the block's weights."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor, op: int) -> Tensor:
+        return self.block(F.max_pool2d(x, 2) if op == PoolingSpace.POOL else x)
+
+    def active(self, op: int) -> nn.Module:
+        """The module whose weights choice ``op`` uses."""
+        return self.block
+
+
+class Classifier(nn.Module):
+    """Global average pool and a linear layer; (B, C, H, W) -> logits (B, num_classes)."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(torch.mean(x, dim=(2, 3)))

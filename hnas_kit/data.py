@@ -1,0 +1,371 @@
+"""Data sets as uint8 tensors on the device; splits, batches and augmentation as batched tensor operations."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from hnas_kit.errors import HnasError
+from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+
+# (images uint8 (B, C, H, W), generator on their device, training?) -> network input float32 (B, C, H', W')
+Render = Callable[[Tensor, torch.Generator, bool], Tensor]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (N, C, H, W) and labels int64 (N,), on one device."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: Tensor) -> Split:
+        index = index.to(self.labels.device)
+        return Split(self.images[index], self.labels[index])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test set, and how an image becomes the network's input.
+
+    Attributes:
+        name: the name that parameters and artefacts use.
+        classes: class names, by label.
+        train: images for search and training.
+        test: images for final figures only.
+        render: augmentation and normalisation of a batch.
+        image_size: height and width of the network's input, pixels.
+        views: times each image is drawn into a fixed evaluation set (more than one only where drawing
+            is random there too).
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    test: Split
+    render: Render
+    image_size: int
+    views: int = 1
+
+    @property
+    def in_channels(self) -> int:
+        return self.train.images.shape[1]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def halves(self, generator: torch.Generator) -> tuple[Split, Split]:
+        """The training set split at random 50/50 into search training and validation (Appendix B.1)."""
+        order = torch.randperm(len(self.train), generator=generator)
+        half = len(order) // 2
+        return self.train.take(order[:half]), self.train.take(order[half:])
+
+    def fixed(self, split: Split, limit: int | None = None) -> tuple[Tensor, Tensor]:
+        """Input (M, C, H, W) and labels (M,) of a split, the same at every call: for comparing networks.
+
+        Args:
+            split: which images.
+            limit: at most this many of them, from the start (default: all).
+        """
+        images, labels = split.images[:limit], split.labels[:limit]
+        generator = torch.Generator(images.device).manual_seed(0)
+        x = self.render(images.repeat(self.views, 1, 1, 1), generator, False)
+        return x, labels.repeat(self.views)
+
+
+class Batches:
+    """An endless stream of shuffled, augmented batches; all of it in tensor operations on the device.
+
+    Every epoch is a new permutation; the batch at its end is filled from the next one, so all batches
+    are full and ``steps_per_epoch`` of them hold every image.
+
+    Args:
+        split: the images.
+        render: see :class:`Dataset`.
+        batch_size: images a batch.
+        order: generator of the permutations (CPU).
+        augment: generator of the augmentation, on the images' device.
+        train: whether ``render`` augments.
+
+    Raises:
+        HnasError: if the batch is larger than the split.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        render: Render,
+        batch_size: int,
+        order: torch.Generator,
+        augment: torch.Generator,
+        train: bool = True,
+    ) -> None:
+        if not 1 <= batch_size <= len(split):
+            raise HnasError(
+                f"batch_size is {batch_size}; it must be from 1 to the {len(split)} images there are"
+            )
+        self.split, self.render, self.batch_size, self.train = split, render, batch_size, train
+        self._order_generator, self._augment_generator = order, augment
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.split) // self.batch_size)
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        if len(self._order) < self.batch_size:
+            epoch = torch.randperm(len(self.split), generator=self._order_generator)
+            self._order = torch.cat([self._order, epoch])
+        index, self._order = self._order[: self.batch_size], self._order[self.batch_size :]
+        batch = self.split.take(index)
+        return self.render(batch.images, self._augment_generator, self.train), batch.labels
+
+    def state_dict(self) -> dict:
+        return {"order": self._order.clone()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._order = state["order"].clone()
+
+
+def crop(
+    images: Tensor, pad: int, top: Tensor, left: Tensor, size: int, flip: Tensor | None = None
+) -> Tensor:
+    """A window of each zero-padded image, mirrored where ``flip``, as one gather.
+
+    Args:
+        images: (B, C, H, W).
+        pad: zeros added on every side, pixels.
+        top, left: (B,) corner of the window in the padded image.
+        size: height and width of the window.
+        flip: (B,) bool, or None for no mirroring.
+
+    Returns:
+        (B, C, size, size), channels last in memory.
+    """
+    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
+    steps = torch.arange(size, device=images.device)
+    rows = top[:, None] + steps
+    columns = left[:, None] + steps
+    if flip is not None:
+        columns = torch.where(flip[:, None], columns.flip(1), columns)
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _integers(high: int, n: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(high, (n,), generator=generator, device=generator.device)
+
+
+def digits_render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
+    """Each 8x8 digit at a random place of a 16x16 canvas with Gaussian noise (sigma 0.25), always random."""
+    n = len(images)
+    canvas = crop(images, 8, _integers(9, n, generator), _integers(9, n, generator), 16) / 255
+    return canvas.add_(torch.empty_like(canvas).normal_(0.0, 0.25, generator=generator))
+
+
+def photo_render(mean: Tensor, std: Tensor) -> Render:
+    """Random crop after padding by an eighth, random mirroring (both for training only), normalisation."""
+    mean, std = mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
+
+    def render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
+        if train:
+            n, size = len(images), images.shape[-1]
+            pad = size // 8
+            top, left = (_integers(2 * pad + 1, n, generator) for _ in range(2))
+            images = crop(images, pad, top, left, size, _integers(2, n, generator).bool())
+        return ((images / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+
+    return render
+
+
+def _digits(device: torch.device) -> Dataset:
+    """The 1,797 digits that scikit-learn ships: 900 for training, the rest, drawn three times each, to test."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = torch.from_numpy(np.round(bunch.images * (255 / 16)).astype(np.uint8))[:, None].to(device)
+    labels = torch.from_numpy(bunch.target).long().to(device)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))  # writers come in blocks
+    whole = Split(images, labels)
+    classes = tuple(str(d) for d in range(10))
+    return Dataset(
+        "digits",
+        classes,
+        whole.take(order[:900]),
+        whole.take(order[900:]),
+        digits_render,
+        image_size=16,
+        views=3,
+    )
+
+
+def _photos(name: str, arrays: dict, classes: tuple[str, ...], device: torch.device) -> Dataset:
+    """A data set from uint8 arrays ``train_x`` (N, C, H, W), ``train_y``, ``test_x``, ``test_y``."""
+    train = Split(arrays["train_x"].to(device), arrays["train_y"].to(device))
+    test = Split(arrays["test_x"].to(device), arrays["test_y"].to(device))
+    pixels = train.images.transpose(0, 1).flatten(1)
+    # moments from a histogram: exact, and no float copy of the whole data set
+    counts = torch.stack([torch.bincount(c.int(), minlength=256) for c in pixels]).double()
+    level = torch.arange(256, device=device, dtype=torch.float64) / 255
+    mean = (counts * level).sum(1) / counts.sum(1)
+    std = ((counts * level**2).sum(1) / counts.sum(1) - mean**2).clamp_min(1e-12).sqrt()
+    render = photo_render(mean.float(), std.float())
+    return Dataset(name, classes, train, test, render, image_size=train.images.shape[-1])
+
+
+def data_folders() -> list[Path]:
+    """Where data files are looked for, in order: ``HNAS_DATA_DIR``, then the user's cache folder."""
+    given = os.environ.get("HNAS_DATA_DIR")
+    return ([Path(given)] if given else []) + [user_cache_path("hnas_kit")]
+
+
+def _find(*names: str) -> Path | None:
+    candidates = (folder / name for folder in data_folders() for name in names)
+    return next((path for path in candidates if path.exists()), None)
+
+
+def _cifar10(device: torch.device) -> Dataset:
+    """CIFAR-10, downloaded and checksummed by torchvision unless a data folder has it already."""
+    from torchvision.datasets import CIFAR10
+
+    found = _find("cifar-10-batches-py")
+    root = found.parent if found else data_folders()[-1]
+    try:
+        parts = {name: CIFAR10(root, train=name == "train", download=not found) for name in ("train", "test")}
+    except Exception as error:
+        folders = " or ".join(str(f) for f in data_folders())
+        raise HnasError(
+            f"data set cifar10 is not in {folders} and cannot be downloaded ({error}); "
+            "put the folder cifar-10-batches-py there, or set HNAS_DATA_DIR to the folder that holds it"
+        ) from error
+    arrays = {}
+    for name, part in parts.items():
+        arrays[f"{name}_x"] = torch.from_numpy(part.data).permute(0, 3, 1, 2)
+        arrays[f"{name}_y"] = torch.tensor(part.targets)
+    return _photos("cifar10", arrays, tuple(parts["train"].classes), device)
+
+
+def _members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """(relative name, reader) of every file of a folder, or of a tar archive."""
+    if source.is_dir():
+        for path in sorted(p for p in source.rglob("*") if p.is_file()):
+            yield path.relative_to(source).as_posix(), path.read_bytes
+        return
+    with tarfile.open(source) as archive:
+        for member in archive:
+            if member.isfile():
+                yield member.name, lambda m=member: archive.extractfile(m).read()
+
+
+def decode_images(source: Path) -> tuple[dict, tuple[str, ...]]:
+    """Decode ``train/<class>/*`` and ``test/<class>/*`` (or ``val/``) of a folder or tar archive.
+
+    Returns:
+        Arrays as for a data set (RGB uint8 (N, 3, H, W), in the order of names), and the class names.
+
+    Raises:
+        HnasError: if there are no such images, one cannot be read, or their sizes differ.
+    """
+    found: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
+    size = None
+    for name, read in _members(source):
+        parts = name.split("/")
+        if len(parts) < 3 or parts[-3] not in ("train", "test", "val") or parts[-1].startswith("."):
+            continue
+        try:
+            pixels = np.asarray(Image.open(io.BytesIO(read())).convert("RGB"))
+        except OSError as error:
+            raise HnasError(f"{source}: {name} is not an image that can be read ({error})") from error
+        size = size or pixels.shape
+        if pixels.shape != size or size[0] != size[1]:
+            raise HnasError(
+                f"{source}: {name} is {pixels.shape[1]}x{pixels.shape[0]}; images must be square and alike"
+            )
+        found["train" if parts[-3] == "train" else "test"].append((parts[-2], name, pixels))
+    classes = tuple(sorted({cls for cls, _, _ in found["train"]}))
+    if not found["train"] or not found["test"] or {cls for cls, _, _ in found["test"]} - set(classes):
+        raise HnasError(
+            f"{source} must hold images as train/<class>/* and test/<class>/*, the same classes in both"
+        )
+    arrays = {}
+    for part, rows in found.items():
+        rows.sort(key=lambda row: row[:2])
+        arrays[f"{part}_x"] = (
+            torch.from_numpy(np.stack([px for _, _, px in rows])).permute(0, 3, 1, 2).contiguous()
+        )
+        arrays[f"{part}_y"] = torch.tensor([classes.index(cls) for cls, _, _ in rows])
+    return arrays, classes
+
+
+def _source_key(source: Path) -> str:
+    """Changes when the images may have: names, sizes and times of change of the files."""
+    files = sorted(source.rglob("*")) if source.is_dir() else [source]
+    stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+    return hashlib.sha256(repr((str(source.resolve()), stats)).encode()).hexdigest()[:16]
+
+
+def _images(name: str, source: Path, device: torch.device) -> Dataset:
+    """A folder or archive of images, decoded once to a tensor file in the cache folder, with its checksum."""
+    stem = user_cache_path("hnas_kit") / "images" / f"{name}-{_source_key(source)}"
+    cached, digest = stem.with_suffix(".pt"), stem.with_suffix(".sha256")
+    if cached.exists() and digest.exists():
+        data = cached.read_bytes()
+        if sha256(data) == digest.read_text().strip():
+            value = torch_value(data)
+            return _photos(name, value["arrays"], tuple(value["classes"]), device)
+        print(f"{cached} is corrupt; decoding {source} again")
+    arrays, classes = decode_images(source)
+    data = torch_bytes({"arrays": arrays, "classes": list(classes)})
+    write_atomic(cached, data)
+    write_atomic(digest, sha256(data).encode())
+    return _photos(name, arrays, classes, device)
+
+
+def _cifar10_jpeg(device: torch.device) -> Dataset:
+    source = _find("cifar10_jpeg", "cifar10_jpeg.tar.xz")
+    if source is None:
+        folders = " or ".join(str(f) for f in data_folders())
+        raise HnasError(
+            f"data set cifar10_jpeg is not in {folders}; put the folder cifar10_jpeg (train/<class>/*.jpg "
+            "and test/<class>/*.jpg) or cifar10_jpeg.tar.xz there, or set HNAS_DATA_DIR to the folder that holds it"
+        )
+    return _images("cifar10_jpeg", source, device)
+
+
+DATASETS: dict[str, Callable[[torch.device], Dataset]] = {
+    "digits": _digits,
+    "cifar10": _cifar10,
+    "cifar10_jpeg": _cifar10_jpeg,
+}
+
+
+def load(name: str, device: str | torch.device = "cpu") -> Dataset:
+    """A data set on the device: a name of ``DATASETS``, or ``folder:PATH`` for one's own images.
+
+    Raises:
+        HnasError: unknown name, data absent and not downloadable, or images that cannot be used.
+    """
+    device = torch.device(device)
+    if name.startswith("folder:"):
+        source = Path(name.removeprefix("folder:")).expanduser()
+        if not source.exists():
+            raise HnasError(f"data set {name!r}: there is no {source}")
+        return _images(source.name, source, device)
+    if name not in DATASETS:
+        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, folder:PATH")
+    return DATASETS[name](device)

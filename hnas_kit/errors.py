@@ -1,0 +1,27 @@
+"""The one kind of error that a user can mend."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HnasError(Exception):
+    """One line: what was wrong, what is allowed, and where.
+
+    Notebooks show only that line (IPython calls ``_render_traceback_``), and so does the command line.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
+
+
+def require_one_of(what: str, value: object, allowed: Iterable[object]) -> None:
+    """Raise :class:`HnasError` unless ``value`` is one of ``allowed``; a near miss is suggested."""
+    allowed = list(allowed)
+    if value in allowed:
+        return
+    close = difflib.get_close_matches(str(value), [str(a) for a in allowed], n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    names = ", ".join(str(a) for a in allowed)
+    raise HnasError(f"unknown {what} {value!r}{hint}; allowed: {names}")

@@ -1,0 +1,296 @@
+"""Run folders: what each notebook reads and writes, with parameters, checksums and provenance.
+
+A finished notebook has a folder ``outputs/<run>/<notebook>`` with its artefacts and ``manifest.json``.
+While it runs it writes to ``<notebook>.attempt-<fingerprint>`` beside it, and the finished folder is put
+in place as a whole: a run that fails or is killed leaves an earlier result as it was, and goes on from
+its own checkpoints when it is started again with the same parameters and inputs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from hnas_kit.errors import HnasError
+from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.params import NOTEBOOKS, Parameters
+from hnas_kit.provenance import provenance
+from hnas_kit.training import Checkpoints, pick_device
+
+FORMAT = "hnas_kit run 1"
+UPSTREAM = {"01_pretrain": (), "02_distances": ("01_pretrain",), "03_tree": ("01_pretrain", "02_distances")}
+UPSTREAM["04_mcts"] = ("01_pretrain", "03_tree")
+
+
+def project_root() -> Path:
+    """The folder that holds ``notebooks/`` and ``params/``: above the working folder, or the package's."""
+    for folder in (*(Path.cwd() / "x").parents, Path(__file__).parents[1]):
+        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
+            return folder
+    raise HnasError(
+        f"{Path.cwd()} is not inside a copy of the project (no folder with notebooks/ and params/ above it)"
+    )
+
+
+def outputs_root() -> Path:
+    """``HNAS_OUTPUTS``, or ``outputs/`` of the project."""
+    given = os.environ.get("HNAS_OUTPUTS")
+    return Path(given) if given else project_root() / "outputs"
+
+
+def notebook_digest(notebook: str) -> str:
+    """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
+    cells = nbformat.read(project_root() / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    code = [
+        c.source for c in cells if c.cell_type == "code" and "parameters" not in c.metadata.get("tags", [])
+    ]
+    return sha256("\0".join(code).encode())
+
+
+class Finished:
+    """The finished part of a run that one notebook made; every read is checked against its manifest.
+
+    Args:
+        run: the run's name.
+        notebook: which notebook made it.
+
+    Raises:
+        HnasError: if it is missing, unfinished or foreign; the line names the notebook to run.
+    """
+
+    def __init__(self, run: str, notebook: str) -> None:
+        self.notebook = notebook
+        self.folder = outputs_root() / run / notebook
+        stand_in = os.environ.get("HNAS_REFERENCE")  # set by tests: a small artefact for a missing one
+        if not self.folder.exists() and stand_in:
+            self.folder = Path(stand_in) / notebook
+        self._remedy = f"run notebooks/{notebook}.ipynb with run: {run}"
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            begun = sorted(self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json"))
+            state = json.loads(begun[-1].read_text()) if begun else None
+            why = (
+                f" ({state['status']} at cell {state['cell']}: {state['error']})"
+                if state and "cell" in state
+                else ""
+            )
+            raise HnasError(f"{self.folder} holds no finished {notebook}{why}; {self._remedy}")
+        try:
+            self.manifest = json.loads(path.read_text())
+            foreign = self.manifest["format"] != FORMAT or self.manifest["notebook"] != notebook
+        except (ValueError, KeyError, TypeError) as error:
+            raise HnasError(f"{path} is corrupt ({error!r}); {self._remedy}") from error
+        if foreign:
+            raise HnasError(f"{path} was not made by {notebook} of this kit; {self._remedy}")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.manifest["params"]
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Checksum of each artefact."""
+        return self.manifest["outputs"]
+
+    def read(self, name: str) -> bytes:
+        """An artefact's content; raises :class:`HnasError` if it is missing, foreign or corrupt."""
+        path = self.folder / name
+        if name not in self.outputs or not path.exists():
+            raise HnasError(f"{path} is missing; {self._remedy}")
+        data = path.read_bytes()
+        if sha256(data) != self.outputs[name]:
+            raise HnasError(
+                f"{path} is corrupt or not the file that was saved (checksum differs); {self._remedy}"
+            )
+        return data
+
+    def load(self, name: str) -> Any:
+        """An artefact as Python values, by its ending: see :meth:`Stage.save`."""
+        data = self.read(name)
+        if name.endswith(".pt"):
+            return torch_value(data)
+        if name.endswith(".npz"):
+            with np.load(io.BytesIO(data)) as arrays:
+                return dict(arrays)
+        if name.endswith(".csv"):
+            return pd.read_csv(io.BytesIO(data), index_col=0)
+        return json.loads(data)
+
+
+class Stage:
+    """One notebook's part of a run while it runs. Nothing is written before the first artefact or checkpoint.
+
+    Args:
+        params: the notebook's validated parameters.
+    """
+
+    def __init__(self, params: Parameters) -> None:
+        self.params, self.notebook = params, params.notebook
+        self._start, self._started = time.perf_counter(), datetime.now(UTC)
+        self.device = device_of(params)
+        run = getattr(params, "upstream", params.run)
+        self.upstream = {name: Finished(run, name) for name in UPSTREAM[self.notebook]}
+        self.fingerprint = fingerprint(params, {name: part.outputs for name, part in self.upstream.items()})
+        self.folder = outputs_root() / params.run / self.notebook
+        self.attempt = self.folder.with_name(f"{self.notebook}.attempt-{self.fingerprint[:8]}")
+        self._outputs: dict[str, str] = {}
+        self._watch_cells()
+
+    def checkpoints(self, name: str, every: int) -> Checkpoints:
+        """Checkpoints of one long loop of this notebook."""
+        return Checkpoints(self.attempt / "checkpoints" / name, every)
+
+    def save(self, name: str, value: Any) -> None:
+        """Write an artefact, as its ending says.
+
+        ``.pt``: tensors in plain containers; ``.npz``: a dict of arrays, or a tree; ``.csv``: a DataFrame;
+        ``.json``: plain values; ``.png``: a Matplotlib figure.
+        """
+        if name.endswith(".pt"):
+            data = torch_bytes(value)
+        elif hasattr(value, "to_bytes"):
+            data = value.to_bytes()
+        elif name.endswith(".npz"):
+            np.savez_compressed(buffer := io.BytesIO(), **value)
+            data = buffer.getvalue()
+        elif name.endswith(".csv"):
+            data = value.to_csv().encode()
+        elif name.endswith(".png"):
+            value.savefig(
+                buffer := io.BytesIO(), format="png", bbox_inches="tight", metadata={"Software": None}
+            )
+            data = buffer.getvalue()
+        else:
+            data = (json.dumps(value, indent=2) + "\n").encode()
+        write_atomic(self.attempt / name, data)
+        self._outputs[name] = sha256(data)
+
+    def finish(self, headline: str, **figures: Any) -> None:
+        """Write the manifest and put the folder in place; ``headline`` is the one line to print of it."""
+        shutil.rmtree(self.attempt / "checkpoints", ignore_errors=True)
+        for path in self.attempt.glob("*"):
+            if path.name not in self._outputs:
+                path.unlink()  # left by an attempt that was stopped
+        self._write_manifest("done", headline=headline, figures=figures)
+        old = self.folder.with_name(f"{self.notebook}.old")
+        recover(self.folder)
+        if self.folder.exists():
+            os.rename(self.folder, old)
+        os.rename(self.attempt, self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+        self._unwatch_cells()
+
+    def _write_manifest(self, status: str, **more: Any) -> None:
+        record = {
+            "format": FORMAT,
+            "notebook": self.notebook,
+            "status": status,
+            "params": self.params.model_dump(),
+            "fingerprint": self.fingerprint,
+            "inputs": {
+                f"{name}/{file}": digest
+                for name, p in self.upstream.items()
+                for file, digest in p.outputs.items()
+            },
+            "outputs": self._outputs,
+            "device": str(self.device),
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self._start, 1),
+            "peak_memory_mb": peak_memory_mb(),
+        }
+        data = json.dumps(record | more | {"provenance": provenance()}, indent=2)
+        write_atomic(self.attempt / "manifest.json", data.encode() + b"\n")
+
+    def _watch_cells(self) -> None:
+        """In a notebook, have the manifest say at which cell a run failed."""
+        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        self._events = shell.events if shell else None
+        if self._events:
+            for old in [
+                f
+                for f in self._events.callbacks["post_run_cell"]
+                if isinstance(getattr(f, "__self__", None), Stage)
+            ]:
+                self._events.unregister("post_run_cell", old)
+            self._events.register("post_run_cell", self._after_cell)
+
+    def _unwatch_cells(self) -> None:
+        if self._events:
+            self._events.unregister("post_run_cell", self._after_cell)
+
+    def _after_cell(self, result: Any) -> None:
+        error = result.error_in_exec or result.error_before_exec
+        if error is not None and self.attempt.exists():
+            self._write_manifest(
+                "failed", cell=result.execution_count, error=f"{type(error).__name__}: {error}"
+            )
+
+
+def recover(folder: Path) -> None:
+    """Undo a swap of folders that was cut short: the older result is put back, or its rest removed."""
+    old = folder.with_name(f"{folder.name}.old")
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            os.rename(old, folder)
+
+
+def device_of(params: Parameters) -> Any:
+    """The device a notebook runs on: its parameter, unless ``HNAS_DEVICE`` says another one."""
+    return pick_device(os.environ.get("HNAS_DEVICE") or getattr(params, "device", "cpu"))
+
+
+def result_params(params: Parameters) -> dict[str, Any]:
+    """The parameters that a result follows from: not where it is kept or how often it is saved."""
+    return params.model_dump(exclude={"run", "source", "device", "checkpoint_every"})
+
+
+def fingerprint(params: Parameters, inputs: dict[str, dict[str, str]]) -> str:
+    """SHA-256 of all that a notebook's result follows from: its code, parameters, device and inputs."""
+    parts = [notebook_digest(params.notebook), result_params(params), device_of(params).type, inputs]
+    return sha256(json.dumps(parts, sort_keys=True).encode())
+
+
+def up_to_date(params: Parameters) -> dict | None:
+    """The manifest of a finished notebook that would come out the same again; None if there is none."""
+    recover(outputs_root() / params.run / params.notebook)
+    run = getattr(params, "upstream", params.run)
+    try:
+        part = Finished(params.run, params.notebook)
+        inputs = {name: Finished(run, name).outputs for name in UPSTREAM[params.notebook]}
+        for name in part.outputs:
+            part.read(name)
+    except HnasError:
+        return None
+    return part.manifest if part.manifest["fingerprint"] == fingerprint(params, inputs) else None
+
+
+def peak_memory_mb() -> int:
+    """Largest memory this process held so far, MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def progress(total: int, what: str) -> tqdm:
+    """A plain text progress bar for one long loop; nothing is shown under test (``HNAS_QUIET``)."""
+    quiet = bool(os.environ.get("HNAS_QUIET"))
+    return tqdm(
+        total=total, desc=what, unit="step", disable=quiet, mininterval=1.0, ascii=" #", file=sys.stderr
+    )
+
+
+assert set(UPSTREAM) == set(NOTEBOOKS)

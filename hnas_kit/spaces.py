@@ -1,0 +1,119 @@
+"""Search spaces: which operations each layer offers, and which sequences of them are architectures.
+
+An architecture is a tuple of ints, one operation index per layer, always in canonical form (of several
+codes for the same network, the one that stands for all of them).
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+
+from hnas_kit.errors import HnasError, require_one_of
+
+Arch = tuple[int, ...]
+
+
+class SearchSpace(ABC):
+    """What every search space offers; a new one says its operations, its constraint and its text form.
+
+    Attributes:
+        name: the name that parameters and artefacts use.
+        ops: for each layer, the names of its operations.
+    """
+
+    name: str
+    ops: tuple[tuple[str, ...], ...]
+
+    @property
+    def num_layers(self) -> int:
+        """Number of layers with a choice."""
+        return len(self.ops)
+
+    def is_valid(self, arch: Iterable[int]) -> bool:
+        """Whether ``arch`` has one known operation per layer and meets the space's constraint."""
+        arch = tuple(arch)
+        return (
+            len(arch) == self.num_layers
+            and all(isinstance(op, int | np.integer) for op in arch)
+            and all(0 <= op < len(names) for op, names in zip(arch, self.ops, strict=True))
+            and self._meets_constraint(arch)
+        )
+
+    def _meets_constraint(self, arch: Arch) -> bool:
+        return True
+
+    def canonical(self, arch: Iterable[int]) -> Arch:
+        """The code that stands for this network; raises :class:`HnasError` if ``arch`` is not valid."""
+        arch = tuple(arch)
+        if not self.is_valid(arch):
+            raise HnasError(f"{arch} is not an architecture of the {self.name} space: {self.describe()}")
+        return tuple(int(op) for op in arch)
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What a valid architecture is, in one clause (used in error messages)."""
+
+    @abstractmethod
+    def enumerate(self) -> list[Arch]:
+        """All canonical architectures, in a fixed order."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Arch:
+        """The canonical architecture that ``text`` names; raises :class:`HnasError` if there is none."""
+
+    @abstractmethod
+    def format(self, arch: Arch) -> str:
+        """The text form of an architecture; ``parse(format(arch)) == arch``."""
+
+
+class PoolingSpace(SearchSpace):
+    """Where a ResNet20 halves its feature maps (Sec. 5.1; Roshtkhari et al., AutoML 2023).
+
+    A stem layer is followed by nine residual blocks. Before each block stands nothing (``identity``)
+    or a 2x2 max-pool (``pool``); exactly two pools are placed, so there are C(9,2) = 36 architectures.
+    The text form ``[n1,n2,n3]`` counts the layers, stem included, at high, middle and low resolution.
+    """
+
+    name = "pooling"
+    ops = (("identity", "pool"),) * 9
+    IDENTITY, POOL = 0, 1
+
+    def _meets_constraint(self, arch: Arch) -> bool:
+        return sum(arch) == 2
+
+    def describe(self) -> str:
+        return "9 layers of 0 (identity) or 1 (pool) with exactly two pools"
+
+    def enumerate(self) -> list[Arch]:
+        """The 36 architectures in the order of the published benchmark's indices 1 to 36."""
+        return [self._from_counts(n1, n2) for n1 in range(1, 9) for n2 in range(1, 10 - n1)]
+
+    def _from_counts(self, n1: int, n2: int) -> Arch:
+        return tuple(int(layer in (n1, n1 + n2)) for layer in range(1, 10))
+
+    def parse(self, text: str) -> Arch:
+        counts = re.fullmatch(r"\s*\[\s*(\d+)\s*,\s*(\d+)\s*,\s*(\d+)\s*\]\s*", text)
+        n = [int(c) for c in counts.groups()] if counts else []
+        if not n or min(n) < 1 or sum(n) != 10:
+            raise HnasError(
+                f"{text!r} is not an architecture of the pooling space: "
+                "write [n1,n2,n3], three counts of at least 1 that add up to 10"
+            )
+        return self._from_counts(n[0], n[1])
+
+    def format(self, arch: Arch) -> str:
+        first, second = (layer for layer, op in enumerate(self.canonical(arch), start=1) if op == self.POOL)
+        return f"[{first},{second - first},{10 - second}]"
+
+
+SPACES: dict[str, type[SearchSpace]] = {cls.name: cls for cls in (PoolingSpace,)}
+
+
+def make_space(name: str) -> SearchSpace:
+    """The search space of that name; raises :class:`HnasError` for an unknown one."""
+    require_one_of("search space", name, SPACES)
+    return SPACES[name]()

@@ -1,0 +1,90 @@
+"""Weight-sharing networks, all of one shape: stem, chain of layers with a choice each, head."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from hnas_kit.blocks import BasicBlock, Classifier, ConvBN, OptionalPool
+from hnas_kit.errors import HnasError
+from hnas_kit.spaces import PoolingSpace, SearchSpace
+
+
+class Supernet(nn.Module):
+    """All architectures of a search space in one network; a forward pass runs one of them.
+
+    Args:
+        stem: the fixed first layers, (B, in_channels, H, W) -> features.
+        layers: one module per searched layer: ``layer(x, op)`` runs operation ``op``, and
+            ``layer.active(op)`` is the module whose weights it uses.
+        head: features -> logits (B, num_classes).
+    """
+
+    def __init__(self, stem: nn.Module, layers: Sequence[nn.Module], head: nn.Module) -> None:
+        super().__init__()
+        self.stem = stem
+        self.layers = nn.ModuleList(layers)
+        self.head = head
+
+    def forward(self, x: Tensor, arch: Sequence[int]) -> Tensor:
+        x = self.stem(x)
+        for layer, op in zip(self.layers, arch, strict=True):
+            x = layer(x, op)
+        return self.head(x)
+
+
+def _pooling(in_channels: int, num_classes: int, width: int, shared: bool) -> Supernet:
+    """ResNet20 with widths w, 2w, 4w; all convolutions at stride 1, the pools alone reduce resolution."""
+    widths = [width] * 4 + [2 * width] * 3 + [4 * width] * 3
+    stem = nn.Sequential(ConvBN(in_channels, widths[0], 3, shared), nn.ReLU())
+    layers = [OptionalPool(BasicBlock(a, b, shared)) for a, b in itertools.pairwise(widths)]
+    return Supernet(stem, layers, Classifier(widths[-1], num_classes))
+
+
+_BUILDERS: dict[str, tuple[Callable[..., Supernet], int]] = {PoolingSpace.name: (_pooling, 16)}
+
+
+def default_width(space: SearchSpace) -> int:
+    """The width of the paper's network: channels of the first stage."""
+    return _BUILDERS[space.name][1]
+
+
+def make_supernet(
+    space: SearchSpace,
+    in_channels: int = 3,
+    num_classes: int = 10,
+    width: int | None = None,
+    shared: bool = True,
+    generator: torch.Generator | None = None,
+) -> Supernet:
+    """A new supernet of a space, on the CPU.
+
+    Args:
+        space: the search space.
+        in_channels: channels of an image.
+        num_classes: number of classes.
+        width: channels of the first stage; the others follow (default: the paper's, 16 for Pooling).
+        shared: True for BatchNorm fit for shared weights; False for the ordinary one, with which one
+            architecture is trained alone (see :func:`hnas_kit.blocks.batch_norm`).
+        generator: draws the initial weights; default: PyTorch's global generator.
+
+    Raises:
+        HnasError: if a size is not at least 1.
+    """
+    build, paper_width = _BUILDERS[space.name]
+    width = paper_width if width is None else width
+    for name, value in (("in_channels", in_channels), ("num_classes", num_classes), ("width", width)):
+        if value < 1:
+            raise HnasError(f"{name} is {value}; it must be at least 1")
+    net = build(in_channels, num_classes, width, shared)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            # PyTorch's own initialisation, drawn from the given generator
+            nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
+            if module.bias is not None:
+                bound = module.weight[0].numel() ** -0.5
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+    return net

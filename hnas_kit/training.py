@@ -1,0 +1,166 @@
+"""Single-path training: at every step one architecture of the supernet; checkpoints that resume exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hnas_kit.data import Batches
+from hnas_kit.errors import HnasError
+from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.spaces import Arch
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``; raises :class:`HnasError` if it is absent."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise HnasError(f"device is {name!r}; allowed: auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise HnasError("device is cuda, but PyTorch finds no CUDA device here; use device: cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class Checkpoints:
+    """The last two states of a run in one folder; a file's name carries its step and checksum.
+
+    Args:
+        folder: where the files lie.
+        every: a state is saved each time this many steps are done.
+    """
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.every = folder, every
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("step-*.pt"), reverse=True)
+
+    def save(self, step: int, parts: Mapping[str, Any]) -> None:
+        """Save ``step`` and the state of every part, then drop all but the last two files."""
+        data = torch_bytes({"step": step, "parts": {name: part.state_dict() for name, part in parts.items()}})
+        write_atomic(self.folder / f"step-{step:09d}-{sha256(data)[:16]}.pt", data)
+        for old in self._files()[2:]:
+            old.unlink()
+
+    def restore(self, parts: Mapping[str, Any]) -> int:
+        """Restore the newest sound state and return its step, 0 if there is none; damaged files are named."""
+        for path in self._files():
+            data = path.read_bytes()
+            if sha256(data)[:16] != path.stem.split("-")[2]:
+                print(f"checkpoint {path} is corrupt; falling back to the one before it")
+                continue
+            state = torch_value(data)
+            for name, part in parts.items():
+                part.load_state_dict(state["parts"][name])
+            return state["step"]
+        return 0
+
+
+class Losses:
+    """Training loss of every step, kept on the device so that a step need not wait for it."""
+
+    def __init__(self, steps: int, device: torch.device) -> None:
+        self.values = torch.full((steps,), math.nan, device=device)
+
+    def state_dict(self) -> dict:
+        return {"values": self.values.cpu()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.values.copy_(state["values"])
+
+
+def train(
+    net: nn.Module,
+    batches: Batches,
+    choose: Callable[[int], Arch],
+    steps: int,
+    *,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.9,
+    precision: str = "float32",
+    after_step: Callable[[int, Arch], None] | None = None,
+    parts: Mapping[str, Any] | None = None,
+    checkpoints: Checkpoints | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> np.ndarray:
+    """Train one architecture a step (Eq. 1) with SGD, Nesterov momentum and a cosine schedule to 0.
+
+    Weights that the step's architecture does not use stay untouched: they have no gradient (None, not
+    zero), so neither momentum nor weight decay moves them.
+
+    Args:
+        net: the network, on the device of the batches.
+        batches: the training batches.
+        choose: step -> architecture to train.
+        steps: number of steps in all.
+        lr: initial learning rate.
+        weight_decay, momentum: of SGD.
+        precision: ``float32``, or ``bfloat16`` for autocast.
+        after_step: called with (step, architecture) after each update of the weights.
+        parts: what else has a state (sampler, generators, history), for the checkpoints.
+        checkpoints: where to resume from and save to; None keeps nothing.
+        progress: called with the number of steps done since the last call.
+
+    Returns:
+        (steps,) training loss of every step.
+
+    Raises:
+        HnasError: at a loss that is not finite; the last checkpoint before it is kept.
+    """
+    device = batches.split.labels.device
+    net.to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(
+        net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    losses = Losses(steps, device)
+    parts = {
+        "net": net,
+        "optimiser": optimiser,
+        "schedule": schedule,
+        "batches": batches,
+        "losses": losses,
+    } | dict(parts or {})
+    start = checkpoints.restore(parts) if checkpoints else 0
+    if progress:
+        progress(start)
+    # on a GPU, looking at a loss waits for it: look seldom, and remember who was trained since
+    look_every = 1 if device.type == "cpu" else 50
+    unchecked: list[Arch] = []
+    for step in range(start, steps):
+        net.train()
+        arch = choose(step)
+        x, y = next(batches)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            loss = F.cross_entropy(net(x, arch), y)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        losses.values[step] = loss.detach()
+        unchecked.append(arch)
+        if after_step:
+            after_step(step, arch)
+        done = step + 1
+        save = checkpoints is not None and done % checkpoints.every == 0 and done < steps
+        if save or done % look_every == 0 or done == steps:
+            bad = torch.nonzero(~losses.values[done - len(unchecked) : done].isfinite())
+            if len(bad):
+                raise HnasError(
+                    f"the loss is not finite at step {done - len(unchecked) + int(bad[0])}, architecture "
+                    f"{unchecked[int(bad[0])]}; lower the learning rate (lr is {lr}); "
+                    "the last good checkpoint is kept"
+                )
+            unchecked.clear()
+        if save:
+            checkpoints.save(done, parts)
+        if progress:
+            progress(1)
+    return losses.values.cpu().numpy()
