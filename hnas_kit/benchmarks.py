@@ -93,13 +93,13 @@ def per_seed(name: str) -> pd.DataFrame:
     return table
 
 
-def for_dataset(space: str, dataset: str) -> str | None:
-    """The benchmark that ranks the architectures of a space on a data set, None if there is none.
+def for_dataset(space: str, dataset: str) -> pd.DataFrame | None:
+    """The ground truth of a space on a data set (see :func:`load`), None if there is none.
 
     A copy of CIFAR-10 in another coding is ranked by the table published for CIFAR-10.
     """
     name = f"{dataset.removesuffix('_jpeg')}-{space}"
-    return name if name in PROTOCOLS else None
+    return load(name) if name in PROTOCOLS else None
 
 
 def train_alone(protocol: Protocol, arch: Arch, seed: int, device: str = "cpu") -> float:

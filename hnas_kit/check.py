@@ -15,16 +15,18 @@ from hnas_kit.runs import project_root, result_params
 
 
 def reference(params: Parameters, path: Path | None = None) -> dict[str, object] | None:
-    """The values that a notebook is expected to find, None if they were recorded for other parameters.
+    """The values that a notebook is expected to find, None if none are recorded for its parameters.
 
     Args:
         params: the running notebook's parameters.
         path: default ``tests/reference/<notebook>.json``.
 
     Raises:
-        HnasError: if there is no readable record.
+        HnasError: if the record is not readable.
     """
     path = path or project_root() / "tests" / "reference" / f"{params.notebook}.json"
+    if not path.exists():
+        return None
     try:
         record = json.loads(path.read_text())
         return record["values"] if record["params"] == result_params(params) else None
@@ -41,7 +43,7 @@ def check(name: str, value: ArrayLike, reference: Mapping[str, object] | None, a
         HnasError: if it differs by more than ``atol`` anywhere, is not finite, or there is no such reference.
     """
     if reference is None:
-        print(f"{name}: not compared, the reference is for other parameters")
+        print(f"{name}: not compared, there is no reference for these parameters")
         return
     if name not in reference:
         raise HnasError(f"there is no reference value {name!r}; allowed: {', '.join(reference)}")

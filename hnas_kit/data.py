@@ -266,8 +266,8 @@ def _cifar10_jpeg(device: torch.device) -> Dataset:
     if source is None:
         folders = " or ".join(str(f) for f in data_folders())
         raise HnasError(
-            f"data set cifar10_jpeg is not in {folders}; put the folder cifar10_jpeg (with train/<class>/*.jpg "
-            "and test/<class>/*.jpg) or cifar10_jpeg.tar.xz there, or set HNAS_DATA_DIR to where it is"
+            f"data set cifar10_jpeg is not in {folders}; put the folder cifar10_jpeg (train/<class>/*.jpg, "
+            "test/<class>/*.jpg) or cifar10_jpeg.tar.xz there, or set HNAS_DATA_DIR to where it is"
         )
     return _images("cifar10_jpeg", source, device)
 

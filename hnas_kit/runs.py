@@ -27,7 +27,7 @@ from tqdm import tqdm
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.params import NOTEBOOKS, Parameters
-from hnas_kit.provenance import provenance
+from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.training import Checkpoints, pick_device
 
 FORMAT = "hnas_kit run 1"
@@ -277,6 +277,11 @@ def up_to_date(params: Parameters) -> dict | None:
     except HnasError:
         return None
     return part.manifest if part.manifest["fingerprint"] == fingerprint(params, inputs) else None
+
+
+def same_code(manifest: dict) -> bool:
+    """Whether a result was made by the package's code as it is now."""
+    return manifest["provenance"]["code_sha256"] == code_digest()
 
 
 def peak_memory_mb() -> int:

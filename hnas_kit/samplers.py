@@ -163,6 +163,25 @@ class MCTS(Sampler):
         bonus[0] = 0.0
         return self.value, bonus
 
+    def sibling_spread(self) -> tuple[float, float]:
+        """How much each term of Eq. 3 favours one sibling over another, in units of T.
+
+        Returns:
+            For C and for the exploration bonus: largest minus smallest value among siblings, over T,
+            averaged over the nodes whose children were all visited (nan if there is none).
+        """
+        inner = np.flatnonzero(self.tree.num_children > 1)
+        first = self.tree.first_child[inner]
+        last = first + self.tree.num_children[inner]
+        seen = np.array([self.visits[a:b].min() > 0 for a, b in zip(first, last, strict=True)])
+        if not seen.any():
+            return math.nan, math.nan
+        ranges = [
+            np.mean([np.ptp(term[a:b]) for a, b in zip(first[seen], last[seen], strict=True)])
+            for term in self.terms()
+        ]
+        return float(ranges[0] / self.temperature), float(ranges[1] / self.temperature)
+
     def conditional(self) -> np.ndarray:
         """(V,) probability of each node given its parent (Eq. 2); 1 for the root."""
         value, bonus = self.terms()

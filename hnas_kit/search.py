@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,6 +165,23 @@ def run(
         progress=progress,
     )
     return history
+
+
+def replay(
+    history: pd.DataFrame, space: SearchSpace, sampler: Sampler, schedule: Schedule, every: int
+) -> Iterator[tuple[int, Sampler]]:
+    """Give a fresh sampler the rewards of a finished search again, to look at it on the way.
+
+    Yields:
+        (step, sampler) after every ``every`` steps of the second and third phase.
+    """
+    rewards = zip(map(space.parse, history["architecture"]), history["reward"], strict=True)
+    for step, (arch, reward) in enumerate(rewards):
+        sampler.anneal(schedule.temperature(step))
+        if schedule.phase(step) > 0:
+            sampler.update(arch, reward)
+            if (step + 1) % every == 0:
+                yield step + 1, sampler
 
 
 def choose_final(

@@ -131,12 +131,34 @@ def load(source: Path | str | bytes) -> ArchTree:
     try:
         with np.load(io.BytesIO(source) if isinstance(source, bytes) else source) as arrays:
             archs = tuple(tuple(arch) for arch in arrays["archs"].tolist())
-            return ArchTree(archs, **{name: arrays[name] for name in _ARRAYS})
+            tree = ArchTree(archs, **{name: arrays[name] for name in _ARRAYS})
+        if not _is_numbered(tree):
+            raise ValueError("its arrays contradict each other")
+        return tree
     except Exception as error:  # np.load raises what its parts raise: zip, pickle, key, value errors
         where = "the given bytes" if isinstance(source, bytes) else source
         raise HnasError(
             f"{where} cannot be read as a tree ({error}); make it again with notebook 03_tree"
         ) from error
+
+
+def _is_numbered(tree: ArchTree) -> bool:
+    """Whether the arrays are a tree with the numbering of :class:`ArchTree`, each architecture at one leaf.
+
+    The samplers walk the arrays in compiled code, which checks no bounds.
+    """
+    nodes = np.arange(tree.num_nodes)
+    if any(getattr(tree, name).shape != nodes.shape for name in _ARRAYS):
+        return False
+    is_leaf = tree.num_children == 0
+    first_child = 1 + np.cumsum(tree.num_children) - tree.num_children
+    return bool(
+        np.array_equal(tree.parent, [-1, *np.repeat(nodes, tree.num_children)])
+        and np.all(tree.parent < nodes)
+        and np.array_equal(tree.first_child, np.where(is_leaf, -1, first_child))
+        and np.array_equal(np.sort(tree.arch_index[is_leaf]), np.arange(tree.num_leaves))
+        and np.all(tree.arch_index[~is_leaf] == -1)
+    )
 
 
 def _number(

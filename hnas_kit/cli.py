@@ -1,0 +1,176 @@
+"""The command line: thin over papermill and the modules."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from hnas_kit import benchmarks, report, runs
+from hnas_kit.errors import HnasError
+from hnas_kit.params import NOTEBOOKS, load_profile, override
+
+
+def _value(text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise HnasError(f"-p: {text!r} is not a value ({' '.join(str(error).split())})") from error
+
+
+def _first(prefix: str | None) -> str:
+    """The notebook that ``--from`` names: its number, or its name."""
+    names = list(NOTEBOOKS)
+    if prefix is None:
+        return names[0]
+    matching = [name for name in names if prefix in (name, name.split("_")[0])]
+    if not matching:
+        raise HnasError(f"--from {prefix}: there is no such notebook; allowed: {', '.join(names)}")
+    return matching[0]
+
+
+def _execute(notebook: str, run: str, values: dict) -> None:
+    """Run one notebook; the executed copy is kept, with the error in it if it fails."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    source = runs.project_root() / "notebooks" / f"{notebook}.ipynb"
+    target = runs.outputs_root() / run / f"{notebook}.ipynb"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            source,
+            target,
+            values,
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(source.parent),
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        )
+    except PapermillExecutionError as error:
+        raise HnasError(f"{notebook}, cell {error.exec_count}: {error.evalue} (see {target})") from None
+
+
+def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
+    """Run the notebooks of a profile from ``first`` on, leaving out what is up to date; the run's name."""
+    checked = {name: NOTEBOOKS[name].checked(values, name) for name, values in profile.items()}
+    for p in checked.values():
+        runs.device_of(p)
+    names = {p.run for p in checked.values()}
+    if len(names) > 1:
+        raise HnasError(f"the notebooks of one profile share one run; found run: {', '.join(sorted(names))}")
+    run = names.pop()
+    for notebook in [name for name in NOTEBOOKS if name in profile and name >= first]:
+        print(f"{notebook:14}", end="", flush=True)
+        manifest = None if force else runs.up_to_date(checked[notebook])
+        if manifest:
+            note = "" if runs.same_code(manifest) else "; made by other code, --force makes it anew"
+            print(f"{'':8}{manifest['headline']} (up to date{note})", flush=True)
+            continue
+        start = time.perf_counter()
+        try:
+            _execute(notebook, run, profile[notebook])
+        except HnasError:
+            print("failed", flush=True)
+            raise
+        print(
+            f"{time.perf_counter() - start:5.0f} s  {runs.Finished(run, notebook).manifest['headline']}",
+            flush=True,
+        )
+    return run
+
+
+def _run(args: argparse.Namespace) -> None:
+    folder = Path(args.profile)
+    if not folder.is_dir():
+        folder = runs.project_root() / "params" / args.profile
+    profile = override(load_profile(folder), {name: _value(text) for name, text in args.parameter})
+    first = _first(args.start)
+    if args.seeds is None:
+        run = run_profile(profile, first, args.force)
+        if "04_mcts" in profile:
+            search = runs.Finished(run, "04_mcts")
+            print(f"{report.found_line(search)}; report: {report.write(run)}")
+        return
+    if args.seeds < 1:
+        raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
+    name = next(iter(profile.values()))["run"]
+    finished = []
+    for seed in range(args.seeds):
+        print(f"seed {seed}")
+        finished.append(
+            run_profile(override(profile, {"seed": seed, "run": f"{name}-seed{seed}"}), first, args.force)
+        )
+        report.write(finished[-1])
+    print(report.over_seeds(finished).to_string(float_format="{:.2f}".format))
+
+
+def _report(args: argparse.Namespace) -> None:
+    print(report.write(args.run))
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    folder = args.out or runs.outputs_root() / "benchmarks" / args.name
+    start = time.perf_counter()
+
+    def show(done: int, total: int) -> None:
+        print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
+
+    benchmarks.make(args.name, folder, args.seeds, show)
+    print(f"\n{folder / args.name}.csv")
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(prog="hnas", description="Rebuild the paper step by step.")
+    commands = main.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser(
+        "run", help="run the notebooks of a profile, those that are up to date left out"
+    )
+    run.add_argument("profile", help="a folder of params/, or a path to one")
+    run.add_argument(
+        "-p",
+        dest="parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="override",
+    )
+    run.add_argument("--from", dest="start", metavar="NN", help="first notebook to run, for instance 03")
+    run.add_argument("--force", action="store_true", help="run even what is up to date")
+    run.add_argument(
+        "--seeds", type=int, metavar="N", help="run seeds 0 to N - 1 and print a table over them"
+    )
+    run.set_defaults(call=_run)
+
+    make_report = commands.add_parser("report", help="write outputs/<run>/report.html again")
+    make_report.add_argument("run")
+    make_report.set_defaults(call=_report)
+
+    benchmark = commands.add_parser(
+        "benchmark", help="train every architecture alone: the ground truth table"
+    )
+    benchmark.add_argument("name", help="for instance digits-pooling")
+    benchmark.add_argument("--seeds", type=int, default=5, help="trainings of each architecture (default 5)")
+    benchmark.add_argument("--out", type=Path, help="folder (default outputs/benchmarks/<name>)")
+    benchmark.set_defaults(call=_benchmark)
+    return main
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; exit status 0, or 1 with one line on standard error."""
+    args = parser().parse_args(argv)
+    try:
+        args.call(args)
+    except HnasError as error:
+        print(f"hnas: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,268 @@
+"""Every figure of the notebooks and the report; each function returns a Matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from hnas_kit.search import PHASES
+from hnas_kit.spaces import Arch
+from hnas_kit.trees import ArchTree
+
+COLOURS = {"learned": "#1f5fa8", "default": "#d9772b", "random": "#8a8a8a", "uniform": "#3a8f5c"}
+ACCURACY = mpl.colormaps["viridis"]
+NO_TRUTH = "#1f5fa8"
+
+
+def use_style() -> None:
+    """The look that all figures share."""
+    sns.set_theme(context="notebook", style="ticks", font_scale=0.9)
+    mpl.rcParams.update(
+        {
+            "figure.dpi": 90,
+            "savefig.dpi": 110,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": "medium",
+            "legend.frameon": False,
+            "figure.constrained_layout.use": True,
+        }
+    )
+
+
+def images(x: ArrayLike, y: ArrayLike, classes: Sequence[str], rows: int = 2, columns: int = 10) -> Figure:
+    """A grid of images as the network sees them; ``x`` is (N, C, H, W), each rescaled to be shown."""
+    x, y = np.asarray(x), np.asarray(y)
+    figure, axes = plt.subplots(rows, columns, figsize=(columns * 0.85, rows * 1.05))
+    for axis, image, label in zip(axes.flat, x, y, strict=False):
+        image = (image - image.min()) / (np.ptp(image) or 1)
+        axis.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray")
+        axis.set_title(classes[label], size="x-small", pad=2)
+        axis.set_axis_off()
+    return figure
+
+
+def resolutions(archs: Sequence[Arch], labels: Sequence[str]) -> Figure:
+    """The Pooling space: one row an architecture, one column a layer, coloured by the layer's resolution."""
+    halvings = np.array([np.cumsum((0, *arch)) for arch in archs])
+    figure, axis = plt.subplots(figsize=(5, 6.2))
+    colours = mpl.colors.ListedColormap(["#1f5fa8", "#7fb2d9", "#dcebf5"])
+    axis.pcolormesh(halvings, cmap=colours, edgecolors="white", linewidth=0.6)
+    axis.invert_yaxis()
+    axis.set_yticks(np.arange(len(labels)) + 0.5, labels, size="xx-small", family="monospace")
+    axis.set_xticks(np.arange(10) + 0.5, ["stem", *map(str, range(1, 10))])
+    axis.set(xlabel="layer", title="resolution of each layer")
+    names = ("full", "half", "quarter")
+    handles = [mpl.patches.Patch(color=colours(i), label=name) for i, name in enumerate(names)]
+    axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3)
+    sns.despine(figure, left=True, bottom=True)
+    axis.tick_params(length=0)
+    return figure
+
+
+def smooth(values: ArrayLike, window: int) -> np.ndarray:
+    """Running mean over the last ``window`` values (fewer at the start)."""
+    return pd.Series(np.asarray(values, float)).rolling(window, min_periods=1).mean().to_numpy()
+
+
+def loss_curve(losses: ArrayLike, steps_per_epoch: int) -> Figure:
+    """Training loss by epoch: every step, and the mean over an epoch."""
+    epochs = np.arange(1, len(losses) + 1) / steps_per_epoch
+    figure, axis = plt.subplots(figsize=(6, 3))
+    axis.plot(epochs, losses, color="#bcd2e8", linewidth=0.6, label="each step (one architecture)")
+    axis.plot(epochs, smooth(losses, steps_per_epoch), color="#1f5fa8", label="mean over an epoch")
+    axis.set(xlabel="epoch", ylabel="training loss", xlim=(0, epochs[-1]), ylim=(0, None))
+    axis.legend()
+    return figure
+
+
+def ranking(
+    estimate: pd.Series, truth: pd.Series, tau: float, what: str = "accuracy in the supernet (%)"
+) -> Figure:
+    """Estimated against true accuracy, the estimate's favourite and the truly best one named."""
+    figure, axis = plt.subplots(figsize=(5, 3.8))
+    axis.scatter(truth, estimate, c=truth, cmap=ACCURACY, s=28)
+    for name, word in {estimate.idxmax(): "favourite", truth.idxmax(): "truly best"}.items():
+        axis.annotate(
+            f"{name} {word}",
+            (truth[name], estimate[name]),
+            xytext=(-8, -22 if word == "truly best" else 10),
+            textcoords="offset points",
+            ha="right",
+            size="small",
+            arrowprops={"arrowstyle": "-", "color": "0.5"},
+        )
+    axis.margins(0.15)
+    axis.set(xlabel="true accuracy, trained alone (%)", ylabel=what, title=f"Kendall's tau {tau:.2f}")
+    return figure
+
+
+def distance_matrices(matrices: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
+    """Distance matrices side by side, each divided by its largest entry (Fig. 4)."""
+    figure, axes = plt.subplots(1, len(matrices), figsize=(3.7 * len(matrices), 3.6), squeeze=False)
+    step = max(len(labels) // 9, 1)
+    ticks = np.arange(0, len(labels), step)
+    for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=True):
+        shown = axis.imshow(matrix / matrix.max(), cmap="viridis")
+        axis.set_xticks(ticks, [labels[i] for i in ticks], rotation=90, size="xx-small", family="monospace")
+        axis.set_yticks(ticks, [labels[i] for i in ticks], size="xx-small", family="monospace")
+        axis.set_title(name)
+    figure.colorbar(shown, ax=axes, shrink=0.75, label="distance / largest")
+    return figure
+
+
+def _layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
+    """Horizontal place of every node, and the leaves from left to right."""
+    leaves, stack = [], [0]
+    while stack:
+        node = stack.pop()
+        first, n = tree.first_child[node], tree.num_children[node]
+        if n:
+            stack.extend(reversed(range(first, first + n)))
+        else:
+            leaves.append(node)
+    place = np.zeros(tree.num_nodes)
+    place[leaves] = np.arange(len(leaves))
+    for node in reversed(range(tree.num_nodes)):
+        if tree.num_children[node]:
+            first = tree.first_child[node]
+            place[node] = place[first : first + tree.num_children[node]].mean()
+    return place, leaves
+
+
+def dendrogram(
+    tree: ArchTree, labels: Sequence[str], truth: ArrayLike | None, title: str, width: ArrayLike | None = None
+) -> Figure:
+    """A tree with its architectures at the leaves, coloured by true accuracy (Fig. 5).
+
+    Args:
+        tree: any tree.
+        labels: text of each of ``tree.archs``.
+        truth: true accuracy (%) of each, or None.
+        title: heading.
+        width: (V,) share of draws through each node; wide lines carry many (None: all alike).
+    """
+    place, leaves = _layout(tree)
+    share = np.full(tree.num_nodes, 0.04) if width is None else np.asarray(width)
+    figure, axis = plt.subplots(figsize=(max(6.0, 0.27 * tree.num_leaves), 4.2))
+    for node in range(1, tree.num_nodes):
+        parent = tree.parent[node]
+        axis.plot(
+            [place[parent], place[node], place[node]],
+            [tree.height[parent], tree.height[parent], tree.height[node]],
+            color="0.25" if width is None else COLOURS["learned"],
+            linewidth=0.8 + 9 * share[node] if width is not None else 1.0,
+            solid_capstyle="butt",
+            solid_joinstyle="miter",
+            alpha=0.35 + 0.65 * min(4 * share[node], 1) if width is not None else 1.0,
+        )
+    order = [tree.arch_index[leaf] for leaf in leaves]
+    axis.set_xticks(
+        range(len(order)), [labels[i] for i in order], rotation=90, size="x-small", family="monospace"
+    )
+    if truth is not None:
+        truth = np.asarray(truth)
+        norm = mpl.colors.Normalize(truth.min(), truth.max())
+        axis.scatter(
+            range(len(order)), np.zeros(len(order)), c=truth[order], cmap=ACCURACY, norm=norm, s=34, zorder=3
+        )
+        figure.colorbar(
+            mpl.cm.ScalarMappable(norm, ACCURACY), ax=axis, label="true accuracy (%)", pad=0.01, aspect=30
+        )
+    axis.set(ylabel="linkage distance", title=title, xlim=(-1, len(order)))
+    sns.despine(figure, bottom=True)
+    axis.tick_params(axis="x", length=0)
+    return figure
+
+
+def variance_levels(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], num_archs: int) -> Figure:
+    """Share of the accuracy variance that a tree's levels explain, by the number of groups at the level."""
+    figure, axis = plt.subplots(figsize=(5.6, 3.6))
+    groups = np.arange(1, num_archs + 1)
+    axis.plot(groups, (groups - 1) / (num_archs - 1), ":", color="0.6", label="split at random, on average")
+    for name, (counts, shares) in curves.items():
+        axis.plot(counts, shares, "o-", color=COLOURS[name], markersize=4, label=f"{name} tree")
+    axis.set(
+        xlabel="groups of architectures at a level of the tree",
+        ylabel="share of accuracy variance explained",
+        ylim=(0, 1.02),
+    )
+    axis.legend()
+    return figure
+
+
+def _mark_phases(axis: Axes, starts: Sequence[int], steps: int) -> None:
+    bounds = [*starts, steps]
+    for i, name in enumerate(PHASES):
+        axis.axvspan(bounds[i], bounds[i + 1], color="0.5", alpha=0.05 * i, linewidth=0)
+        middle = (bounds[i] + bounds[i + 1]) / 2
+        axis.text(
+            middle, 1.01, name, transform=axis.get_xaxis_transform(), ha="center", size="small", color="0.4"
+        )
+    axis.set_xlim(0, steps)
+
+
+def search_curves(
+    histories: Mapping[str, pd.DataFrame], starts: Sequence[int], truth: pd.Series | None
+) -> Figure:
+    """Over the steps of each search: reward and true accuracy of the drawn architectures (Fig. 3 right)."""
+    panels = 1 if truth is None else 2
+    figure, axes = plt.subplots(1, panels, figsize=(4.9 * panels, 3.5), squeeze=False)
+    steps = max(len(h) for h in histories.values())
+    window = max(steps // 20, 1)
+    for name, history in histories.items():
+        axes[0, 0].plot(100 * smooth(history["reward"], window), color=COLOURS[name], label=name)
+        if truth is not None:
+            drawn = truth[history["architecture"]].to_numpy()
+            axes[0, 1].plot(smooth(drawn, window), color=COLOURS[name], label=name)
+    axes[0, 0].set(xlabel="step", ylabel="validation accuracy of the drawn\narchitecture in the supernet (%)")
+    if truth is not None:
+        axes[0, 1].axhline(truth.mean(), color="0.7", linestyle=":")
+        axes[0, 1].set(xlabel="step", ylabel="true accuracy of the drawn\narchitecture (%)")
+    for axis in axes.flat:
+        _mark_phases(axis, starts, steps)
+    axes[0, 0].legend(loc="lower right")
+    return figure
+
+
+def visits_by_rank(histories: Mapping[str, pd.DataFrame], ranks: pd.Series) -> Figure:
+    """How often the third phase drew each architecture, from the truly best to the truly worst."""
+    figure, axes = plt.subplots(
+        1, len(histories), figsize=(3.4 * len(histories), 2.9), sharey=True, squeeze=False
+    )
+    order = ranks.sort_values()
+    for axis, (name, history) in zip(axes.flat, histories.items(), strict=True):
+        drawn = history.loc[history["phase"] == PHASES[2], "architecture"]
+        share = drawn.value_counts(normalize=True).reindex(order.index, fill_value=0)
+        axis.bar(range(1, len(order) + 1), 100 * share, color=COLOURS[name], width=0.85)
+        axis.axhline(100 / len(order), color="0.5", linestyle=":")
+        axis.set(xlabel="true rank", title=name)
+    axes[0, 0].set_ylabel("draws in the third phase (%)")
+    return figure
+
+
+def uct_terms(terms: pd.DataFrame, starts: Sequence[int], steps: int) -> Figure:
+    """The two terms of Eq. 3 over the steps, as differences between siblings in units of T.
+
+    Args:
+        terms: indexed by step; columns ``C`` and ``exploration``: mean over visited inner nodes of the
+            largest difference between siblings, divided by the step's T.
+        starts: first step of each phase.
+        steps: number of steps.
+    """
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    axis.semilogy(terms["C"], color=COLOURS["learned"], label="accuracy term C")
+    axis.semilogy(terms["exploration"], color=COLOURS["default"], label="exploration term")
+    axis.axhline(1, color="0.6", linestyle=":")
+    axis.set(xlabel="step", ylabel="difference between siblings / T")
+    _mark_phases(axis, starts, steps)
+    axis.legend()
+    return figure

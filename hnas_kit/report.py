@@ -1,0 +1,151 @@
+"""Measured beside published: the HTML report of a run, and a table over runs of several seeds."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from hnas_kit.errors import HnasError
+from hnas_kit.files import write_atomic
+from hnas_kit.params import NOTEBOOKS
+from hnas_kit.runs import Finished, outputs_root
+
+# Table 1 of the paper, accuracies in %; the rows that have a counterpart among the methods
+TABLE_1 = pd.DataFrame(
+    {
+        "uniform": ("Uniform", "[4,3,3]", 90.52, "90.40 ± 0.08", 15, 17.0),
+        "default": ("MCTS", "[4,4,2]", 90.85, "90.57 ± 0.21", 12, 15.3),
+        "learned": ("MCTS + Learned", "[6,2,2]", 91.83, "91.72 ± 0.12", 2, 3.0),
+    },
+    index=["method", "architecture", "best accuracy", "average accuracy", "best rank", "average rank"],
+).T
+
+CAPTIONS = {
+    "images.png": "Training images as the network sees them.",
+    "loss.png": "Pre-training: loss of the single-path steps.",
+    "ranking.png": "How the pre-trained supernet ranks the architectures, against accuracy trained alone.",
+    "distances.png": "Distances between the architectures' outputs (the paper's Fig. 4, left).",
+    "learned.png": "The learned tree, its leaves coloured by true accuracy (the paper's Fig. 5, left).",
+    "default.png": "The default tree: layer by layer.",
+    "variance.png": "Share of the variance of true accuracy that each level of a tree explains.",
+    "search.png": "The searches over their steps (the paper's Fig. 3, right).",
+    "visits.png": "Which architectures the third phase drew, by their true rank.",
+    "terms.png": "The two terms of Eq. 3 over the search on the learned tree.",
+    "probability.png": "Where draws go in the learned tree at the end of the search.",
+}
+
+
+def found_line(search: Finished) -> str:
+    """One sentence: what the first method of a search found, and its true rank."""
+    found = search.load("found.csv").iloc[0]
+    text = f"Found {found['architecture']} with {search.params['methods'][0]} "
+    if pd.isna(found["rank"]):
+        return text + "(no ground truth for this data set, so no rank)"
+    return text + f"(true rank {found['rank']:.0f} of {search.manifest['figures']['architectures']})"
+
+
+def _differences(pretrain: Finished, search: Finished) -> str:
+    """What the run does otherwise than the paper, in words, from its parameters."""
+    p, s = pretrain.params, search.params
+    ours = {
+        "data": (p["dataset"], "cifar10"),
+        "width of the network": (p["width"], 16),
+        "epochs of pre-training": (p["epochs"], 300),
+        "epochs of search": (s["epochs"], 400),
+        "batch size of search": (s["batch_size"], 256),
+        "lambda": (s["exploration"], 0.5),
+        "T": (f"{s['temperature_start']} to {s['temperature_end']}", "0.02 to 0.0025"),
+        "final choice": (s["final"], "path"),
+    }
+    changed = [f"{name} {mine} (paper: {paper})" for name, (mine, paper) in ours.items() if mine != paper]
+    if not changed:
+        return "The set-up is the paper's."
+    return f"What differs from the paper's set-up: {'; '.join(changed)}."
+
+
+def _table(found: pd.DataFrame) -> pd.DataFrame:
+    """Ours and the paper's columns, one row a method."""
+    table = pd.DataFrame(
+        {
+            "method": found.index,
+            "ours: architecture": found["architecture"],
+            "ours: true accuracy (%)": found["accuracy"].map("{:.2f}".format),
+            "ours: true rank": found["rank"].map("{:.0f}".format),
+        }
+    )
+    for column in ("architecture", "best accuracy", "average accuracy", "best rank", "average rank"):
+        published = TABLE_1[column].reindex(found.index)
+        table[f"paper: {column}"] = ["not reported" if pd.isna(v) else v for v in published]
+    return table.replace("nan", "no ground truth")
+
+
+def write(run: str) -> Path:
+    """Write ``outputs/<run>/report.html``, one file with everything in it, and return its path.
+
+    Raises:
+        HnasError: if the run's search is not finished.
+    """
+    parts = {}
+    for notebook in NOTEBOOKS:
+        try:
+            parts[notebook] = Finished(run, notebook)
+        except HnasError:
+            if notebook == "04_mcts":
+                raise
+    search = parts["04_mcts"]
+    pretrain = parts.get("01_pretrain") or Finished(search.params["source"], "01_pretrain")
+    figures = [
+        {
+            "caption": CAPTIONS[name],
+            "source": f"{notebook}/{name}",
+            "data": base64.b64encode(part.read(name)).decode(),
+        }
+        for notebook, part in parts.items()
+        for name in part.outputs
+        if name.endswith(".png")
+    ]
+    template = jinja2.Environment(autoescape=True).from_string(
+        (files("hnas_kit") / "report.html").read_text()
+    )
+    page = template.render(
+        run=run,
+        found=found_line(search) + ".",
+        space=pretrain.params["space"],
+        dataset=pretrain.params["dataset"],
+        seed=search.params["seed"],
+        table=jinja2.filters.do_mark_safe(_table(search.load("found.csv")).to_html(index=False, border=0)),
+        differences=_differences(pretrain, search),
+        figures=figures,
+        parts=[part.manifest for part in parts.values()],
+        provenance=search.manifest["provenance"],
+        started=search.manifest["started"],
+    )
+    path = outputs_root() / run / "report.html"
+    write_atomic(path, page.encode())
+    return path
+
+
+def over_seeds(runs: Sequence[str]) -> pd.DataFrame:
+    """Rank and accuracy of what each method found, over finished runs that differ in their seed.
+
+    Returns:
+        One row a method: architectures in the order of the runs, best, mean and standard deviation of the
+        true rank and of the true accuracy (%).
+    """
+    found = pd.concat({run: Finished(run, "04_mcts").load("found.csv") for run in runs}, names=["run"])
+    rows = {}
+    for method, group in found.groupby("method", sort=False):
+        rows[method] = {
+            "architectures": " ".join(group["architecture"]),
+            "best rank": group["rank"].min(),
+            "mean rank": group["rank"].mean(),
+            "sd rank": group["rank"].std(),
+            "mean accuracy": group["accuracy"].mean(),
+            "sd accuracy": group["accuracy"].std(),
+        }
+    return pd.DataFrame(rows).T.rename_axis("method")

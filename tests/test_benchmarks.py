@@ -1,0 +1,190 @@
+"""Ground truth: the published table, the one this kit made, and making one in pieces."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hnas_kit import benchmarks, cost
+from hnas_kit.benchmarks import Protocol
+from hnas_kit.errors import HnasError
+from hnas_kit.spaces import PoolingSpace, make_space
+
+SPACE = make_space("pooling")
+ARCHS = SPACE.enumerate()
+TINY = Protocol("pooling", "digits", width=1, image_size=16, in_channels=1, epochs=1, batch_size=450)
+
+# Table 1 of the paper: architecture, accuracy of the best training found, its rank
+TABLE_1 = [
+    ("[7,1,2]", 92.01, 1),
+    ("[6,2,2]", 91.83, 2),
+    ("[6,1,3]", 91.78, 3),
+    ("[5,3,2]", 91.55, 4),
+    ("[3,5,2]", 90.88, 11),
+    ("[4,4,2]", 90.85, 12),
+    ("[4,3,3]", 90.52, 15),
+]
+
+
+# tables
+
+
+@pytest.mark.parametrize(("architecture", "accuracy", "rank"), TABLE_1)
+def test_cifar10_is_the_papers_table_1(architecture, accuracy, rank):
+    row = benchmarks.load("cifar10-pooling").loc[architecture]
+    assert row["rank"] == rank
+    assert row["accuracy"] == pytest.approx(accuracy, abs=0.0051)  # the paper gives two decimals
+
+
+def test_cifar10_has_three_decimals_and_all_ranks():
+    table = benchmarks.load("cifar10-pooling")
+    assert table.loc["[7,1,2]", "accuracy"] == 92.012
+    assert sorted(table["rank"]) == list(range(1, 37))
+
+
+@pytest.mark.data
+def test_cifar10_is_its_source():
+    source = Path(os.environ.get("HNAS_DATA_DIR", "")) / "resnet20_baselines_mixture.csv"
+    if "HNAS_DATA_DIR" not in os.environ or not source.exists():
+        pytest.skip("needs resnet20_baselines_mixture.csv in the folder that HNAS_DATA_DIR names")
+    published = pd.read_csv(source)
+    assert list(published["architecture"]) == list(range(1, 37))
+    np.testing.assert_allclose(
+        benchmarks.load("cifar10-pooling")["accuracy"], published["baseline_avg"], atol=5.01e-4
+    )
+
+
+@pytest.mark.parametrize("name", ["cifar10-pooling", "digits-pooling"])
+def test_a_table_has_every_architecture_in_the_spaces_order(name):
+    table = benchmarks.load(name)
+    assert list(table.index) == [SPACE.format(arch) for arch in ARCHS]
+    assert list(table.columns) == ["accuracy", "rank", "macs", "params"]
+    accuracy = table["accuracy"].to_numpy()
+    better = (accuracy[:, None] > accuracy).sum(axis=0)
+    np.testing.assert_array_equal(table["rank"], 1 + better)  # two of the same mean share a rank
+    assert len(set(table["rank"])) >= 35
+    assert table["accuracy"].between(10, 100).all()
+
+
+def test_costs_are_those_of_the_network_that_was_trained():
+    digits = {"width": 8, "in_channels": 1}
+    cifar10, small = benchmarks.load("cifar10-pooling"), benchmarks.load("digits-pooling")
+    for arch in ARCHS[::7]:
+        text = SPACE.format(arch)
+        assert cifar10.loc[text, "macs"] == cost.macs(SPACE, arch)
+        assert cifar10.loc[text, "params"] == cost.params(SPACE, arch)
+        assert small.loc[text, "macs"] == cost.macs(SPACE, arch, image_size=16, **digits)
+        assert small.loc[text, "params"] == cost.params(SPACE, arch, **digits)
+
+
+def test_digits_says_how_it_was_made():
+    table = benchmarks.per_seed("digits-pooling")
+    record = json.loads((files("hnas_kit") / "tables" / "digits-pooling.json").read_text())
+    assert list(table.columns) == [f"seed{s}" for s in range(record["seeds"])]
+    assert record["seeds"] >= 5
+    assert record["protocol"] == asdict(benchmarks.PROTOCOLS["digits-pooling"])
+    assert record["benchmark"] == "digits-pooling"
+    assert record["core_seconds"] > 0
+    assert set(record["versions"]) >= {"python", "torch", "numpy"}
+
+
+def test_digits_is_the_mean_of_its_trainings():
+    seeds = benchmarks.per_seed("digits-pooling")
+    np.testing.assert_allclose(benchmarks.load("digits-pooling")["accuracy"], seeds.mean(axis=1))
+    assert seeds.nunique().min() > 1
+    noise = seeds.std(axis=1).mean() / len(seeds.columns) ** 0.5
+    assert noise < seeds.mean(axis=1).std()  # it tells architectures apart
+
+
+def test_cifar10_in_another_coding_is_ranked_by_the_same_table():
+    pd.testing.assert_frame_equal(
+        benchmarks.for_dataset("pooling", "cifar10_jpeg"), benchmarks.load("cifar10-pooling")
+    )
+    assert benchmarks.for_dataset("pooling", "folder:photos") is None
+    assert benchmarks.for_dataset("macro", "digits") is None
+
+
+@pytest.mark.parametrize(
+    ("call", "complaint"),
+    [
+        (lambda folder: benchmarks.load("cifar-pooling"), "unknown.*did you mean 'cifar10-pooling'"),
+        (lambda folder: benchmarks.per_seed("cifar10-pooling"), "published without its single trainings"),
+        (lambda folder: benchmarks.make("cifar10-pooling", folder, 1), "unknown benchmark.*digits-pooling"),
+        (lambda folder: benchmarks.make("digits-pooling", folder, 0), "seeds is 0.*at least 1"),
+    ],
+    ids=["unknown", "no seeds", "published", "none to do"],
+)
+def test_what_there_is_not_is_refused_in_one_line(tmp_path, call, complaint):
+    with pytest.raises(HnasError, match=rf"\A.*{complaint}.*\Z"):
+        call(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# making one
+
+
+@pytest.fixture
+def one_thread():
+    """As in the processes that make a table."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_training_is_kept_with_its_protocol(tmp_path, one_thread):
+    path = tmp_path / "new" / "training.json"
+    assert benchmarks._done(path, TINY) is None
+    benchmarks._job(TINY, ARCHS[0], 3, path)
+    result = benchmarks._done(path, TINY)
+    assert result["accuracy"] == benchmarks.train_alone(TINY, ARCHS[0], 3)
+    assert 0 < result["accuracy"] < 1
+    assert result["seconds"] > 0
+    assert benchmarks._done(path, replace(TINY, lr=0.1)) is None
+    assert [p.name for p in path.parent.iterdir()] == ["training.json"]
+    path.write_text(path.read_text()[:-5])
+    assert benchmarks._done(path, TINY) is None
+
+
+def test_make_goes_on_where_it_was(tmp_path, monkeypatch, one_thread):
+    monkeypatch.setitem(benchmarks.PROTOCOLS, "tiny", TINY)  # the processes get theirs as an argument
+    monkeypatch.setattr(PoolingSpace, "enumerate", lambda self: ARCHS[:3])
+
+    def write(seed: int, i: int, protocol: Protocol, accuracy: float) -> Path:
+        path = tmp_path / f"seed{seed}-{i:03d}.json"
+        path.write_text(json.dumps({"protocol": asdict(protocol), "accuracy": accuracy, "seconds": 1.0}))
+        return path
+
+    kept = [write(s, i, TINY, 0.5 + 0.1 * s + 0.01 * i) for s, i in ((0, 0), (1, 1), (1, 2), (1, 0))]
+    write(0, 1, replace(TINY, epochs=2), 0.9)  # of another protocol
+    write(0, 2, TINY, 0.9).write_text('{"protocol"')  # cut off
+    before = [path.read_bytes() for path in kept]
+    reports = []
+    table = benchmarks.make("tiny", tmp_path, 2, lambda *counts: reports.append(counts))
+    assert reports == [(4, 6), (5, 6), (6, 6)]
+    assert [path.read_bytes() for path in kept] == before
+    assert list(table.index) == ["[1,1,8]", "[1,2,7]", "[1,3,6]"]
+    assert list(table["seed1"]) == pytest.approx([60, 61, 62])
+    trained = [100 * benchmarks.train_alone(TINY, arch, 0) for arch in ARCHS[1:3]]
+    assert list(table["seed0"]) == pytest.approx([50, *trained])
+
+    written = pd.read_csv(tmp_path / "tiny.csv", index_col="architecture")
+    pd.testing.assert_frame_equal(written, table, atol=5e-5, rtol=0)
+    record = json.loads((tmp_path / "tiny.json").read_text())
+    assert (record["benchmark"], record["seeds"], record["protocol"]) == ("tiny", 2, asdict(TINY))
+
+    stamps = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("seed*")}
+    reports.clear()
+    pd.testing.assert_frame_equal(
+        benchmarks.make("tiny", tmp_path, 2, lambda *counts: reports.append(counts)), table
+    )
+    assert reports == [(6, 6)]
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("seed*")} == stamps

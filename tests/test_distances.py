@@ -1,0 +1,111 @@
+"""Distances between outputs, against plain loops over scipy's own divergences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import rel_entr, softmax
+from scipy.stats import entropy
+
+from hnas_kit import distances
+from hnas_kit.errors import HnasError
+
+
+def random_outputs(n: int, images: int, classes: int, seed: int) -> np.ndarray:
+    return softmax(3 * np.random.default_rng(seed).standard_normal((n, images, classes)), axis=2)
+
+
+def kl(p: np.ndarray, q: np.ndarray) -> float:
+    return rel_entr(p, q).sum()
+
+
+def cross_entropy(p: np.ndarray, q: np.ndarray) -> float:
+    return entropy(p) + entropy(p, q)
+
+
+def l2(p: np.ndarray, q: np.ndarray) -> float:
+    return np.linalg.norm(p - q)
+
+
+@pytest.mark.parametrize("distance", [kl, cross_entropy, l2], ids=lambda f: f.__name__)
+def test_each_measure_is_the_mean_over_images_of_the_textbook_one(distance):
+    outputs = random_outputs(7, 5, 4, seed=1)
+    expected = np.zeros((7, 7))
+    for i in range(7):
+        for j in range(7):
+            both_ways = [
+                (distance(p, q) + distance(q, p)) / 2 for p, q in zip(outputs[i], outputs[j], strict=True)
+            ]
+            expected[i, j] = np.mean(both_ways) if i != j else 0
+    np.testing.assert_allclose(
+        distances.from_outputs(outputs, distance.__name__), expected, rtol=1e-12, atol=1e-14
+    )
+
+
+def test_kl_is_the_default():
+    outputs = random_outputs(4, 3, 5, seed=2)
+    np.testing.assert_array_equal(
+        distances.from_outputs(outputs), distances.from_outputs(outputs, measure="kl")
+    )
+
+
+@given(
+    shape=st.tuples(st.integers(1, 8), st.integers(1, 6), st.integers(1, 5)),
+    seed=st.integers(0, 2**32),
+    measure=st.sampled_from(distances.MEASURES),
+    same=st.booleans(),
+)
+@settings(deadline=None)
+def test_symmetric_not_negative_zero_diagonal(shape, seed, measure, same):
+    outputs = random_outputs(*shape, seed)
+    if same:
+        outputs[:] = outputs[:1]  # rounding must not make the distance of equal outputs negative
+    d = distances.from_outputs(outputs, measure)
+    assert d.shape == (shape[0], shape[0])
+    assert d.dtype == np.float64
+    np.testing.assert_array_equal(d, d.T)
+    np.testing.assert_array_equal(np.diag(d), 0)
+    assert np.all(d >= 0)
+    if same and measure != "cross_entropy":
+        np.testing.assert_allclose(d, 0, atol=1e-13)
+
+
+@pytest.mark.parametrize("measure", distances.MEASURES)
+def test_probabilities_of_zero_are_finite(measure):
+    outputs = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[0.5, 0.5]]])
+    d = distances.from_outputs(outputs, measure)
+    assert np.all(np.isfinite(d))
+    assert d[0, 1] > d[0, 2] == d[1, 2] > 0  # certain of different classes are further apart than undecided
+
+
+@pytest.mark.parametrize("measure", distances.MEASURES)
+def test_the_network_s_own_precision_is_enough(measure):
+    outputs = random_outputs(5, 4, 10, seed=3)
+    single = torch.from_numpy(outputs).float()
+    np.testing.assert_allclose(
+        distances.from_outputs(single, measure), distances.from_outputs(outputs, measure), rtol=1e-5
+    )
+
+
+def test_an_unknown_measure_is_refused_with_the_near_miss():
+    with pytest.raises(HnasError, match=r"\A.*unknown distance measure 'KL'.*kl, l2, cross_entropy\Z"):
+        distances.from_outputs(random_outputs(2, 1, 2, seed=0), "KL")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "complaint"),
+    [
+        (np.ones((3, 4)) / 4, r"shape \(3, 4\)"),
+        (np.empty((0, 2, 3)), r"shape \(0, 2, 3\)"),
+        (np.ones((3, 2, 4)), "adding up to 1"),  # logits, or not normalised
+        (np.array([[[1.5, -0.5]], [[0.5, 0.5]]]), "not negative"),
+        (np.array([[[np.nan, 1.0]], [[0.5, 0.5]]]), "must be probabilities"),
+    ],
+    ids=["two dimensions", "empty", "sum", "negative", "nan"],
+)
+def test_what_is_no_distribution_is_refused_in_one_line(outputs, complaint):
+    with pytest.raises(HnasError, match=rf"\A.*{complaint}.*\Z"):
+        distances.from_outputs(outputs)
