@@ -117,13 +117,7 @@ def train_alone(protocol: Protocol, arch: Arch, seed: int, device: str = "cpu") 
         shared=False,
         generator=generators.torch("weights"),
     )
-    batches = data.Batches(
-        dataset.train,
-        dataset.render,
-        protocol.batch_size,
-        generators.torch("order"),
-        generators.torch("augment", device),
-    )
+    batches = dataset.batches(dataset.train, protocol.batch_size, generators)
     steps = protocol.epochs * batches.steps_per_epoch
     train(
         net,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from hnas_kit.errors import HnasError
 from hnas_kit.images import load_images
+from hnas_kit.randomness import Generators
 
 # (images uint8 (B, C, H, W), generator on their device, training?) -> network input float32 (B, C, H', W')
 Render = Callable[[Tensor, torch.Generator, bool], Tensor]
@@ -70,6 +71,15 @@ class Dataset:
         order = torch.randperm(len(self.train), generator=generator)
         half = len(order) // 2
         return self.train.take(order[:half]), self.train.take(order[half:])
+
+    def batches(
+        self, split: Split, batch_size: int, generators: Generators, name: str = "", train: bool = True
+    ) -> Batches:
+        """An endless stream of batches of a split, with generators of its own (called after ``name``)."""
+        prefix = f"{name} " if name else ""
+        order = generators.torch(f"{prefix}order")
+        augment = generators.torch(f"{prefix}augment", split.labels.device)
+        return Batches(split, self.render, batch_size, order, augment, train)
 
     def fixed(self, split: Split, limit: int | None = None) -> tuple[Tensor, Tensor]:
         """Input (M, C, H, W) and labels (M,) of a split, the same at every call: for comparing networks.

@@ -71,6 +71,11 @@ class Training(Compute):
     weight_decay: NotNegative
     checkpoint_every: Count  # steps
 
+    @property
+    def optimiser(self) -> dict[str, Any]:
+        """What :func:`hnas_kit.training.train` is told of the optimisation."""
+        return self.model_dump(include={"lr", "momentum", "weight_decay", "precision"})
+
 
 class Pretrain(Training):
     notebook = "01_pretrain"

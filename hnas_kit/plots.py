@@ -90,16 +90,13 @@ def ranking(
     """Estimated against true accuracy, the estimate's favourite and the truly best one named."""
     figure, axis = plt.subplots(figsize=(5, 3.8))
     axis.scatter(truth, estimate, c=truth, cmap=ACCURACY, s=28)
-    for name, word in {estimate.idxmax(): "favourite", truth.idxmax(): "truly best"}.items():
-        axis.annotate(
-            f"{name} {word}",
-            (truth[name], estimate[name]),
-            xytext=(-8, -22 if word == "truly best" else 10),
-            textcoords="offset points",
-            ha="right",
-            size="small",
-            arrowprops={"arrowstyle": "-", "color": "0.5"},
+    favourite, best = estimate.idxmax(), truth.idxmax()
+    for name, word, colour in ((best, "truly best", "#d9772b"), (favourite, "favourite", "#c22f4e")):
+        axis.scatter(truth[name], estimate[name], s=110, facecolors="none", edgecolors=colour, linewidths=1.8)
+        axis.scatter(
+            [], [], s=60, facecolors="none", edgecolors=colour, linewidths=1.8, label=f"{word}: {name}"
         )
+    axis.legend(loc="lower right")
     axis.margins(0.15)
     axis.set(xlabel="true accuracy, trained alone (%)", ylabel=what, title=f"Kendall's tau {tau:.2f}")
     return figure
@@ -262,6 +259,9 @@ def uct_terms(terms: pd.DataFrame, starts: Sequence[int], steps: int) -> Figure:
     axis.semilogy(terms["C"], color=COLOURS["learned"], label="accuracy term C")
     axis.semilogy(terms["exploration"], color=COLOURS["default"], label="exploration term")
     axis.axhline(1, color="0.6", linestyle=":")
+    axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    axis.yaxis.set_minor_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    axis.tick_params(axis="y", which="minor", labelsize="x-small")
     axis.set(xlabel="step", ylabel="difference between siblings / T")
     _mark_phases(axis, starts, steps)
     axis.legend()

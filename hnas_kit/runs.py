@@ -294,7 +294,7 @@ def progress(total: int, what: str) -> tqdm:
     """A plain text progress bar for one long loop; nothing is shown under test (``HNAS_QUIET``)."""
     quiet = bool(os.environ.get("HNAS_QUIET"))
     return tqdm(
-        total=total, desc=what, unit="step", disable=quiet, mininterval=1.0, ascii=" #", file=sys.stderr
+        total=total, desc=what, unit="step", disable=quiet, mininterval=3.0, ascii=" #", file=sys.stderr
     )
 
 
