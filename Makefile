@@ -11,7 +11,7 @@ $(BIN)/python -m pytest --nbval-lax --nbval-current-env -p no:cacheprovider note
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-gpu lab lint clean distclean
+.PHONY: help run test test-gpu lab notebooks lint clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ test-gpu: $(INSTALLED) ## the same on the GPU
 
 lab: $(INSTALLED) ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
+
+notebooks: $(INSTALLED) ## run the quick profile and store its outputs in the notebooks, and the references
+	$(BIN)/python tests/reference/record.py
+	$(BIN)/ruff format notebooks
 
 lint: $(INSTALLED) ## check format and style, of the notebooks too
 	$(BIN)/ruff format --check $(CODE)

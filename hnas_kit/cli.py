@@ -92,8 +92,8 @@ def _run(args: argparse.Namespace) -> None:
     if args.seeds is None:
         run = run_profile(profile, first, args.force)
         if "04_mcts" in profile:
-            search = runs.Finished(run, "04_mcts")
-            print(f"{report.found_line(search)}; report: {report.write(run)}")
+            headline = runs.Finished(run, "04_mcts").manifest["headline"]
+            print(f"{headline}; report: {report.write(run)}")
         return
     if args.seeds < 1:
         raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")

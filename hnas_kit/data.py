@@ -86,8 +86,13 @@ class Dataset:
 
         Args:
             split: which images.
-            limit: at most this many of them, from the start (default: all).
+            limit: only this many of them, from the start (default: all).
+
+        Raises:
+            HnasError: if there are not that many.
         """
+        if limit is not None and limit > len(split):
+            raise HnasError(f"{limit} images are asked for, and there are {len(split)}")
         images, labels = split.images[:limit], split.labels[:limit]
         generator = torch.Generator(images.device).manual_seed(0)
         x = self.render(images.repeat(self.views, 1, 1, 1), generator, False)

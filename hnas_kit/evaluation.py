@@ -72,7 +72,7 @@ def accuracy(
     net.eval()
     correct = torch.zeros(len(archs), dtype=torch.int64, device=y.device)
     parts = -(-len(y) // batch_size)
-    for part_x, part_y in zip(x.chunk(parts), y.chunk(parts), strict=True):
+    for part_x, part_y in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
         for i, logits in _logits(net, archs, part_x):
             correct[i] += (logits.argmax(1) == part_y).sum()
     return correct.cpu().numpy() / len(y)

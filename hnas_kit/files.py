@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -36,7 +37,8 @@ def write_atomic(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # above it may be a file instead of a folder
+            temporary.unlink()
         reason = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror
         raise HnasError(f"cannot write {path}: {reason}; free space or choose another folder") from error
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import lzma
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from PIL import Image
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 
+# what a damaged archive or image raises
+_UNREADABLE = (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error, Image.DecompressionBombError)
+
 
 def _members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """(relative name, reader) of every file of a folder, or of a tar archive."""
@@ -22,10 +27,14 @@ def _members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         for path in sorted(p for p in source.rglob("*") if p.is_file()):
             yield path.relative_to(source).as_posix(), path.read_bytes
         return
-    with tarfile.open(source) as archive:
-        for member in archive:
-            if member.isfile():
-                yield member.name, lambda m=member: archive.extractfile(m).read()
+    try:
+        with tarfile.open(source) as archive:
+            for member in archive:
+                if member.isfile():
+                    yield member.name, lambda m=member: archive.extractfile(m).read()
+    except _UNREADABLE as error:
+        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists every format it tried
+        raise HnasError(f"{source} is no folder and no tar archive that can be read ({reason})") from error
 
 
 def decode_images(source: Path) -> tuple[dict, tuple[str, ...]]:
@@ -45,7 +54,7 @@ def decode_images(source: Path) -> tuple[dict, tuple[str, ...]]:
             continue
         try:
             pixels = np.asarray(Image.open(io.BytesIO(read())).convert("RGB"))
-        except OSError as error:
+        except _UNREADABLE as error:
             raise HnasError(f"{source}: {name} is not an image that can be read ({error})") from error
         size = size or pixels.shape
         if pixels.shape != size or size[0] != size[1]:

@@ -40,15 +40,6 @@ CAPTIONS = {
 }
 
 
-def found_line(search: Finished) -> str:
-    """One sentence: what the first method of a search found, and its true rank."""
-    found = search.load("found.csv").iloc[0]
-    text = f"Found {found['architecture']} with {search.params['methods'][0]} "
-    if pd.isna(found["rank"]):
-        return text + "(no ground truth for this data set, so no rank)"
-    return text + f"(true rank {found['rank']:.0f} of {search.manifest['figures']['architectures']})"
-
-
 def _differences(pretrain: Finished, search: Finished) -> str:
     """What the run does otherwise than the paper, in words, from its parameters."""
     p, s = pretrain.params, search.params
@@ -114,7 +105,7 @@ def write(run: str) -> Path:
     )
     page = template.render(
         run=run,
-        found=found_line(search) + ".",
+        found=search.manifest["headline"],
         space=pretrain.params["space"],
         dataset=pretrain.params["dataset"],
         seed=search.params["seed"],

@@ -38,7 +38,7 @@ class SearchSpace(ABC):
         arch = tuple(arch)
         return (
             len(arch) == self.num_layers
-            and all(isinstance(op, int | np.integer) for op in arch)
+            and all(isinstance(op, int | np.integer) and not isinstance(op, bool) for op in arch)
             and all(0 <= op < len(names) for op, names in zip(arch, self.ops, strict=True))
             and self._meets_constraint(arch)
         )

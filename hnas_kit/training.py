@@ -54,6 +54,7 @@ class Checkpoints:
             data = path.read_bytes()
             if sha256(data)[:16] != path.stem.split("-")[2]:
                 print(f"checkpoint {path} is corrupt; falling back to the one before it")
+                path.unlink()  # or it would count as one of the last two
                 continue
             state = torch_value(data)
             for name, part in parts.items():

@@ -1,0 +1,40 @@
+"""How nbval tests the notebooks: each alone, quietly, with outputs in a folder that is removed afterwards."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
+OUTPUTS = tempfile.TemporaryDirectory(prefix="hnas-notebooks-")
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    if hasattr(collector, "skip_compare"):
+        collector.skip_compare += ("stderr",)  # progress and warnings differ from run to run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not hasattr(item, "output_timeout"):
+            continue
+        item.output_timeout = 600  # nbval's 5 s hold whatever --nbval-cell-timeout says
+        if item.options["check"] and not item.cell.execution_count:
+            raise pytest.UsageError(
+                f"{item.nodeid} is tagged for checking but was stored without an execution count, so nbval "
+                "would pass it unseen; store the notebooks again with make notebooks"
+            )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Set what the notebook's kernel will see, before nbval starts it."""
+    name = Path(item.fspath).stem
+    os.environ["HNAS_OUTPUTS"] = str(Path(OUTPUTS.name) / name)
+    os.environ["HNAS_REFERENCE"] = str(REFERENCE)
+    os.environ["HNAS_QUIET"] = "1"
+
+
+def pytest_unconfigure() -> None:
+    OUTPUTS.cleanup()

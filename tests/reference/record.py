@@ -1,0 +1,89 @@
+"""Store the notebooks with the outputs of the quick profile, and the references their tests need.
+
+Runs the quick profile twice on the CPU: once to record the values and the small artefacts that stand in
+for a missing one, and once with these in place, so that the stored checks are real.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+
+from hnas_kit.params import NOTEBOOKS
+from hnas_kit.runs import result_params
+
+REFERENCE = Path(__file__).parent
+ROOT = REFERENCE.parents[1]
+# what a later notebook reads
+STAND_INS = {
+    "01_pretrain": ("supernet.pt",),
+    "02_distances": ("distances.npz",),
+    "03_tree": ("tree.npz",),
+}
+UNSTORED = ("metadata.papermill", "cell.metadata.papermill", "cell.metadata.execution", "metadata.widgets")
+
+
+def run_quick() -> Path:
+    outputs = ROOT / "outputs" / "reference"
+    environment = os.environ | {"HNAS_OUTPUTS": str(outputs), "HNAS_DEVICE": "cpu", "HNAS_QUIET": "1"}
+    command = [sys.executable, "-m", "hnas_kit.cli", "run", "quick", "--force"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    return outputs / "quick"
+
+
+def record(run: Path) -> None:
+    """Keep the figures of each notebook, and the artefacts that others read with a manifest of just these."""
+    for manifest in sorted(run.glob("*/manifest.json")):
+        notebook = manifest.parent.name
+        content = json.loads(manifest.read_text())
+        params = NOTEBOOKS[notebook].checked(content["params"], str(manifest))
+        record = {"params": result_params(params), "values": content["figures"]}
+        (REFERENCE / f"{notebook}.json").write_text(json.dumps(record, indent=2) + "\n")
+        if notebook in STAND_INS:
+            folder = REFERENCE / notebook
+            folder.mkdir(exist_ok=True)
+            content["outputs"] = {name: content["outputs"][name] for name in STAND_INS[notebook]}
+            (folder / "manifest.json").write_text(json.dumps(content, indent=2) + "\n")
+            for name in STAND_INS[notebook]:
+                shutil.copy(manifest.parent / name, folder / name)
+
+
+def store(run: Path) -> None:
+    """Put the outputs of the executed notebooks into the stored ones, without what papermill and widgets add."""
+    for source in sorted((ROOT / "notebooks").glob("0*.ipynb")):
+        stored, executed = nbformat.read(source, as_version=4), nbformat.read(run / source.name, as_version=4)
+        executed.cells = [
+            c for c in executed.cells if "injected-parameters" not in c.metadata.get("tags", [])
+        ]
+        count = 0
+        for cell, done in zip(stored.cells, executed.cells, strict=True):
+            if cell.cell_type == "code":
+                count += 1
+                cell.execution_count = count
+                cell.outputs = [out for out in done.outputs if out.get("name") != "stderr"]
+                for out in cell.outputs:
+                    if "execution_count" in out:
+                        out["execution_count"] = count
+        nbformat.write(stored, source)
+        keys = " ".join(UNSTORED)
+        strip = [
+            Path(sys.executable).with_name("nbstripout"),
+            "--keep-output",
+            "--keep-count",
+            "--extra-keys",
+            keys,
+        ]
+        subprocess.run([*strip, source], check=True)
+
+
+if __name__ == "__main__":
+    for old in REFERENCE.glob("*.json"):
+        old.unlink()
+    record(run_quick())
+    finished = run_quick()
+    record(finished)
+    store(finished)
