@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -32,6 +33,17 @@ def _logits(net: Supernet, archs: Sequence[Arch], x: Tensor) -> Iterator[tuple[i
         previous = arch
 
 
+@contextmanager
+def _evaluating(net: Supernet) -> Iterator[None]:
+    """Evaluation mode, and the mode that was set before afterwards."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
+
+
 @torch.inference_mode()
 def outputs(net: Supernet, archs: Sequence[Arch], x: Tensor) -> Tensor:
     """Class probabilities of every architecture for one batch of images (Algorithm 1, "output vector").
@@ -44,12 +56,12 @@ def outputs(net: Supernet, archs: Sequence[Arch], x: Tensor) -> Tensor:
     Returns:
         (N, B, num_classes) float32 on the CPU; rows sum to 1.
     """
-    net.eval()
     result = None
-    for i, logits in _logits(net, archs, x):
-        if result is None:
-            result = torch.empty(len(archs), *logits.shape)
-        result[i] = torch.softmax(logits.float(), dim=1)
+    with _evaluating(net):
+        for i, logits in _logits(net, archs, x):
+            if result is None:
+                result = torch.empty(len(archs), *logits.shape)
+            result[i] = torch.softmax(logits.float(), dim=1)
     return result
 
 
@@ -69,10 +81,10 @@ def accuracy(
     Returns:
         (N,) float64, fractions from 0 to 1.
     """
-    net.eval()
     correct = torch.zeros(len(archs), dtype=torch.int64, device=y.device)
     parts = -(-len(y) // batch_size)
-    for part_x, part_y in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
-        for i, logits in _logits(net, archs, part_x):
-            correct[i] += (logits.argmax(1) == part_y).sum()
+    with _evaluating(net):
+        for part_x, part_y in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
+            for i, logits in _logits(net, archs, part_x):
+                correct[i] += (logits.argmax(1) == part_y).sum()
     return correct.cpu().numpy() / len(y)

@@ -31,8 +31,13 @@ from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.training import Checkpoints, pick_device
 
 FORMAT = "hnas_kit run 1"
-UPSTREAM = {"01_pretrain": (), "02_distances": ("01_pretrain",), "03_tree": ("01_pretrain", "02_distances")}
-UPSTREAM["04_mcts"] = ("01_pretrain", "03_tree")
+# what each notebook reads of which others, besides their parameters
+READS: dict[str, dict[str, tuple[str, ...]]] = {
+    "01_pretrain": {},
+    "02_distances": {"01_pretrain": ("supernet.pt",)},
+    "03_tree": {"01_pretrain": (), "02_distances": ("distances.npz",)},
+    "04_mcts": {"01_pretrain": (), "03_tree": ("tree.npz",)},
+}
 
 
 def project_root() -> Path:
@@ -141,9 +146,8 @@ class Stage:
         self.params, self.notebook = params, params.notebook
         self._start, self._started = time.perf_counter(), datetime.now(UTC)
         self.device = device_of(params)
-        run = getattr(params, "upstream", params.run)
-        self.upstream = {name: Finished(run, name) for name in UPSTREAM[self.notebook]}
-        self.fingerprint = fingerprint(params, {name: part.outputs for name, part in self.upstream.items()})
+        self.upstream = upstream(params)
+        self.fingerprint = fingerprint(params, self.upstream)
         self.folder = outputs_root() / params.run / self.notebook
         self.attempt = self.folder.with_name(f"{self.notebook}.attempt-{self.fingerprint[:8]}")
         self._outputs: dict[str, str] = {}
@@ -200,11 +204,7 @@ class Stage:
             "status": status,
             "params": self.params.model_dump(),
             "fingerprint": self.fingerprint,
-            "inputs": {
-                f"{name}/{file}": digest
-                for name, p in self.upstream.items()
-                for file, digest in p.outputs.items()
-            },
+            "inputs": inputs(self.notebook, self.upstream),
             "outputs": self._outputs,
             "device": str(self.device),
             "started": self._started.isoformat(timespec="seconds"),
@@ -259,24 +259,37 @@ def result_params(params: Parameters) -> dict[str, Any]:
     return params.model_dump(exclude={"run", "source", "device", "checkpoint_every"})
 
 
-def fingerprint(params: Parameters, inputs: dict[str, dict[str, str]]) -> str:
+def upstream(params: Parameters) -> dict[str, Finished]:
+    """The finished notebooks that a notebook reads; raises :class:`HnasError` if one is not there."""
+    run = getattr(params, "upstream", params.run)
+    return {name: Finished(run, name) for name in READS[params.notebook]}
+
+
+def inputs(notebook: str, parts: dict[str, Finished]) -> dict[str, str]:
+    """Checksum of every file that a notebook reads, and the fingerprint of each result they belong to."""
+    reads = READS[notebook]
+    files = {
+        f"{name}/{file}": part.outputs.get(file, "") for name, part in parts.items() for file in reads[name]
+    }
+    return files | {name: part.manifest["fingerprint"] for name, part in parts.items()}
+
+
+def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
     """SHA-256 of all that a notebook's result follows from: its code, parameters, device and inputs."""
-    parts = [notebook_digest(params.notebook), result_params(params), device_of(params).type, inputs]
-    return sha256(json.dumps(parts, sort_keys=True).encode())
+    own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
+    return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
 
 
 def up_to_date(params: Parameters) -> dict | None:
     """The manifest of a finished notebook that would come out the same again; None if there is none."""
     recover(outputs_root() / params.run / params.notebook)
-    run = getattr(params, "upstream", params.run)
     try:
-        part = Finished(params.run, params.notebook)
-        inputs = {name: Finished(run, name).outputs for name in UPSTREAM[params.notebook]}
+        part, parts = Finished(params.run, params.notebook), upstream(params)
         for name in part.outputs:
             part.read(name)
     except HnasError:
         return None
-    return part.manifest if part.manifest["fingerprint"] == fingerprint(params, inputs) else None
+    return part.manifest if part.manifest["fingerprint"] == fingerprint(params, parts) else None
 
 
 def same_code(manifest: dict) -> bool:
@@ -298,4 +311,4 @@ def progress(total: int, what: str) -> tqdm:
     )
 
 
-assert set(UPSTREAM) == set(NOTEBOOKS)
+assert list(READS) == list(NOTEBOOKS)

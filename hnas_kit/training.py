@@ -135,8 +135,8 @@ def train(
     # on a GPU, looking at a loss waits for it: look seldom, and remember who was trained since
     look_every = 1 if device.type == "cpu" else 50
     unchecked: list[Arch] = []
+    net.train()
     for step in range(start, steps):
-        net.train()
         arch = choose(step)
         x, y = next(batches)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):

@@ -62,7 +62,7 @@ def test_kl_is_the_default():
 def test_symmetric_not_negative_zero_diagonal(shape, seed, measure, same):
     outputs = random_outputs(*shape, seed)
     if same:
-        outputs[:] = outputs[:1]  # rounding must not make the distance of equal outputs negative
+        outputs[:] = outputs[:1]
     d = distances.from_outputs(outputs, measure)
     assert d.shape == (shape[0], shape[0])
     assert d.dtype == np.float64
@@ -71,6 +71,13 @@ def test_symmetric_not_negative_zero_diagonal(shape, seed, measure, same):
     assert np.all(d >= 0)
     if same and measure != "cross_entropy":
         np.testing.assert_allclose(d, 0, atol=1e-13)
+
+
+def test_rounding_leaves_nothing_negative_between_outputs_that_are_almost_equal():
+    outputs = np.repeat(random_outputs(1, 3, 10, seed=4), 50, axis=0)
+    outputs *= 1 + 1e-12 * np.random.default_rng(5).standard_normal(outputs.shape)
+    d = distances.from_outputs(outputs)
+    assert np.all((d >= 0) & (d < 1e-14))
 
 
 @pytest.mark.parametrize("measure", distances.MEASURES)

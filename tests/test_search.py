@@ -241,7 +241,17 @@ def test_the_path_is_the_greedy_one(done):
     assert accuracy.iloc[0] == evaluation.accuracy(done.net, [arch], done.x, done.y)[0]
 
 
-def test_samples_are_drawn_without_exploration_and_the_best_on_validation_is_chosen(done):
+def test_samples_are_drawn_without_exploration(done):
+    sampler = MCTS(TREE, beta=0.5, exploration=1.0, temperature=1e-3)
+    for arch in [*ARCHS, *[ARCHS[7]] * 20]:
+        sampler.update(arch, 0.9 if arch == ARCHS[7] else 0.1)
+    p = sampler.probabilities()
+    assert sampler.greedy() == ARCHS[7] != max(p, key=p.get)  # exploration turns away from it
+    _, accuracy = search.choose_final(done.net, sampler, done.x, done.y, np.random.default_rng(0), samples=9)
+    assert list(accuracy.index) == [ARCHS[7]]
+
+
+def test_the_best_sample_on_validation_is_chosen(done):
     arch, accuracy = search.choose_final(
         done.net, done.sampler, done.x, done.y, np.random.default_rng(1), samples=8
     )

@@ -14,16 +14,10 @@ from pathlib import Path
 import nbformat
 
 from hnas_kit.params import NOTEBOOKS
-from hnas_kit.runs import result_params
+from hnas_kit.runs import READS, result_params
 
 REFERENCE = Path(__file__).parent
 ROOT = REFERENCE.parents[1]
-# what a later notebook reads
-STAND_INS = {
-    "01_pretrain": ("supernet.pt",),
-    "02_distances": ("distances.npz",),
-    "03_tree": ("tree.npz",),
-}
 UNSTORED = ("metadata.papermill", "cell.metadata.papermill", "cell.metadata.execution", "metadata.widgets")
 
 
@@ -43,17 +37,18 @@ def record(run: Path) -> None:
         params = NOTEBOOKS[notebook].checked(content["params"], str(manifest))
         record = {"params": result_params(params), "values": content["figures"]}
         (REFERENCE / f"{notebook}.json").write_text(json.dumps(record, indent=2) + "\n")
-        if notebook in STAND_INS:
+        read = {file for reads in READS.values() for file in reads.get(notebook, ())}
+        if read:
             folder = REFERENCE / notebook
             folder.mkdir(exist_ok=True)
-            content["outputs"] = {name: content["outputs"][name] for name in STAND_INS[notebook]}
+            content["outputs"] = {name: content["outputs"][name] for name in read}
             (folder / "manifest.json").write_text(json.dumps(content, indent=2) + "\n")
-            for name in STAND_INS[notebook]:
+            for name in read:
                 shutil.copy(manifest.parent / name, folder / name)
 
 
 def store(run: Path) -> None:
-    """Put the outputs of the executed notebooks into the stored ones, without what papermill and widgets add."""
+    """Put the outputs of the executed notebooks into the stored ones, without what papermill adds."""
     for source in sorted((ROOT / "notebooks").glob("0*.ipynb")):
         stored, executed = nbformat.read(source, as_version=4), nbformat.read(run / source.name, as_version=4)
         executed.cells = [

@@ -1,0 +1,106 @@
+"""Files that are whole or absent."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import pickle
+
+import pytest
+import torch
+
+from hnas_kit import files
+from hnas_kit.errors import HnasError
+from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+
+
+def test_sha256_of_bytes_and_of_a_file(tmp_path):
+    data = b"pool" * 100_000
+    (tmp_path / "a").write_bytes(data)
+    assert sha256(data) == sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+def test_a_file_is_written_and_replaced_without_leftovers(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.bin"
+    for data in (b"one", b"another", b""):
+        write_atomic(path, data)
+        assert path.read_bytes() == data
+    assert os.listdir(path.parent) == ["a.bin"]
+
+
+class FullDisk:
+    """A file that takes one byte and then finds no space."""
+
+    def __init__(self, path, mode):
+        self.file = open(path, mode)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+
+    def write(self, data):
+        self.file.write(data[:1])
+        self.file.flush()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def refuse(*args):
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+@pytest.mark.parametrize("existing", [None, b"old"])
+@pytest.mark.parametrize(
+    ("where", "what", "reason"),
+    [
+        (files, "open", "no space left on the disk"),
+        (files.os, "fsync", "Permission denied"),
+        (files.os, "replace", "Permission denied"),
+    ],
+)
+def test_a_failed_write_leaves_what_was_there(tmp_path, monkeypatch, existing, where, what, reason):
+    path = tmp_path / "a.bin"
+    if existing is not None:
+        path.write_bytes(existing)
+    monkeypatch.setattr(where, what, FullDisk if what == "open" else refuse, raising=False)
+    with pytest.raises(HnasError) as caught:
+        write_atomic(path, b"new")
+    assert str(caught.value) == f"cannot write {path}: {reason}; free space or choose another folder"
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a.bin", existing)] * bool(existing)
+
+
+@pytest.mark.parametrize("name", ["file/a.bin", "file/folder/a.bin", "folder"])
+def test_a_place_that_cannot_hold_the_file_is_refused(tmp_path, name):
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "folder" / "full").mkdir(parents=True)
+    with pytest.raises(HnasError, match=f"^cannot write {tmp_path / name}: "):
+        write_atomic(tmp_path / name, b"new")
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
+
+
+def example() -> dict:
+    return {"weights": torch.arange(6.0).view(2, 3), "step": 3, "names": ["a", "b"], "big": 2**100}
+
+
+def test_equal_values_give_equal_bytes_that_hold_the_value():
+    data = torch_bytes(example())
+    assert data == torch_bytes(example())
+    assert data != torch_bytes(example() | {"step": 4})
+    value, expected = torch_value(data), example()
+    assert torch.equal(value.pop("weights"), expected.pop("weights"))
+    assert value == expected
+
+
+class Code:
+    def __reduce__(self):
+        return os.mkdir, ("made-by-code",)
+
+
+def test_a_file_with_code_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(pickle.UnpicklingError):
+        torch_value(torch_bytes({"a": Code()}))
+    assert not os.listdir(tmp_path)

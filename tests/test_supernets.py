@@ -1,0 +1,103 @@
+"""The Pooling supernet: resolutions, shared weights, initial weights, refused sizes."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from hnas_kit.errors import HnasError
+from hnas_kit.spaces import make_space
+from hnas_kit.supernets import default_width, make_supernet
+
+SPACE = make_space("pooling")
+ARCHS = SPACE.enumerate()
+
+
+def images(n: int = 4, size: int = 16, channels: int = 1) -> torch.Tensor:
+    return torch.randn(n, channels, size, size, generator=torch.Generator().manual_seed(0))
+
+
+def test_every_architecture_has_the_layers_of_its_text_at_each_resolution(new_net):
+    net, sizes = new_net(), []
+    for layer in (net.stem, *net.layers):
+        layer.register_forward_hook(lambda module, args, out: sizes.append(out.shape[-1]))
+    for arch in ARCHS:
+        sizes.clear()
+        assert net(images(), arch).shape == (4, 10)
+        assert "[{},{},{}]".format(*(sizes.count(size) for size in (16, 8, 4))) == SPACE.format(arch)
+
+
+def test_widths_double_after_the_fourth_and_seventh_layer(new_net):
+    net, widths = new_net(width=3), []
+    for layer in (net.stem, *net.layers):
+        layer.register_forward_hook(lambda module, args, out: widths.append(out.shape[1]))
+    net(images(), ARCHS[0])
+    assert widths == [3] * 4 + [6] * 3 + [12] * 3
+
+
+def test_the_default_width_is_the_papers():
+    assert default_width(SPACE) == 16
+    with torch.device("meta"):
+        assert make_supernet(SPACE).stem[0][0].weight.shape == (16, 3, 3, 3)
+
+
+def test_architectures_share_all_weights(new_net):
+    net = new_net()
+    for arch in (ARCHS[0], ARCHS[-1]):
+        net.zero_grad()
+        net(images(), arch).square().sum().backward()
+        assert all(p.grad is not None for p in net.parameters())
+
+
+def test_architectures_differ(new_net):
+    net, x = new_net(), images()
+    logits = torch.stack([net(x, arch) for arch in ARCHS])
+    assert len(torch.unique(logits, dim=0)) == 36
+
+
+def test_shared_batch_norm_keeps_nothing(new_net):
+    net = new_net()
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == 21  # stem, two a block, two on shortcuts
+    assert all(m.weight is None and m.running_mean is None for m in norms)
+    net(images(), ARCHS[0])
+    assert not list(net.buffers())
+
+
+def test_evaluation_depends_on_the_batch_only_where_weights_are_shared(new_net):
+    x = images(6)
+    for shared in (True, False):
+        net = new_net(shared=shared).eval()
+        alone, among_others = net(x[:3], ARCHS[5]), net(x, ARCHS[5])[:3]
+        assert torch.allclose(alone, among_others, atol=1e-5) is not shared
+
+
+def test_initial_weights_come_from_the_generator_alone(new_net):
+    torch.manual_seed(1)
+    first = new_net(seed=7).state_dict()
+    torch.manual_seed(2)
+    second, third = new_net(seed=7).state_dict(), new_net(seed=8).state_dict()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert not any(torch.equal(value, third[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_initial_weights_are_pytorchs_own(new_net, shared):
+    net = new_net(seed=5, shared=shared)
+    expected = copy.deepcopy(net)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        for module in expected.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("size", ["in_channels", "num_classes", "width"])
+def test_a_size_below_one_is_refused_in_one_line(size):
+    with pytest.raises(HnasError, match=rf"^{size} is 0; it must be at least 1$"):
+        make_supernet(SPACE, **{"in_channels": 1, "num_classes": 2, "width": 2} | {size: 0})
