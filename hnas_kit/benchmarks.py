@@ -179,9 +179,13 @@ def make(
     context = multiprocessing.get_context("spawn")  # a forked PyTorch may hang
     with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         jobs = [pool.submit(_job, protocol, archs[i], s, paths[s, i]) for s, i in todo]
-        for count, job in enumerate(as_completed(jobs), start=len(paths) - len(todo) + 1):
-            job.result()
-            report(count, len(paths))
+        try:
+            for count, job in enumerate(as_completed(jobs), start=len(paths) - len(todo) + 1):
+                job.result()
+                report(count, len(paths))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or the error would wait for all that are left
+            raise
     results = {key: _done(path, protocol) for key, path in paths.items()}
     accuracy = np.array([[results[s, i]["accuracy"] for s in range(seeds)] for i in range(len(archs))])
     table = pd.DataFrame(

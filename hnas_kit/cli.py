@@ -11,12 +11,12 @@ import yaml
 
 from hnas_kit import benchmarks, report, runs
 from hnas_kit.errors import HnasError
-from hnas_kit.params import NOTEBOOKS, load_profile, override
+from hnas_kit.params import NOTEBOOKS, Parameters, load_profile, override
 
 
 def _value(text: str) -> object:
     try:
-        return yaml.safe_load(text)
+        return yaml.safe_load(text) if text else ""
     except yaml.YAMLError as error:
         raise HnasError(f"-p: {text!r} is not a value ({' '.join(str(error).split())})") from error
 
@@ -35,34 +35,50 @@ def _first(prefix: str | None) -> str:
 def _execute(notebook: str, run: str, values: dict) -> None:
     """Run one notebook; the executed copy is kept, with the error in it if it fails."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     source = runs.project_root() / "notebooks" / f"{notebook}.ipynb"
     target = runs.outputs_root() / run / f"{notebook}.ipynb"
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
             source,
             target,
             values,
             kernel_name="python3",
             progress_bar=False,
-            cwd=str(source.parent),
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # at its end it may log an interrupt
         )
     except PapermillExecutionError as error:
-        raise HnasError(f"{notebook}, cell {error.exec_count}: {error.evalue} (see {target})") from None
+        what = error.evalue if error.ename == HnasError.__name__ else f"{error.ename}: {error.evalue}"
+        line = " ".join(what.split())
+        raise HnasError(f"{notebook}, cell {error.exec_count}: {line} (see {target})") from None
+    except DeadKernelError:
+        raise HnasError(
+            f"{notebook}: its process died, perhaps for want of memory; "
+            "started again it goes on from its last checkpoint"
+        ) from None
+    except OSError as error:
+        raise HnasError(
+            f"cannot write {target}: {error.strerror}; free space or choose another folder"
+        ) from error
 
 
-def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
-    """Run the notebooks of a profile from ``first`` on, leaving out what is up to date; the run's name."""
+def _checked(profile: dict[str, dict]) -> tuple[dict[str, Parameters], str]:
+    """The validated parameters of every notebook of a profile, and the run that they share."""
     checked = {name: NOTEBOOKS[name].checked(values, name) for name, values in profile.items()}
     for p in checked.values():
         runs.device_of(p)
     names = {p.run for p in checked.values()}
     if len(names) > 1:
         raise HnasError(f"the notebooks of one profile share one run; found run: {', '.join(sorted(names))}")
-    run = names.pop()
+    return checked, names.pop()
+
+
+def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
+    """Run the notebooks of a profile from ``first`` on, leaving out what is up to date; the run's name."""
+    checked, run = _checked(profile)
     for notebook in [name for name in NOTEBOOKS if name in profile and name >= first]:
         print(f"{notebook:14}", end="", flush=True)
         manifest = None if force else runs.up_to_date(checked[notebook])
@@ -97,7 +113,7 @@ def _run(args: argparse.Namespace) -> None:
         return
     if args.seeds < 1:
         raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
-    name = next(iter(profile.values()))["run"]
+    _, name = _checked(profile)
     finished = []
     for seed in range(args.seeds):
         print(f"seed {seed}")

@@ -191,7 +191,8 @@ def digits_render(images: Tensor, generator: torch.Generator, train: bool) -> Te
 
 def photo_render(mean: Tensor, std: Tensor) -> Render:
     """Random crop after padding by an eighth, random mirroring (both for training only), normalisation."""
-    mean, std = mean.view(1, -1, 1, 1), std.view(1, -1, 1, 1)
+    # (image / 255 - mean) / std as one multiplication and one subtraction
+    scale, shift = (1 / (255 * std)).view(1, -1, 1, 1), (mean / std).view(1, -1, 1, 1)
 
     def render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
         if train:
@@ -199,7 +200,7 @@ def photo_render(mean: Tensor, std: Tensor) -> Render:
             pad = size // 8
             top, left = (_integers(2 * pad + 1, n, generator) for _ in range(2))
             images = crop(images, pad, top, left, size, _integers(2, n, generator).bool())
-        return ((images / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+        return (images * scale).sub_(shift).contiguous(memory_format=torch.channels_last)
 
     return render
 

@@ -44,7 +44,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def torch_bytes(value: object) -> bytes:
-    """``torch.save`` to bytes: equal values give equal bytes, whatever the file will be called."""
+    """``torch.save`` to bytes: values made alike give equal bytes, whatever the file will be called."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()

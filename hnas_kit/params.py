@@ -21,14 +21,15 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")]
+_RUN_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
+RunName = Annotated[str, Field(pattern=f"^{_RUN_NAME}$")]
 Method = Literal["learned", "default", "random", "uniform"]
 
 
 class Parameters(BaseModel):
     """What all notebooks share."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
     notebook: ClassVar[str]
 
     run: RunName  # name of the run folder in outputs/
@@ -47,7 +48,7 @@ class Parameters(BaseModel):
 class Source(Parameters):
     """Notebooks that read what another one made: from ``source``, or from their own run if it is empty."""
 
-    source: Literal[""] | RunName
+    source: Annotated[str, Field(pattern=f"^({_RUN_NAME})?$")]
 
     @property
     def upstream(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -12,7 +13,6 @@ import pandas as pd
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
-from hnas_kit.params import NOTEBOOKS
 from hnas_kit.runs import Finished, outputs_root
 
 # Table 1 of the paper, accuracies in %; the rows that have a counterpart among the methods
@@ -40,19 +40,29 @@ CAPTIONS = {
 }
 
 
-def _differences(pretrain: Finished, search: Finished) -> str:
+def _differences(parts: Mapping[str, Finished]) -> str:
     """What the run does otherwise than the paper, in words, from its parameters."""
-    p, s = pretrain.params, search.params
+    p, s = parts["01_pretrain"].params, parts["04_mcts"].params
     ours = {
         "data": (p["dataset"], "cifar10"),
         "width of the network": (p["width"], 16),
         "epochs of pre-training": (p["epochs"], 300),
+        "batch size of pre-training": (p["batch_size"], 512),
+        "learning rate of pre-training": (p["lr"], 0.1),
+        "weight decay of pre-training": (p["weight_decay"], 0.001),
         "epochs of search": (s["epochs"], 400),
         "batch size of search": (s["batch_size"], 256),
+        "learning rate of search": (s["lr"], 0.05),
+        "share of uniform sampling": (s["uniform_share"], 0.4),
+        "share of warm-up": (s["warmup_share"], 0.25),
+        "beta": (s["beta"], 0.95),
         "lambda": (s["exploration"], 0.5),
         "T": (f"{s['temperature_start']} to {s['temperature_end']}", "0.02 to 0.0025"),
         "final choice": (s["final"], "path"),
     }
+    for notebook, name, paper in (("02_distances", "measure", "kl"), ("03_tree", "linkage", "ward")):
+        if notebook in parts:
+            ours[name] = parts[notebook].params[name], paper
     changed = [f"{name} {mine} (paper: {paper})" for name, (mine, paper) in ours.items() if mine != paper]
     if not changed:
         return "The set-up is the paper's."
@@ -81,15 +91,14 @@ def write(run: str) -> Path:
     Raises:
         HnasError: if the run's search is not finished.
     """
-    parts = {}
-    for notebook in NOTEBOOKS:
-        try:
-            parts[notebook] = Finished(run, notebook)
-        except HnasError:
-            if notebook == "04_mcts":
-                raise
-    search = parts["04_mcts"]
-    pretrain = parts.get("01_pretrain") or Finished(search.params["source"], "01_pretrain")
+    search = Finished(run, "04_mcts")
+    source = search.params["source"] or run
+    pretrain = Finished(source, "01_pretrain")
+    parts = {"01_pretrain": pretrain}
+    for notebook in ("02_distances", "03_tree"):
+        with contextlib.suppress(HnasError):
+            parts[notebook] = Finished(source, notebook)
+    parts["04_mcts"] = search
     figures = [
         {
             "caption": CAPTIONS[name],
@@ -110,7 +119,7 @@ def write(run: str) -> Path:
         dataset=pretrain.params["dataset"],
         seed=search.params["seed"],
         table=jinja2.filters.do_mark_safe(_table(search.load("found.csv")).to_html(index=False, border=0)),
-        differences=_differences(pretrain, search),
+        differences=_differences(parts),
         figures=figures,
         parts=[part.manifest for part in parts.values()],
         provenance=search.manifest["provenance"],

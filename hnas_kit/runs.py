@@ -85,7 +85,10 @@ class Finished:
         self._remedy = f"run notebooks/{notebook}.ipynb with run: {run}"
         path = self.folder / "manifest.json"
         if not path.exists():
-            begun = sorted(self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json"))
+            begun = sorted(
+                self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json"),
+                key=lambda p: p.stat().st_mtime,
+            )
             state = json.loads(begun[-1].read_text()) if begun else None
             why = (
                 f" ({state['status']} at cell {state['cell']}: {state['error']})"
@@ -96,6 +99,11 @@ class Finished:
         try:
             self.manifest = json.loads(path.read_text())
             foreign = self.manifest["format"] != FORMAT or self.manifest["notebook"] != notebook
+            if not foreign:
+                _ = [
+                    self.manifest[key]
+                    for key in ("params", "fingerprint", "outputs", "headline", "provenance")
+                ]
         except (ValueError, KeyError, TypeError) as error:
             raise HnasError(f"{path} is corrupt ({error!r}); {self._remedy}") from error
         if foreign:

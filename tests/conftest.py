@@ -11,6 +11,8 @@ import torch
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, make_supernet
 
+torch.set_num_threads(1)  # networks this small gain nothing from more, and lose on a busy machine
+
 
 @pytest.fixture
 def new_net() -> Callable[..., Supernet]:

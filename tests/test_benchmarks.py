@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from hnas_kit import benchmarks, cost
 from hnas_kit.benchmarks import Protocol
@@ -131,16 +130,7 @@ def test_what_there_is_not_is_refused_in_one_line(tmp_path, call, complaint):
 # making one
 
 
-@pytest.fixture
-def one_thread():
-    """As in the processes that make a table."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def test_a_training_is_kept_with_its_protocol(tmp_path, one_thread):
+def test_a_training_is_kept_with_its_protocol(tmp_path):
     path = tmp_path / "new" / "training.json"
     assert benchmarks._done(path, TINY) is None
     benchmarks._job(TINY, ARCHS[0], 3, path)
@@ -154,7 +144,7 @@ def test_a_training_is_kept_with_its_protocol(tmp_path, one_thread):
     assert benchmarks._done(path, TINY) is None
 
 
-def test_make_goes_on_where_it_was(tmp_path, monkeypatch, one_thread):
+def test_make_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setitem(benchmarks.PROTOCOLS, "tiny", TINY)  # the processes get theirs as an argument
     monkeypatch.setattr(PoolingSpace, "enumerate", lambda self: ARCHS[:3])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import os
 import pickle
 
@@ -29,21 +30,11 @@ def test_a_file_is_written_and_replaced_without_leftovers(tmp_path):
     assert os.listdir(path.parent) == ["a.bin"]
 
 
-class FullDisk:
+class FullDisk(io.FileIO):
     """A file that takes one byte and then finds no space."""
 
-    def __init__(self, path, mode):
-        self.file = open(path, mode)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.file.close()
-
     def write(self, data):
-        self.file.write(data[:1])
-        self.file.flush()
+        super().write(data[:1])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -85,7 +76,7 @@ def example() -> dict:
     return {"weights": torch.arange(6.0).view(2, 3), "step": 3, "names": ["a", "b"], "big": 2**100}
 
 
-def test_equal_values_give_equal_bytes_that_hold_the_value():
+def test_values_made_alike_give_equal_bytes_that_hold_the_value():
     data = torch_bytes(example())
     assert data == torch_bytes(example())
     assert data != torch_bytes(example() | {"step": 4})

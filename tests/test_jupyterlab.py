@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import psutil
 import pytest
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import element_to_be_clickable
 from selenium.webdriver.support.wait import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,18 +37,19 @@ SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # the page holds all cells
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-STATE = """
+# Of the code cells on the page: their prompts, what went to stderr, and the pictures that are drawn
+PAGE = """
 const all = selector => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell ' + selector)];
-const failed = '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type$=".stderr"]';
+const wrong = '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type$=".stderr"]';
 return {
   prompts: all('.jp-InputPrompt').map(prompt => prompt.textContent.trim()),
-  errors: all(`.jp-OutputArea-output:is(${failed})`).map(output => output.textContent),
-  images: all('.jp-OutputArea-output img').filter(image => image.naturalWidth > 0).length,
+  errors: all(`.jp-OutputArea-output:is(${wrong})`).map(output => output.textContent),
+  pictures: all('.jp-OutputArea-output img').filter(picture => picture.naturalWidth > 0).length,
 };
 """
 
 
-def copy_with(source: Path, target: Path, parameters: dict[str, int]) -> None:
+def copy_with(parameters: dict[str, int], source: Path, target: Path) -> None:
     """Copy a notebook with other parameters, and without outputs: all that it has later is of this run."""
     notebook = nbformat.read(source, as_version=4)
     for cell in notebook.cells:
@@ -91,8 +93,7 @@ def jupyterlab(root: Path, home: Path) -> Iterator[dict]:
         about = home / "runtime" / f"jpserver-{server.pid}.json"  # has the port it found free, and the token
         deadline = time.monotonic() + 90
         while not (about.exists() and about.read_text().endswith("}")):
-            assert server.poll() is None, "JupyterLab did not start"
-            assert time.monotonic() < deadline, "JupyterLab is not ready"
+            assert server.poll() is None and time.monotonic() < deadline, (home / "lab.log").read_text()
             time.sleep(0.2)
         yield json.loads(about.read_text())
     finally:
@@ -117,60 +118,74 @@ def chromium(profile: Path) -> Iterator[Chrome]:
         end(browser.service.process, browser.quit)
 
 
-def click(browser: Chrome, xpath: str) -> None:
-    WebDriverWait(browser, 30).until(element_to_be_clickable((By.XPATH, xpath))).click()
+def wait(browser: Chrome, seconds: float, until: Callable[[Chrome], Any], failing: str) -> Any:
+    """Try until it gives something; an element that is not there yet, or covered, is tried again."""
+    return WebDriverWait(browser, seconds, 0.2, [WebDriverException]).until(until, failing)
+
+
+def click(browser: Chrome, kind: str, label: str) -> None:
+    xpath = f"//*[@class='{kind}' and normalize-space()='{label}']"
+    wait(browser, 30, lambda b: b.find_element(By.XPATH, xpath).click() or True, f"no {label} to click")
 
 
 def choose(browser: Chrome, menu: str, entry: str) -> None:
     """Click a menu of the menu bar, then one of its entries."""
-    click(browser, f"//*[@id='jp-MenuBar']//*[@class='lm-MenuBar-itemLabel'][normalize-space()='{menu}']")
-    click(browser, f"//*[@class='lm-Menu-itemLabel'][normalize-space()='{entry}']")
+    click(browser, "lm-MenuBar-itemLabel", menu)
+    click(browser, "lm-Menu-itemLabel", entry)
 
 
-def kernel_is_ready(browser: Chrome) -> bool:
+def kernel_is_idle(browser: Chrome) -> bool:
     for button in browser.find_elements(By.CSS_SELECTOR, ".jp-Dialog .jp-mod-accept"):
-        button.click()  # whatever it asks first: its default
-    return bool(browser.find_elements(By.CSS_SELECTOR, ".jp-Notebook-ExecutionIndicator[data-status='idle']"))
+        button.click()  # whatever is asked at first, its default
+    return "| Idle" in browser.find_element(By.ID, "jp-main-statusbar").text
+
+
+def stopped(browser: Chrome) -> bool:
+    page = browser.execute_script(PAGE)
+    return bool(page["errors"] or (page["prompts"] and all(re.search(r"\d", p) for p in page["prompts"])))
 
 
 def run_from_menu(browser: Chrome, server: dict, root: Path, name: str) -> None:
     path = f"notebooks/{name}.ipynb"
-    browser.get(f"{server['url']}lab/tree/{path}?token={server['token']}&reset")
-    WebDriverWait(browser, 90).until(kernel_is_ready, "the kernel is not ready")
-
+    browser.get(f"{server['url']}lab/workspaces/{name}/tree/{path}?token={server['token']}")
+    wait(browser, 90, kernel_is_idle, "the kernel is not ready")
     choose(browser, "Run", "Run All Cells")
-
-    def stopped(browser: Chrome) -> dict | None:
-        state = browser.execute_script(STATE)
-        ran = all(re.fullmatch(r"\[\d+\]:", prompt) for prompt in state["prompts"])
-        return state if state["prompts"] and ran or state["errors"] else None
-
-    page = WebDriverWait(browser, 120).until(stopped, "some cells did not run")
-    assert not page["errors"], page["errors"]
-
+    wait(browser, 300, stopped, "not all cells have run")
+    assert browser.execute_script(PAGE)["errors"] == []
     choose(browser, "File", "Save Notebook")
-    cells = [c for c in nbformat.read(root / path, as_version=4).cells if c.cell_type == "code"]
-    WebDriverWait(browser, 30).until(lambda _: nbformat.read(root / path, 4).cells, "it was not saved")
-    print(page, len(cells))
+    wait(browser, 30, lambda b: not b.find_elements(By.CSS_SELECTOR, ".jp-mod-dirty"), "it is not saved")
+
+    page = browser.execute_script(PAGE)
+    assert page["errors"] == []
+    cells = [cell for cell in nbformat.read(root / path, as_version=4).cells if cell.cell_type == "code"]
+    order = list(range(1, len(cells) + 1))
+    assert page["prompts"] == [f"[{number}]:" for number in order]
+    assert [cell.execution_count for cell in cells] == order
+
+    outputs = [[output for output in cell.outputs if "image/png" in output.get("data", ())] for cell in cells]
+    for cell, pictures in zip(cells, outputs, strict=True):
+        assert pictures or not re.search(r"plots\.(?!use_style)", cell.source), cell.source
+    assert page["pictures"] == sum(map(len, outputs)) > 0
+
+    manifest = json.loads((root / "outputs" / "quick" / name / "manifest.json").read_text())
+    assert manifest["status"] == "done"
 
 
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="no Chromium or no chromedriver found")
+@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium or no chromedriver here")
 def test_every_notebook_runs_from_the_menu(tmp_path):
     root, home = tmp_path / "project", tmp_path / "home"
     shutil.copytree(ROOT / "params", root / "params")
     (root / "notebooks").mkdir()
     for name, parameters in PARAMETERS.items():
-        copy_with(ROOT / "notebooks" / f"{name}.ipynb", root / "notebooks" / f"{name}.ipynb", parameters)
+        path = Path("notebooks", f"{name}.ipynb")
+        copy_with(parameters, ROOT / path, root / path)
     with jupyterlab(root, home) as server, chromium(home / "profile") as browser:
         for name in PARAMETERS:
             try:
                 run_from_menu(browser, server, root, name)
             except Exception as error:
-                browser.save_screenshot(tmp_path / f"{name}.png")
+                browser.save_screenshot(tmp_path / "screenshot.png")
                 log = (home / "lab.log").read_text()[-3000:]
-                pytest.fail(f"{name}: {error}\nscreenshot: {tmp_path / name}.png\nlog: ...{log}")
-            if os.environ.get("DUMP"):
-                (tmp_path / f"{name}.html").write_text(browser.page_source)
-                browser.save_screenshot(tmp_path / f"{name}.png")
+                pytest.fail(f"{name}: {error}\nsee {tmp_path / 'screenshot.png'}; end of the log:\n{log}")

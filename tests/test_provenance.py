@@ -32,7 +32,7 @@ def test_it_is_plain_and_names_what_runs():
     value = provenance.provenance()
     assert json.loads(json.dumps(value)) == value
     assert value["versions"]["python"] == platform.python_version()
-    assert value["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert value["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     assert set(value["versions"]) == {"python", *provenance.PACKAGES}
     assert value["cores"] == os.cpu_count()
     assert value["processor"]

@@ -24,15 +24,6 @@ SCHEDULE = Schedule(40, temperature_start=0.05, temperature_end=0.01)  # phases 
 BATCH = 32
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """A network of width 2 is slower on two."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 class Watched(MCTS):
     """MCTS that remembers what the search asks of it."""
 

@@ -1,0 +1,397 @@
+"""Data sets, splits, batches and augmentation, against plain loops over pixels."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from hnas_kit import data
+from hnas_kit.data import Batches, Dataset, Split, crop, digits_render, photo_render
+from hnas_kit.errors import HnasError
+from hnas_kit.files import torch_bytes, torch_value
+from hnas_kit.randomness import Generators
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_images(*shape: int, low: int = 0) -> Tensor:
+    return torch.randint(low, 256, shape, generator=generator(), dtype=torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return data.load("digits")
+
+
+# digits
+
+
+def test_digits_are_all_of_scikit_learns_once(digits):
+    assert (len(digits.train), len(digits.test)) == (900, 897)
+    assert (digits.in_channels, digits.num_classes, digits.image_size) == (1, 10, 16)
+    assert digits.train.images.dtype == torch.uint8
+    ours = torch.cat([digits.train.images, digits.test.images]).double().flatten(1) * 16 / 255
+    labels = torch.cat([digits.train.labels, digits.test.labels])
+    ours = np.column_stack([ours.round(), labels])
+    theirs = np.column_stack(load_digits(return_X_y=True))
+    np.testing.assert_array_equal(ours[np.lexsort(ours.T)], theirs[np.lexsort(theirs.T)])
+
+
+def test_digits_split_is_fixed_and_has_all_classes(digits):
+    again = data.load("digits")
+    assert torch.equal(again.train.images, digits.train.images)
+    for split in (digits.train, digits.test):
+        assert torch.bincount(split.labels).min() >= 75
+
+
+def drawn(image: Tensor, top: int, left: int) -> Tensor:
+    """An 8x8 digit with its corner at (top, left) of a 16x16 canvas, pixel by pixel."""
+    canvas = torch.zeros(16, 16)
+    for row, column in itertools.product(range(8), range(8)):
+        canvas[top + row, left + column] = int(image[row, column]) / 255
+    return canvas
+
+
+def test_a_digit_lies_whole_on_its_canvas_at_any_place(monkeypatch):
+    monkeypatch.setattr(Tensor, "normal_", lambda self, *args, **options: self.zero_())
+    image = random_images(8, 8, low=1)
+    places = {place: drawn(image, *place) for place in itertools.product(range(9), range(9))}
+    canvases = digits_render(image.expand(800, 1, 8, 8), generator(), False)
+    found = [place for c in canvases for place, canvas in places.items() if torch.equal(c[0], canvas)]
+    assert len(found) == 800
+    assert len(set(found)) == 81
+
+
+def test_the_noise_of_a_canvas_is_normal_with_deviation_a_quarter():
+    noise = digits_render(torch.zeros(400, 1, 8, 8, dtype=torch.uint8), generator(), True) / 0.25
+    assert noise.shape == (400, 1, 16, 16)
+    assert abs(noise.mean()) < 0.01
+    assert noise.std() == pytest.approx(1, abs=0.01)
+    assert (noise.abs() < 1).double().mean() == pytest.approx(0.6827, abs=0.005)
+
+
+def test_digits_are_drawn_anew_each_time_for_testing_too(digits):
+    images, source = digits.train.images[:5], generator()
+    draws = [digits.render(images, source, train) for train in (True, False)]
+    assert not torch.equal(*draws)
+    assert torch.equal(draws[0], digits.render(images, generator(), False))
+
+
+# crops and photos
+
+
+def cropped(image: Tensor, pad: int, top: int, left: int, size: int, flip: bool) -> Tensor:
+    """One window of one zero-padded image, pixel by pixel."""
+    out = torch.zeros(len(image), size, size, dtype=image.dtype)
+    for row, column in itertools.product(range(size), range(size)):
+        y, x = top + row - pad, left + (size - 1 - column if flip else column) - pad
+        if 0 <= y < image.shape[1] and 0 <= x < image.shape[2]:
+            out[:, row, column] = image[:, y, x]
+    return out
+
+
+@pytest.mark.parametrize(("pad", "size"), [(0, 5), (2, 5), (1, 3), (3, 11)])
+@pytest.mark.parametrize("mirror", [True, False])
+def test_crop_is_the_loop_over_pixels(pad, size, mirror):
+    images = random_images(12, 2, 5, 5)
+    top, left = (torch.randint(5 + 2 * pad - size + 1, (12,), generator=generator(s)) for s in (1, 2))
+    flip = torch.arange(12) % 2 == 0 if mirror else None
+    out = crop(images, pad, top, left, size, flip)
+    expected = [
+        cropped(image, pad, int(top[i]), int(left[i]), size, mirror and i % 2 == 0)
+        for i, image in enumerate(images)
+    ]
+    assert torch.equal(out, torch.stack(expected))
+    assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_photos_for_training_are_all_windows_mirrored_or_not():
+    render = photo_render(torch.zeros(3), torch.ones(3))
+    image = random_images(3, 8, 8, low=1)
+    windows = {
+        which: cropped(image, 1, *which[:2], 8, which[2]) / 255
+        for which in itertools.product(range(3), range(3), (False, True))
+    }
+    out = render(image.expand(400, 3, 8, 8), generator(), True)
+    found = [which for x in out for which, window in windows.items() if torch.equal(x, window)]
+    assert len(found) == 400
+    assert len(set(found)) == 18
+
+
+def test_photos_are_normalised_by_the_moments_of_the_training_images():
+    images = random_images(20, 3, 8, 8) // torch.tensor([1, 2, 5], dtype=torch.uint8).view(3, 1, 1)
+    arrays = {"train_x": images, "test_x": images[:4] // 2, "train_y": torch.arange(20) % 2}
+    arrays["test_y"] = torch.arange(4) % 2
+    dataset = data._photos("photos", arrays, ("a", "b"), torch.device("cpu"))
+    x = images.double() / 255
+    mean, std = (x.mean((0, 2, 3)).view(3, 1, 1), x.std((0, 2, 3), correction=0).view(3, 1, 1))
+    for split in (dataset.train, dataset.test):
+        out = dataset.render(split.images, generator(), False)
+        torch.testing.assert_close(out, ((split.images / 255.0 - mean) / std).float(), atol=1e-5, rtol=1e-5)
+        assert out.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_channel_of_one_colour_is_normalised_to_finite_values():
+    images = torch.full((4, 3, 8, 8), 7, dtype=torch.uint8)
+    labels = torch.zeros(4, dtype=torch.int64)
+    arrays = {"train_x": images, "train_y": labels, "test_x": images, "test_y": labels}
+    dataset = data._photos("flat", arrays, ("a",), torch.device("cpu"))
+    assert dataset.fixed(dataset.test)[0].abs().max() < 1
+
+
+# splits and fixed sets
+
+
+def test_halves_are_disjoint_random_and_cover_the_training_set():
+    images = torch.arange(11, dtype=torch.uint8).view(11, 1, 1, 1)
+    split = Split(images, torch.arange(11) * 10)
+    dataset = Dataset("counted", ("a",), split, split, as_it_is, image_size=1)
+    halves = dataset.halves(generator(3))
+    assert [len(half) for half in halves] == [5, 6]
+    for half in halves:
+        assert torch.equal(half.images.flatten().long() * 10, half.labels)
+    both = torch.cat([half.labels for half in halves])
+    assert sorted(both.tolist()) == split.labels.tolist() != both.tolist()
+    assert torch.equal(dataset.halves(generator(3))[0].labels, halves[0].labels)
+    assert not torch.equal(dataset.halves(generator(4))[0].labels, halves[0].labels)
+
+
+def test_a_fixed_set_is_the_same_at_every_call(digits):
+    torch.manual_seed(1)
+    x, y = digits.fixed(digits.test, limit=20)
+    torch.manual_seed(2)
+    again = digits.fixed(digits.test, limit=20)
+    assert torch.equal(x, again[0])
+    assert torch.equal(y, again[1])
+    assert x.shape == (60, 1, 16, 16)
+    assert torch.equal(y, digits.test.labels[:20].repeat(3))
+    assert not torch.equal(x[:20], x[20:40])  # three draws of each digit
+    assert len(digits.fixed(digits.test)[1]) == 3 * 897
+
+
+@pytest.mark.parametrize("limit", [898, 10_000])
+def test_more_images_than_there_are_are_refused(digits, limit):
+    assert len(digits.fixed(digits.test, 897)[1]) == 3 * 897
+    with pytest.raises(HnasError, match=f"^{limit} images are asked for, and there are 897$"):
+        digits.fixed(digits.test, limit)
+
+
+# batches
+
+
+def as_it_is(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
+    return images.float()
+
+
+def counted(n: int, batch_size: int, seed: int = 0, **options: object) -> Batches:
+    """Batches of images whose one pixel is their number, and whose label is twice that."""
+    split = Split(torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1), torch.arange(n) * 2)
+    options = {"render": as_it_is, "order": generator(seed), "augment": generator(seed + 1)} | options
+    return Batches(split, options.pop("render"), batch_size, **options)
+
+
+def numbers(batches: Batches, steps: int) -> list[int]:
+    out = []
+    for _ in range(steps):
+        x, y = next(batches)
+        assert len(y) == batches.batch_size
+        assert torch.equal(x.flatten().long() * 2, y)
+        out += x.flatten().int().tolist()
+    return out
+
+
+@given(st.integers(1, 20), st.data())
+def test_every_epoch_has_every_image_once_and_all_batches_are_full(n, draw):
+    batch_size = draw.draw(st.integers(1, n))
+    batches = counted(n, batch_size)
+    assert batches.steps_per_epoch == next(s for s in range(1, n + 1) if s * batch_size >= n)
+    stream = numbers(batches, 3 * batches.steps_per_epoch)
+    for start in range(0, len(stream) - n + 1, n):
+        assert sorted(stream[start : start + n]) == list(range(n))
+
+
+def test_epochs_are_shuffled_anew_and_fixed_by_the_generator():
+    stream = numbers(counted(50, 25), 4)
+    assert stream[:50] != stream[50:] != list(range(50))
+    assert stream == numbers(counted(50, 25), 4) != numbers(counted(50, 25, seed=1), 4)
+
+
+@pytest.mark.parametrize("batch_size", [0, 11])
+def test_a_batch_that_cannot_be_filled_is_refused(batch_size):
+    with pytest.raises(HnasError, match=f"^batch_size is {batch_size}; it must be from 1 to the 10 images"):
+        counted(10, batch_size)
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_rendering_is_told_whether_it_is_training(train):
+    seen = []
+
+    def render(images: Tensor, source: torch.Generator, train: bool) -> Tensor:
+        seen.append((source, train))
+        return images
+
+    augment = generator()
+    next(counted(5, 2, render=render, augment=augment, train=train))
+    assert seen == [(augment, train)]
+
+
+def test_batches_go_on_from_a_saved_state(digits):
+    def new() -> tuple[Generators, Batches]:
+        generators = Generators(3)
+        return generators, digits.batches(digits.train, 400, generators)
+
+    generators, batches = new()
+    for _ in range(3):  # 300 of the 900 images of the second epoch are left
+        next(batches)
+    state = torch_bytes([generators.state_dict(), batches.state_dict()])
+    expected = [next(batches) for _ in range(4)]
+
+    generators, resumed = new()
+    for part, value in zip((generators, resumed), torch_value(state), strict=True):
+        part.load_state_dict(value)
+    for x, y in expected:
+        again_x, again_y = next(resumed)
+        assert torch.equal(x, again_x)
+        assert torch.equal(y, again_y)
+
+
+def test_batches_of_a_name_have_generators_of_their_own(digits):
+    def batches(name: str, others: tuple[str, ...] = ()) -> Tensor:
+        generators = Generators(3)
+        for other in others:
+            next(digits.batches(digits.train, 5, generators, other))
+        return next(digits.batches(digits.train, 5, generators, name))[0]
+
+    draws = [batches(name) for name in ("", "mcts", "uniform")]
+    assert len(torch.unique(torch.stack(draws), dim=0)) == 3
+    assert torch.equal(batches("mcts", others=("", "uniform")), draws[1])
+
+
+# data sets by name
+
+
+def test_an_unknown_data_set_is_refused_with_the_known_ones():
+    with pytest.raises(HnasError, match=r"^unknown data set 'mnist'; allowed: digits, .*, folder:PATH$"):
+        data.load("mnist")
+
+
+def test_folders_are_looked_up_in_the_environment_first(empty_folders, monkeypatch):
+    cache = empty_folders / "cache" / "hnas_kit"
+    assert data.data_folders() == [empty_folders / "data", cache]
+    monkeypatch.delenv("HNAS_DATA_DIR")
+    assert data.data_folders() == [cache]
+
+
+def save_images(folder: Path) -> Tensor:
+    """Two test and four training images in two classes; returns the training images."""
+    images = random_images(6, 8, 8, 3)
+    names = [f"train/{cls}/{i}.png" for cls in ("cat", "dog") for i in (0, 1)]
+    for name, image in zip([*names, "test/cat/0.png", "test/dog/0.png"], images, strict=True):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.numpy()).save(folder / name)
+    return images[:4].permute(0, 3, 1, 2)
+
+
+def test_a_folder_of_images_is_a_data_set(empty_folders, monkeypatch):
+    monkeypatch.setenv("HOME", str(empty_folders))
+    images = save_images(empty_folders / "pets")
+    for name in (f"folder:{empty_folders}/pets", "folder:~/pets"):
+        dataset = data.load(name)
+        assert (dataset.name, dataset.classes) == ("pets", ("cat", "dog"))
+        assert (dataset.in_channels, dataset.image_size, dataset.views) == (3, 8, 1)
+        assert torch.equal(dataset.train.images, images)
+        assert dataset.train.labels.tolist() == [0, 0, 1, 1]
+        assert dataset.test.labels.tolist() == [0, 1]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(HnasError, match=f"there is no {tmp_path}/pets$"):
+        data.load(f"folder:{tmp_path}/pets")
+
+
+class FakeCIFAR10:
+    """Stands in for torchvision's class, with the same attributes."""
+
+    classes = ("plane", "car")
+    calls: tuple = ()
+
+    def __init__(self, root: Path, train: bool, download: bool) -> None:
+        type(self).calls += ((root, train, download),)
+        self.data = random_images(6 if train else 2, 8, 8, 3).numpy()
+        self.targets = [0, 1] * (3 if train else 1)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_cifar10_is_downloaded_only_where_it_is_missing(empty_folders, monkeypatch, there):
+    monkeypatch.setattr(FakeCIFAR10, "calls", ())
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", FakeCIFAR10)
+    root = empty_folders / ("data" if there else "cache/hnas_kit")
+    if there:
+        (root / "cifar-10-batches-py").mkdir(parents=True)
+    dataset = data.load("cifar10")
+    assert FakeCIFAR10.calls == ((root, True, not there), (root, False, not there))
+    assert dataset.classes == ("plane", "car")
+    assert dataset.train.labels.tolist() == [0, 1] * 3
+    assert torch.equal(dataset.train.images, random_images(6, 8, 8, 3).permute(0, 3, 1, 2))
+    assert len(dataset.test) == 2
+
+
+def test_cifar10_that_cannot_be_had_gives_one_line(empty_folders, monkeypatch):
+    def offline(*args: object, **options: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", offline)
+    with pytest.raises(HnasError) as caught:
+        data.load("cifar10")
+    assert str(caught.value) == (
+        f"data set cifar10 is not in {empty_folders}/data or {empty_folders}/cache/hnas_kit and cannot be "
+        "downloaded (no network); put the folder cifar-10-batches-py there, or set HNAS_DATA_DIR to the "
+        "folder that holds it"
+    )
+
+
+def test_cifar10_jpeg_that_is_missing_gives_one_line(empty_folders):
+    with pytest.raises(
+        HnasError, match=r"^data set cifar10_jpeg is not in .*set HNAS_DATA_DIR to where it is$"
+    ):
+        data.load("cifar10_jpeg")
+
+
+def test_cifar10_jpeg_is_found_as_a_folder(empty_folders):
+    images = save_images(empty_folders / "data" / "cifar10_jpeg")
+    assert torch.equal(data.load("cifar10_jpeg").train.images, images)
+
+
+DATA = Path(os.environ.get("HNAS_DATA_DIR") or "/nonexistent")
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not any((DATA / name).exists() for name in ("cifar10_jpeg", "cifar10_jpeg.tar.xz")),
+    reason="cifar10_jpeg is not in HNAS_DATA_DIR",
+)
+def test_the_real_cifar10_jpeg(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    dataset = data.load("cifar10_jpeg")
+    assert dataset.train.images.shape == (50_000, 3, 32, 32)
+    assert dataset.test.images.shape == (10_000, 3, 32, 32)
+    assert len(dataset.classes) == 10
+    assert torch.bincount(dataset.train.labels).tolist() == [5000] * 10
+    assert torch.bincount(dataset.test.labels).tolist() == [1000] * 10
+    # the published moments of CIFAR-10's training images, which JPEG hardly moves
+    x = dataset.train.images[::7].float() / 255
+    torch.testing.assert_close(x.mean((0, 2, 3)), torch.tensor([0.4914, 0.4822, 0.4465]), atol=0.01, rtol=0)
+    torch.testing.assert_close(x.std((0, 2, 3)), torch.tensor([0.2470, 0.2435, 0.2616]), atol=0.01, rtol=0)

@@ -1,0 +1,380 @@
+"""Single-path training: which weights move and how far, resuming, checkpoints, errors."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hnas_kit import data
+from hnas_kit.data import Batches, Split
+from hnas_kit.errors import HnasError
+from hnas_kit.files import torch_bytes, torch_value
+from hnas_kit.randomness import Generators
+from hnas_kit.spaces import make_space
+from hnas_kit.training import Checkpoints, Losses, pick_device, train
+
+ARCHS = make_space("pooling").enumerate()
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.cuda,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+        ],
+    ),
+]
+
+
+class TwoBranches(nn.Module):
+    """A network with one choice: which of two linear layers stands before the head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList(nn.Linear(4, 3) for _ in range(2))
+        self.head = nn.Linear(3, 2)
+        source = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, generator=source)
+
+    def forward(self, x: Tensor, arch: tuple[int]) -> Tensor:
+        return self.head(torch.tanh(self.branches[arch[0]](x.flatten(1))))
+
+
+def toy_batches(device: str = "cpu") -> Batches:
+    source = torch.Generator().manual_seed(1)
+    images = torch.randint(256, (20, 1, 2, 2), generator=source, dtype=torch.uint8)
+    split = Split(images.to(device), torch.randint(2, (20,), generator=source).to(device))
+    return Batches(split, lambda images, *_: images / 255, 8, torch.Generator().manual_seed(2), None)
+
+
+class Recorder(Checkpoints):
+    """Keeps the state after every step in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), every=1)
+        self.states = []
+
+    def restore(self, parts) -> int:
+        return 0
+
+    def save(self, step, parts) -> None:
+        self.states.append({name: copy.deepcopy(part.state_dict()) for name, part in parts.items()})
+
+
+# the step
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_training_is_sgd_with_nesterov_momentum_on_a_cosine_by_hand(momentum):
+    archs = [(0,), (1,), (1,), (0,), (1,), (0,), (0,)]
+    net, expected = TwoBranches(), TwoBranches()
+    losses = train(net, toy_batches(), archs.__getitem__, 7, lr=0.5, weight_decay=0.01, momentum=momentum)
+
+    batches, velocity, expected_losses = toy_batches(), {}, []
+    for step, arch in enumerate(archs):
+        x, y = next(batches)
+        loss = -torch.log_softmax(expected(x, arch), 1)[range(8), y].mean()
+        used = [*expected.branches[arch[0]].parameters(), *expected.head.parameters()]
+        rate = 0.5 * (1 + math.cos(math.pi * step / 7)) / 2
+        for weight, gradient in zip(used, torch.autograd.grad(loss, used), strict=True):
+            gradient = gradient + 0.01 * weight.detach()
+            velocity[weight] = momentum * velocity.get(weight, 0) + gradient
+            weight.data -= rate * (gradient + momentum * velocity[weight])
+        expected_losses.append(loss.item())
+
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(net.state_dict()[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_are_not_sampled_stay_untouched():
+    recorder = Recorder()
+    archs = [(0,), (0,), (1,), (1,), (1,), (0,)]
+    net = TwoBranches()
+    start = copy.deepcopy(net.state_dict())
+    train(net, toy_batches(), archs.__getitem__, 6, lr=0.5, weight_decay=0.1, checkpoints=recorder)
+    after = recorder.states
+    for kind in ("weight", "bias"):
+        first, second = (f"branches.{branch}.{kind}" for branch in (0, 1))
+        # trained in steps 0 and 1, then not in 2 to 4
+        assert not torch.equal(after[0]["net"][first], after[1]["net"][first])
+        assert torch.equal(after[1]["net"][first], after[4]["net"][first])
+        assert torch.equal(after[1]["net"][second], start[second])
+        assert not torch.equal(after[2]["net"][second], start[second])
+    velocity = [state["optimiser"]["state"] for state in after]
+    for i in (0, 1):  # weight and bias of the first branch
+        assert torch.equal(velocity[1][i]["momentum_buffer"], velocity[4][i]["momentum_buffer"])
+    for i in (2, 3):  # of the second
+        assert i not in velocity[1]
+        assert i in velocity[2]
+
+
+def test_hooks_are_called_in_step_with_training():
+    seen, progress = [], []
+    net = TwoBranches().eval()
+    weight = net.head.weight.detach().clone()
+
+    def after_step(step: int, arch: tuple[int]) -> None:
+        seen.append((step, arch, torch.equal(net.head.weight, weight)))
+
+    def choose(step: int) -> tuple[int]:
+        assert len(seen) == step
+        return (step % 2,)
+
+    modes = []
+    net.register_forward_hook(lambda module, args, out: modes.append(module.training))
+    train(
+        net,
+        toy_batches(),
+        choose,
+        3,
+        lr=0.1,
+        weight_decay=0.0,
+        after_step=after_step,
+        progress=progress.append,
+    )
+    assert seen == [(0, (0,), False), (1, (1,), False), (2, (0,), False)]
+    assert progress == [0, 1, 1, 1]
+    assert modes == [True] * 3
+
+
+# resuming
+
+
+class History:
+    """The architectures trained so far."""
+
+    def __init__(self) -> None:
+        self.archs = []
+
+    def state_dict(self) -> dict:
+        return {"archs": list(self.archs)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.archs = list(state["archs"])
+
+
+class Killed(Exception):
+    pass
+
+
+class Session:
+    """Nine steps on the digits, from the newest checkpoint in ``folder`` to the end or a kill."""
+
+    STEPS, EVERY = 9, 3
+
+    def __init__(self, folder: Path, new_net, device: str = "cpu", kill_after: int | None = None) -> None:
+        dataset = data.load("digits", device)
+        self.generators, self.history, self.progress = Generators(5), History(), []
+        rng = self.generators.numpy("architectures")
+        batches = dataset.batches(dataset.train, 256, self.generators)
+
+        def choose(step: int) -> tuple[int, ...]:
+            self.history.archs.append(ARCHS[rng.integers(36)])
+            return self.history.archs[-1]
+
+        def after_step(step: int, arch: tuple[int, ...]) -> None:
+            if step == kill_after:
+                raise Killed
+
+        self.net = new_net(seed=len(list(folder.glob("*"))))  # weights that a resumed session must replace
+        self.losses = train(
+            self.net,
+            batches,
+            choose,
+            self.STEPS,
+            lr=0.05,
+            weight_decay=1e-3,
+            after_step=after_step,
+            parts={"generators": self.generators, "history": self.history},
+            checkpoints=Checkpoints(folder, self.EVERY),
+            progress=self.progress.append,
+        )
+
+
+def assert_same(a: Session, b: Session, device: str = "cpu") -> None:
+    """Bit for bit on the CPU; nearly so on a GPU, where sums may be taken in any order."""
+    tolerance = {"rtol": 0, "atol": 0} if device == "cpu" else {"rtol": 1e-2, "atol": 1e-2}
+    assert np.isfinite(a.losses).all()
+    np.testing.assert_allclose(a.losses, b.losses, **tolerance)
+    assert a.history.archs == b.history.archs
+    assert torch_bytes(a.generators.state_dict()) == torch_bytes(b.generators.state_dict())
+    for name, value in a.net.state_dict().items():
+        torch.testing.assert_close(value, b.net.state_dict()[name], **tolerance)
+
+
+def newest_state(folder: Path) -> str:
+    """All that the newest checkpoint holds, the optimiser too, to the last digit."""
+    state = torch_value(max(folder.iterdir()).read_bytes())
+    assert state["parts"]["optimiser"]["state"]
+    return json.dumps(state, default=Tensor.tolist)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("kill_after", "resumed_from"), [(1, 0), (2, 0), (3, 3), (7, 6)])
+def test_a_killed_training_that_resumes_equals_one_that_was_not(
+    tmp_path, new_net, kill_after, resumed_from, device
+):
+    whole = Session(tmp_path / "whole", new_net, device)
+    with pytest.raises(Killed):
+        Session(tmp_path / "killed", new_net, device, kill_after)
+    resumed = Session(tmp_path / "killed", new_net, device)
+    assert_same(resumed, whole, device)
+    assert resumed.progress == [resumed_from] + [1] * (9 - resumed_from)
+    if device == "cpu":
+        assert newest_state(tmp_path / "killed") == newest_state(tmp_path / "whole")
+
+
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_corrupt_checkpoint_is_named_and_the_one_before_it_is_used(tmp_path, new_net, capsys):
+    whole = Session(tmp_path, new_net)
+    newest = max(tmp_path.iterdir())
+    damage(newest)
+    resumed = Session(tmp_path, new_net)
+    assert capsys.readouterr().out == f"checkpoint {newest} is corrupt; falling back to the one before it\n"
+    assert resumed.progress[0] == 3
+    assert_same(resumed, whole)
+
+
+@pytest.mark.parametrize("spoil", [damage, lambda path: path.write_bytes(b"")], ids=["flip", "empty"])
+def test_with_no_sound_checkpoint_training_starts_again_and_keeps_its_new_ones(
+    tmp_path, new_net, capsys, spoil
+):
+    Session(tmp_path, new_net)
+    for path in tmp_path.iterdir():
+        spoil(path)
+    with pytest.raises(Killed):
+        Session(tmp_path, new_net, kill_after=4)
+    assert capsys.readouterr().out.count("is corrupt") == 2
+    resumed = Session(tmp_path, new_net)
+    assert capsys.readouterr().out == ""
+    assert resumed.progress[0] == 3
+
+
+def test_a_checkpoint_that_was_being_written_does_not_count(tmp_path, new_net):
+    whole = Session(tmp_path, new_net)
+    newest = max(tmp_path.iterdir())
+    newest.rename(tmp_path / f".{newest.name}.123.tmp")
+    resumed = Session(tmp_path, new_net)
+    assert resumed.progress[0] == 3
+    assert_same(resumed, whole)
+
+
+def test_the_last_two_checkpoints_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, every=1)
+    losses = Losses(12, torch.device("cpu"))
+    for step in (8, 9, 10, 11):
+        losses.values[:step] = step
+        checkpoints.save(step, {"losses": losses})
+        assert len(names(tmp_path)) == min(2, step - 7)
+    assert [name[:14] for name in names(tmp_path)] == ["step-000000010", "step-000000011"]
+    losses.values.zero_()
+    assert checkpoints.restore({"losses": losses}) == 11
+    assert losses.values[:11].tolist() == [11] * 11
+    assert losses.values[11].isnan()
+
+
+def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
+    assert Checkpoints(tmp_path / "none", every=1).restore({}) == 0
+
+
+# errors and devices
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_loss_that_is_not_finite_is_named_and_good_checkpoints_are_kept(tmp_path, device):
+    net = TwoBranches()
+
+    def poison(step: int, arch: tuple[int]) -> None:
+        if step == 4:
+            net.branches[1].bias.data.fill_(math.nan)
+
+    archs = [(1,), (0,), (1,), (0,), (1,), (0,), (0,), (1,), (0,), (0,)]
+    checkpoints = Checkpoints(tmp_path, every=2)
+    with pytest.raises(HnasError) as caught:
+        train(
+            net,
+            toy_batches(device),
+            archs.__getitem__,
+            10,
+            lr=0.1,
+            weight_decay=0.0,
+            after_step=poison,
+            checkpoints=checkpoints,
+        )
+    assert str(caught.value) == (
+        "the loss is not finite at step 7, architecture (1,); lower the learning rate (lr is 0.1); "
+        "the last good checkpoint is kept"
+    )
+    assert [name[:14] for name in names(tmp_path)] == ["step-000000004", "step-000000006"]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_bfloat16_trains_float32_weights_to_nearly_the_same(new_net, device):
+    results = {}
+    for precision in ("float32", "bfloat16"):
+        dataset, seen = data.load("digits", device), []
+        net = new_net()
+        net.head.linear.register_forward_hook(lambda module, args, out, seen=seen: seen.append(out.dtype))
+        batches = dataset.batches(dataset.train, 200, Generators(0))
+        results[precision] = train(
+            net, batches, lambda step: ARCHS[step], 5, lr=0.01, weight_decay=0.0, precision=precision
+        )
+        assert set(seen) == {getattr(torch, precision)}
+        assert {(p.dtype, p.device.type) for p in net.parameters()} == {(torch.float32, device)}
+    assert not np.array_equal(*results.values())
+    np.testing.assert_allclose(*results.values(), rtol=0.03)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_training_on_the_gpu_is_that_on_the_cpu(new_net):
+    losses = []
+    for device in ("cpu", "cuda"):
+        split = data.load("digits", device).train
+        seen = []
+
+        def render(images: Tensor, *_: object, seen: list = seen) -> Tensor:
+            seen.append(images.device.type)
+            return F.pad(images, (4, 4, 4, 4)) / 255
+
+        batches = Batches(split, render, 300, torch.Generator().manual_seed(0), torch.Generator(device))
+        losses.append(train(new_net(), batches, lambda step: ARCHS[step], 5, lr=0.01, weight_decay=1e-3))
+        assert set(seen) == {device}
+    np.testing.assert_allclose(*losses, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "available", "device"),
+    [("cpu", True, "cpu"), ("auto", False, "cpu"), ("auto", True, "cuda"), ("cuda", True, "cuda")],
+)
+def test_a_device_is_picked(monkeypatch, name, available, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert pick_device(name) == torch.device(device)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"), [("cuda", "finds no CUDA device here"), ("gpu", "allowed: auto, cpu, cuda")]
+)
+def test_a_device_that_is_not_there_is_refused(monkeypatch, name, line):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(HnasError, match=f"^device is .*{name}.*{line}"):
+        pick_device(name)
