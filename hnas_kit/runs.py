@@ -99,11 +99,9 @@ class Finished:
         try:
             self.manifest = json.loads(path.read_text())
             foreign = self.manifest["format"] != FORMAT or self.manifest["notebook"] != notebook
-            if not foreign:
-                _ = [
-                    self.manifest[key]
-                    for key in ("params", "fingerprint", "outputs", "headline", "provenance")
-                ]
+            absent = {"params", "fingerprint", "outputs", "headline", "provenance"} - self.manifest.keys()
+            if absent and not foreign:
+                raise KeyError(*sorted(absent))
         except (ValueError, KeyError, TypeError) as error:
             raise HnasError(f"{path} is corrupt ({error!r}); {self._remedy}") from error
         if foreign:

@@ -37,13 +37,14 @@ SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # the page holds all cells
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-# Of the code cells on the page: their prompts, what went to stderr, and the pictures that are drawn
+# Of the code cells on the page: their prompts, what went wrong, and how many pictures are drawn
 PAGE = """
 const all = selector => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell ' + selector)];
-const wrong = '[data-mime-type="application/vnd.jupyter.error"], [data-mime-type$=".stderr"]';
+const wrong = output => output.dataset.mimeType === 'application/vnd.jupyter.error' ||
+  output.dataset.mimeType.endsWith('.stderr') && /Traceback|Warning/.test(output.textContent);
 return {
   prompts: all('.jp-InputPrompt').map(prompt => prompt.textContent.trim()),
-  errors: all(`.jp-OutputArea-output:is(${wrong})`).map(output => output.textContent),
+  errors: all('.jp-OutputArea-output[data-mime-type]').filter(wrong).map(output => output.textContent),
   pictures: all('.jp-OutputArea-output img').filter(picture => picture.naturalWidth > 0).length,
 };
 """
@@ -93,7 +94,8 @@ def jupyterlab(root: Path, home: Path) -> Iterator[dict]:
         about = home / "runtime" / f"jpserver-{server.pid}.json"  # has the port it found free, and the token
         deadline = time.monotonic() + 90
         while not (about.exists() and about.read_text().endswith("}")):
-            assert server.poll() is None and time.monotonic() < deadline, (home / "lab.log").read_text()
+            starting = server.poll() is None and time.monotonic() < deadline
+            assert starting, (home / "lab.log").read_text()
             time.sleep(0.2)
         yield json.loads(about.read_text())
     finally:
@@ -162,10 +164,13 @@ def run_from_menu(browser: Chrome, server: dict, root: Path, name: str) -> None:
     assert page["prompts"] == [f"[{number}]:" for number in order]
     assert [cell.execution_count for cell in cells] == order
 
-    outputs = [[output for output in cell.outputs if "image/png" in output.get("data", ())] for cell in cells]
-    for cell, pictures in zip(cells, outputs, strict=True):
-        assert pictures or not re.search(r"plots\.(?!use_style)", cell.source), cell.source
-    assert page["pictures"] == sum(map(len, outputs)) > 0
+    assert "error" not in {output.output_type for cell in cells for output in cell.outputs}
+
+    pictures = [sum("image/png" in output.get("data", ()) for output in cell.outputs) for cell in cells]
+    for cell, count in zip(cells, pictures, strict=True):
+        assert count or not re.search(r"plots\.(?!use_style)", cell.source), f"no picture from {cell.source}"
+    assert page["pictures"] == sum(pictures)
+    assert sum(pictures) > 0
 
     manifest = json.loads((root / "outputs" / "quick" / name / "manifest.json").read_text())
     assert manifest["status"] == "done"
