@@ -10,26 +10,27 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hnas_kit.errors import HnasError
-from hnas_kit.params import Parameters
-from hnas_kit.runs import project_root, result_params
+from hnas_kit.runs import Stage, project_root
 
 
-def reference(params: Parameters, path: Path | None = None) -> dict[str, object] | None:
+def reference(stage: Stage, path: Path | None = None) -> dict[str, object] | None:
     """The values that a notebook is expected to find, None if none are recorded for its parameters.
 
+    The parameters of the notebooks that it reads from count, too.
+
     Args:
-        params: the running notebook's parameters.
+        stage: the running notebook's.
         path: default ``tests/reference/<notebook>.json``.
 
     Raises:
         HnasError: if the record is not readable.
     """
-    path = path or project_root() / "tests" / "reference" / f"{params.notebook}.json"
+    path = path or project_root() / "tests" / "reference" / f"{stage.notebook}.json"
     if not path.exists():
         return None
     try:
         record = json.loads(path.read_text())
-        return record["values"] if record["params"] == result_params(params) else None
+        return record["values"] if record["lineage"] == stage.lineage else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HnasError(
             f"{path} is not a readable reference ({error!r}); make it with make notebooks"

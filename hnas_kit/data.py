@@ -261,8 +261,9 @@ def _cifar10(device: torch.device) -> Dataset:
         parts = {name: CIFAR10(root, train=name == "train", download=not found) for name in ("train", "test")}
     except Exception as error:
         folders = " or ".join(str(f) for f in data_folders())
+        reason = " ".join(str(error).split())
         raise HnasError(
-            f"data set cifar10 is not in {folders} and cannot be downloaded ({error}); "
+            f"data set cifar10 is not in {folders} and cannot be downloaded ({reason}); "
             "put the folder cifar-10-batches-py there, or set HNAS_DATA_DIR to the folder that holds it"
         ) from error
     arrays = {}

@@ -88,7 +88,7 @@ def ranking(
     estimate: pd.Series, truth: pd.Series, tau: float, what: str = "accuracy in the supernet (%)"
 ) -> Figure:
     """Estimated against true accuracy, the estimate's favourite and the truly best one named."""
-    figure, axis = plt.subplots(figsize=(5, 3.8))
+    figure, axis = plt.subplots(figsize=(6.6, 3.6))
     axis.scatter(truth, estimate, c=truth, cmap=ACCURACY, s=28)
     favourite, best = estimate.idxmax(), truth.idxmax()
     for name, word, colour in ((best, "truly best", "#d9772b"), (favourite, "favourite", "#c22f4e")):
@@ -96,23 +96,24 @@ def ranking(
         axis.scatter(
             [], [], s=60, facecolors="none", edgecolors=colour, linewidths=1.8, label=f"{word}: {name}"
         )
-    axis.legend(loc="lower right")
-    axis.margins(0.15)
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    axis.margins(0.1)
     axis.set(xlabel="true accuracy, trained alone (%)", ylabel=what, title=f"Kendall's tau {tau:.2f}")
     return figure
 
 
 def distance_matrices(matrices: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
-    """Distance matrices side by side, each divided by its largest entry (Fig. 4)."""
+    """Distance matrices side by side, coloured from the smallest to the largest between two (Fig. 4)."""
     figure, axes = plt.subplots(1, len(matrices), figsize=(3.7 * len(matrices), 3.6), squeeze=False)
     step = max(len(labels) // 9, 1)
     ticks = np.arange(0, len(labels), step)
     for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=True):
-        shown = axis.imshow(matrix / matrix.max(), cmap="viridis")
-        axis.set_xticks(ticks, [labels[i] for i in ticks], rotation=90, size="xx-small", family="monospace")
-        axis.set_yticks(ticks, [labels[i] for i in ticks], size="xx-small", family="monospace")
+        between = matrix[~np.eye(len(matrix), dtype=bool)]
+        shown = axis.imshow((matrix - between.min()) / np.ptp(between), cmap="viridis", vmin=0, vmax=1)
+        axis.set_xticks(ticks, [labels[i] for i in ticks], rotation=90, size="x-small", family="monospace")
+        axis.set_yticks(ticks, [labels[i] for i in ticks], size="x-small", family="monospace")
         axis.set_title(name)
-    figure.colorbar(shown, ax=axes, shrink=0.75, label="distance / largest")
+    figure.colorbar(shown, ax=axes, shrink=0.75, label="from smallest to largest")
     return figure
 
 
@@ -136,7 +137,12 @@ def _layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
 
 
 def dendrogram(
-    tree: ArchTree, labels: Sequence[str], truth: ArrayLike | None, title: str, width: ArrayLike | None = None
+    tree: ArchTree,
+    labels: Sequence[str],
+    truth: ArrayLike | None,
+    title: str,
+    height: str = "linkage distance",
+    width: ArrayLike | None = None,
 ) -> Figure:
     """A tree with its architectures at the leaves, coloured by true accuracy (Fig. 5).
 
@@ -145,6 +151,7 @@ def dendrogram(
         labels: text of each of ``tree.archs``.
         truth: true accuracy (%) of each, or None.
         title: heading.
+        height: what the tree's heights are.
         width: (V,) share of draws through each node; wide lines carry many (None: all alike).
     """
     place, leaves = _layout(tree)
@@ -163,7 +170,7 @@ def dendrogram(
         )
     order = [tree.arch_index[leaf] for leaf in leaves]
     axis.set_xticks(
-        range(len(order)), [labels[i] for i in order], rotation=90, size="x-small", family="monospace"
+        range(len(order)), [labels[i] for i in order], rotation=90, size="small", family="monospace"
     )
     if truth is not None:
         truth = np.asarray(truth)
@@ -174,7 +181,7 @@ def dendrogram(
         figure.colorbar(
             mpl.cm.ScalarMappable(norm, ACCURACY), ax=axis, label="true accuracy (%)", pad=0.01, aspect=30
         )
-    axis.set(ylabel="linkage distance", title=title, xlim=(-1, len(order)))
+    axis.set(ylabel=height, title=title, xlim=(-1, len(order)))
     sns.despine(figure, bottom=True)
     axis.tick_params(axis="x", length=0)
     return figure
@@ -212,7 +219,7 @@ def search_curves(
 ) -> Figure:
     """Over the steps of each search: reward and true accuracy of the drawn architectures (Fig. 3 right)."""
     panels = 1 if truth is None else 2
-    figure, axes = plt.subplots(1, panels, figsize=(4.9 * panels, 3.5), squeeze=False)
+    figure, axes = plt.subplots(1, panels, figsize=(4.5 * panels + 0.9, 3.4), squeeze=False)
     steps = max(len(h) for h in histories.values())
     window = max(steps // 20, 1)
     for name, history in histories.items():
@@ -226,7 +233,7 @@ def search_curves(
         axes[0, 1].set(xlabel="step", ylabel="true accuracy of the drawn\narchitecture (%)")
     for axis in axes.flat:
         _mark_phases(axis, starts, steps)
-    axes[0, 0].legend(loc="lower right")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
     return figure
 
 
@@ -259,9 +266,9 @@ def uct_terms(terms: pd.DataFrame, starts: Sequence[int], steps: int) -> Figure:
     axis.semilogy(terms["C"], color=COLOURS["learned"], label="accuracy term C")
     axis.semilogy(terms["exploration"], color=COLOURS["default"], label="exploration term")
     axis.axhline(1, color="0.6", linestyle=":")
+    axis.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
-    axis.yaxis.set_minor_formatter(mpl.ticker.FormatStrFormatter("%g"))
-    axis.tick_params(axis="y", which="minor", labelsize="x-small")
+    axis.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     axis.set(xlabel="step", ylabel="difference between siblings / T")
     _mark_phases(axis, starts, steps)
     axis.legend()

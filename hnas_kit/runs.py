@@ -154,6 +154,9 @@ class Stage:
         self.device = device_of(params)
         self.upstream = upstream(params)
         self.fingerprint = fingerprint(params, self.upstream)
+        self.lineage = {self.notebook: result_params(params)}  # and of all notebooks before it
+        for part in self.upstream.values():
+            self.lineage |= part.manifest["lineage"]
         self.folder = outputs_root() / params.run / self.notebook
         self.attempt = self.folder.with_name(f"{self.notebook}.attempt-{self.fingerprint[:8]}")
         self._outputs: dict[str, str] = {}
@@ -209,6 +212,7 @@ class Stage:
             "notebook": self.notebook,
             "status": status,
             "params": self.params.model_dump(),
+            "lineage": self.lineage,
             "fingerprint": self.fingerprint,
             "inputs": inputs(self.notebook, self.upstream),
             "outputs": self._outputs,
@@ -313,7 +317,7 @@ def progress(total: int, what: str) -> tqdm:
     """A plain text progress bar for one long loop; nothing is shown under test (``HNAS_QUIET``)."""
     quiet = bool(os.environ.get("HNAS_QUIET"))
     return tqdm(
-        total=total, desc=what, unit="step", disable=quiet, mininterval=3.0, ascii=" #", file=sys.stderr
+        total=total, desc=what, unit="step", disable=quiet, mininterval=3.0, ascii=" #", file=sys.stdout
     )
 
 

@@ -350,7 +350,7 @@ def test_cifar10_is_downloaded_only_where_it_is_missing(empty_folders, monkeypat
 
 def test_cifar10_that_cannot_be_had_gives_one_line(empty_folders, monkeypatch):
     def offline(*args: object, **options: object) -> None:
-        raise OSError("no network")
+        raise OSError("no\n  network")
 
     monkeypatch.setattr("torchvision.datasets.CIFAR10", offline)
     with pytest.raises(HnasError) as caught:

@@ -24,7 +24,7 @@ def test_streams_of_other_names_seeds_and_kinds_are_uncorrelated():
     streams = [
         stream
         for seed in (3, 4)
-        for name in ("order", "augment", "architectures")
+        for name in ("order", "draws", "architectures")
         for stream in draws(Generators(seed), name)
     ]
     correlation = np.corrcoef(streams) - np.eye(len(streams))
@@ -60,12 +60,14 @@ def test_the_state_goes_through_a_file():
     generators = Generators(7)
     for name in ("a", "b"):
         draws(generators, name, 5)
-    generators.numpy("a").integers(3)  # leaves half a word behind, which belongs to the state
+    generators.numpy("a").integers(99, dtype=np.int32)  # leaves half a word behind, for the next such draw
     data = torch_bytes(generators.state_dict())
+    half = generators.numpy("a").integers(2**30, dtype=np.int32)
     expected = [draws(generators, name, 5) for name in ("a", "b")]
 
     resumed = Generators(7)
     for name in ("a", "b"):
         resumed.torch(name)
     resumed.load_state_dict(torch_value(data))
+    assert resumed.numpy("a").integers(2**30, dtype=np.int32) == half
     np.testing.assert_array_equal(expected, [draws(resumed, name, 5) for name in ("a", "b")])

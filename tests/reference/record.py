@@ -13,8 +13,7 @@ from pathlib import Path
 
 import nbformat
 
-from hnas_kit.params import NOTEBOOKS
-from hnas_kit.runs import READS, result_params
+from hnas_kit.runs import READS
 
 REFERENCE = Path(__file__).parent
 ROOT = REFERENCE.parents[1]
@@ -34,8 +33,7 @@ def record(run: Path) -> None:
     for manifest in sorted(run.glob("*/manifest.json")):
         notebook = manifest.parent.name
         content = json.loads(manifest.read_text())
-        params = NOTEBOOKS[notebook].checked(content["params"], str(manifest))
-        record = {"params": result_params(params), "values": content["figures"]}
+        record = {"lineage": content["lineage"], "values": content["figures"]}
         (REFERENCE / f"{notebook}.json").write_text(json.dumps(record, indent=2) + "\n")
         read = {file for reads in READS.values() for file in reads.get(notebook, ())}
         if read:
@@ -49,6 +47,9 @@ def record(run: Path) -> None:
 
 def store(run: Path) -> None:
     """Put the outputs of the executed notebooks into the stored ones, without what papermill adds."""
+    shutil.copy(
+        run / "04_mcts" / "probability.png", ROOT / "notebooks" / "figures" / "probability.png"
+    )  # README
     for source in sorted((ROOT / "notebooks").glob("0*.ipynb")):
         stored, executed = nbformat.read(source, as_version=4), nbformat.read(run / source.name, as_version=4)
         executed.cells = [

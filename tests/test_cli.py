@@ -1,0 +1,288 @@
+"""The command line, and plain papermill beside it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from hnas_kit import cli
+from hnas_kit.params import NOTEBOOKS, load_profile
+from hnas_kit.runs import Finished, Stage
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def options(**values):
+    return [part for name, value in values.items() for part in ("-p", name, str(value))]
+
+
+TINY = options(epochs=2, batch_size=32, width=2, images=32, run="tiny", device="cpu")
+
+
+def call(command, folder, **environment):
+    """Run a command from a folder; its outputs go to ``outputs`` in there."""
+    environment = {"HNAS_OUTPUTS": "outputs", "HNAS_QUIET": "1", "OMP_NUM_THREADS": "1"} | environment
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HNAS_")}
+    command = [sys.executable, "-m", *map(str, command)]
+    return subprocess.run(command, cwd=folder, env=kept | environment, capture_output=True, text=True)
+
+
+def times(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A folder outside the project, the quick profile with tiny values run from it, and what was printed."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    return folder, call(["hnas_kit.cli", "run", "quick", *TINY], folder)
+
+
+@pytest.fixture
+def tiny(done, tmp_path, monkeypatch):
+    """A copy of that folder; its outputs are those of this process."""
+    folder = shutil.copytree(done[0], tmp_path / "elsewhere")
+    monkeypatch.setenv("HNAS_OUTPUTS", str(folder / "outputs"))
+    monkeypatch.delenv("HNAS_DEVICE", raising=False)
+    return folder
+
+
+@pytest.fixture
+def executed(monkeypatch):
+    """The notebooks that are run; none is really, but each has its result made again."""
+    names = []
+
+    def execute(notebook, run, values):
+        stage = Stage(NOTEBOOKS[notebook].checked(values, notebook))
+        for name in Finished("tiny", notebook).outputs:
+            if not name.endswith(".png"):
+                stage.save(name, Finished("tiny", notebook).load(name))
+        stage.finish(f"{notebook} once more")
+        names.append(notebook)
+
+    monkeypatch.setattr(cli, "_execute", execute)
+    return names
+
+
+@pytest.mark.slow
+def test_a_run_prints_a_line_a_notebook_and_makes_the_report(done):
+    folder, result = done
+    assert (result.returncode, result.stderr) == (0, "")
+    *lines, last = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(NOTEBOOKS)
+    for line, notebook in zip(lines, NOTEBOOKS, strict=True):
+        part = folder / "outputs" / "tiny" / notebook
+        assert re.fullmatch(rf"{notebook} +\d+ s  \S.*", line)
+        assert (part / "manifest.json").exists()
+        assert nbformat.read(part.with_suffix(".ipynb"), as_version=4).metadata.papermill.exception is None
+    assert re.fullmatch(r"learned found \[\d,\d,\d\], .*; report: outputs/tiny/report.html", last)
+    assert "learned found" in (folder / "outputs" / "tiny" / "report.html").read_text()
+    assert [path.name for path in folder.iterdir()] == ["outputs"]
+
+
+@pytest.mark.slow
+def test_what_is_up_to_date_is_not_run_again(tiny, executed, capsys):
+    before = times(tiny / "outputs" / "tiny")
+    assert cli.main(["run", "quick", *TINY]) == 0
+    lines = capsys.readouterr().out.splitlines()[:-1]
+    assert [line.split()[0] for line in lines] == list(NOTEBOOKS)
+    assert all("(up to date" in line for line in lines)
+    assert executed == []
+    changed = {
+        path.name for path, time in times(tiny / "outputs" / "tiny").items() if before.get(path) != time
+    }
+    assert changed == {"report.html"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "rerun"),
+    [
+        ("-p device auto -p checkpoint_every 7", ""),
+        ("-p beta 0.9", "04"),
+        ("-p linkage average", "03 04"),
+        ("-p images 16", "02 03 04"),
+        ("-p width 3", "01 02 03 04"),
+        ("--force", "01 02 03 04"),
+        ("--force --from 03", "03 04"),
+        ("--from 04_mcts -p images 16", ""),
+        ("--from 02 -p width 3", ""),
+    ],
+)
+def test_only_what_depends_on_a_change_is_run_again(tiny, executed, monkeypatch, arguments, rerun):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert cli.main(["run", "quick", *TINY, *arguments.split()]) == 0
+    assert [name[:2] for name in executed] == rerun.split()
+
+
+@pytest.mark.slow
+def test_a_changed_parameter_really_runs_the_rest(tiny):
+    before = times(tiny / "outputs" / "tiny")
+    result = call(["hnas_kit.cli", "run", "quick", *TINY, "-p", "linkage", "average"], tiny)
+    assert (result.returncode, result.stderr) == (0, "")
+    current = [line.split()[0] for line in result.stdout.splitlines() if "(up to date" in line]
+    assert current == ["01_pretrain", "02_distances"]
+    changed = {path.parent.name for path, time in times(tiny).items() if before.get(path) != time}
+    assert changed == {"tiny", "03_tree", "04_mcts"}  # the first has the executed notebooks and the report
+    (cell,) = [
+        c for c in nbformat.read(tiny / "outputs/tiny/03_tree.ipynb", 4).cells if "# Parameters" in c.source
+    ]
+    assert 'linkage = "average"' in cell.source
+
+
+@pytest.mark.slow
+def test_seeds_are_runs_of_their_own_with_a_table(tiny, executed, capsys):
+    assert cli.main(["run", "quick", *TINY, "--seeds", "2"]) == 0
+    assert executed == [*NOTEBOOKS, *NOTEBOOKS]
+    assert [Finished(f"tiny-seed{seed}", "04_mcts").params["seed"] for seed in (0, 1)] == [0, 1]
+    out = capsys.readouterr().out
+    assert "best rank" in out
+    assert re.search(r"(?m)^uniform +\[\d,\d,\d\] \[\d,\d,\d\] ", out)
+    assert (tiny / "outputs" / "tiny-seed1" / "report.html").exists()
+
+
+@pytest.mark.slow
+def test_a_result_of_other_code_is_kept_and_said_to_be(tiny, executed, monkeypatch, capsys):
+    monkeypatch.setattr("hnas_kit.runs.code_digest", lambda: "0" * 64)
+    assert cli.main(["run", "quick", *TINY]) == 0
+    assert executed == []
+    assert capsys.readouterr().out.count("(up to date; made by other code, --force makes it anew)") == 4
+
+
+@pytest.mark.slow
+def test_the_report_can_be_written_again(tiny, capsys):
+    path = tiny / "outputs" / "tiny" / "report.html"
+    path.unlink()
+    assert cli.main(["report", "tiny"]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    assert path.exists()
+
+
+@pytest.mark.slow
+def test_plain_papermill_runs_a_notebook_from_any_folder(tiny):
+    parameters = options(run="other", source="tiny", epochs=2, batch_size=32, device="cpu")
+    arguments = [ROOT / "notebooks/04_mcts.ipynb", "out.ipynb", "-f", ROOT / "params/quick/04_mcts.yaml"]
+    result = call(["papermill", *arguments, *parameters], tiny)
+    assert result.returncode == 0, result.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HNAS_OUTPUTS", str(tiny / "outputs"))
+        assert Finished("other", "04_mcts").params["epochs"] == 2
+    assert {path.name for path in tiny.iterdir()} == {"outputs", "out.ipynb"}
+
+
+@pytest.mark.slow
+def test_plain_papermill_refuses_a_misspelt_parameter(tmp_path):
+    arguments = [
+        ROOT / "notebooks/01_pretrain.ipynb",
+        "out.ipynb",
+        "-f",
+        ROOT / "params/quick/01_pretrain.yaml",
+    ]
+    result = call(["papermill", *arguments, "-p", "epoch", "2"], tmp_path)
+    line = "HnasError: notebook 01_pretrain: unknown parameter epoch (did you mean epochs?)"
+    assert result.returncode == 1
+    assert result.stderr.strip().endswith(line)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.ipynb"]
+    outputs = [o for c in nbformat.read(tmp_path / "out.ipynb", 4).cells for o in c.get("outputs", [])]
+    assert [o["traceback"] for o in outputs if o["output_type"] == "error"] == [[line]]
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.delenv("HNAS_DEVICE", raising=False)
+    return tmp_path / "outputs"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("run slow", f"there is no profile folder {ROOT}/params/slow"),
+        ("run quick --from 07", f"--from 07: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
+        ("run quick -p epoch 2", "unknown parameter epoch (did you mean epochs?)"),
+        ("run quick -p beta 2", "04_mcts: beta is 2: Input should be less than 1"),
+        ("run quick -p lr 1e-3", "01_pretrain: lr is '1e-3': Input should be a valid number"),
+        ("run quick -p seed [1", "-p: '[1' is not a value (while parsing a flow sequence in"),
+        ("run quick -p run ../x", "01_pretrain: run is '../x': should be a plain name"),
+        ("run quick --seeds 0", "--seeds is 0; it must be at least 1"),
+        ("report a", "{outputs}/a/04_mcts holds no finished 04_mcts; run notebooks/04_mcts.ipynb with run"),
+        ("benchmark digits", "unknown benchmark 'digits' (did you mean 'digits-pooling'?); allowed: digits-"),
+        ("benchmark cifar10-pooling", "unknown benchmark 'cifar10-pooling'"),
+        ("benchmark digits-pooling --seeds 0", "seeds is 0; it must be at least 1"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(empty, capsys, arguments, said):
+    assert cli.main(arguments.split()) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("hnas: " + said.format(outputs=empty))
+    assert not empty.exists()
+
+
+def test_a_mistake_is_the_exit_status(tmp_path):
+    result = call(["hnas_kit.cli", "run", "quick", "-p", "epoch", "2"], tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "hnas: unknown parameter epoch (did you mean epochs?)\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_notebooks_of_a_profile_share_a_run(empty, tmp_path, capsys):
+    folder = shutil.copytree(ROOT / "params" / "quick", tmp_path / "own")
+    for arguments in ([], ["--seeds", "2"]):
+        path = folder / "03_tree.yaml"
+        path.write_text(path.read_text().replace("run: quick", "run: other"))
+        assert cli.main(["run", str(folder), *arguments]) == 1
+        line = "hnas: the notebooks of one profile share one run; found run: other, quick\n"
+        assert capsys.readouterr() == ("", line)
+        path.write_text(path.read_text().replace("run: other\n", ""))
+        assert cli.main(["run", str(folder), *arguments]) == 1
+        assert capsys.readouterr() == ("", "hnas: 03_tree: parameter run is missing\n")
+        shutil.copy(ROOT / "params/quick/03_tree.yaml", folder)
+    assert not empty.exists()
+
+
+def test_an_empty_value_is_an_empty_text(empty, monkeypatch):
+    given = {}
+    monkeypatch.setattr(cli, "run_profile", lambda profile, first, force: given.update(profile) or "a")
+    monkeypatch.setattr("hnas_kit.report.write", lambda run: None)
+    monkeypatch.setattr("hnas_kit.runs.Finished", lambda *args: type("", (), {"manifest": {"headline": ""}}))
+    assert cli.main(["run", "quick", "-p", "source", "", "-p", "methods", "[learned, random]"]) == 0
+    assert [values["source"] for values in given.values() if "source" in values] == ["", "", ""]
+    assert given["04_mcts"]["methods"] == ["learned", "random"]
+    assert given["01_pretrain"] == load_profile(ROOT / "params" / "quick")["01_pretrain"]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (PapermillExecutionError(3, 5, "", "HnasError", "width is 0", []), "{name}, cell 5: width is 0 (see"),
+        (
+            PapermillExecutionError(3, 5, "", "RuntimeError", "shapes differ:\n [1]\n [2]", []),
+            "{name}, cell 5: RuntimeError: shapes differ: [1] [2] (see ",
+        ),
+        (DeadKernelError("Kernel died"), "{name}: its process died, perhaps for want of memory; "),
+        (OSError(errno.ENOSPC, "No space left"), "cannot write {outputs}/quick/{name}.ipynb: No space left;"),
+    ],
+)
+def test_whatever_ends_a_notebook_is_one_line(empty, monkeypatch, capsys, error, said):
+    def execute(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    assert cli.main(["run", "quick"]) == 1
+    out, err = capsys.readouterr()
+    assert out == "01_pretrain   failed\n"
+    assert err.count("\n") == 1
+    assert err.startswith("hnas: " + said.format(outputs=empty, name="01_pretrain"))

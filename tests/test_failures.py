@@ -1,0 +1,312 @@
+"""What goes wrong from outside: killed runs, full disks, missing data, damaged files.
+
+A killed run goes on to the same bits. Everything else ends in one line, and an earlier result stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from hnas_kit import cli, spaces, trees
+from hnas_kit.params import NOTEBOOKS, load_profile, override
+from hnas_kit.runs import Stage
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = {"epochs": 2, "batch_size": 32, "width": 2, "run": "tiny", "device": "cpu"}
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+from hnas_kit.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+# Long enough to be killed in the middle; 04 is one loop of steps after another
+LONG = {
+    "01_pretrain": {"epochs": 60, "checkpoint_every": 20},
+    "04_mcts": {"epochs": 20, "checkpoint_every": 10, "methods": "[learned, default]"},
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the notebooks and parameters, with one more profile that has the first notebook only."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("notebooks", "params"):
+        shutil.copytree(ROOT / name, folder / name)
+    (folder / "params" / "pretrain").mkdir()
+    shutil.copy(folder / "params/quick/01_pretrain.yaml", folder / "params/pretrain")
+    return folder
+
+
+def finish(outputs, last):
+    """Make the run ``tiny`` up to a notebook, with small artefacts, without training; its folder."""
+    archs = spaces.make_space("pooling").enumerate()
+    distances = np.abs(np.subtract.outer(*[np.random.default_rng(0).random(36)] * 2))
+    artefacts = {
+        "01_pretrain": {"supernet.pt": {}},
+        "02_distances": {"distances.npz": {"distances": distances, "archs": np.array(archs)}},
+        "03_tree": {"tree.npz": trees.learned(distances, archs)},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HNAS_OUTPUTS", str(outputs))
+        patch.setenv("HNAS_DEVICE", "cpu")
+        for notebook, values in override(load_profile(ROOT / "params" / "quick"), TINY).items():
+            if notebook <= last:
+                stage = Stage(NOTEBOOKS[notebook].checked(values, notebook))
+                for name, value in artefacts[notebook].items():
+                    stage.save(name, value)
+                stage.finish(f"made for {notebook}")
+    return outputs / "tiny"
+
+
+def start(project, outputs, first, limit=None, environment=None, **values):
+    """Start ``hnas run`` from a notebook on, in a session of its own; ``01`` runs no other."""
+    profile = "pretrain" if first == "01" else "quick"
+    options = [part for name, value in (TINY | values).items() for part in ("-p", name, str(value))]
+    how = ["-m", "hnas_kit.cli"] if limit is None else ["-c", LIMITED, str(limit)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HNAS_")}
+    own = {"HNAS_OUTPUTS": str(outputs), "HNAS_QUIET": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, *how, "run", profile, "--from", first, *options],
+        cwd=project,
+        env=kept | own | (environment or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def kill(process):
+    """SIGKILL to a run and its kernel, which is in another session."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        whole = psutil.Process(process.pid)
+        for part in [whole, *whole.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                part.kill()
+    process.communicate()
+
+
+def end(process):
+    """Its exit status and what it printed."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        kill(process)
+    return process.returncode, out, err
+
+
+def failure(*args, **values):
+    """The one line that a run ends with."""
+    status, out, err = end(start(*args, **values))
+    assert status == 1
+    assert out.endswith(" failed\n")
+    assert err.startswith("hnas: ")
+    assert err.count("\n") == 1
+    return err.removeprefix("hnas: ").strip()
+
+
+def contents(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def artefacts(outputs, notebook):
+    """All files of a finished notebook but the manifest, which has times."""
+    files = contents(outputs / "tiny" / notebook)
+    assert json.loads(files.pop("manifest.json"))["status"] == "done"
+    return files
+
+
+@pytest.fixture(scope="module")
+def undisturbed(project, tmp_path_factory):
+    """What a long run of a notebook makes if nothing happens to it."""
+    made = {}
+
+    def run(notebook):
+        if notebook not in made:
+            outputs = tmp_path_factory.mktemp("undisturbed")
+            begin(project, outputs, notebook)
+            status, _, err = end(start(project, outputs, notebook[:2], **LONG[notebook]))
+            assert (status, err) == (0, "")
+            made[notebook] = artefacts(outputs, notebook)
+        return made[notebook]
+
+    return run
+
+
+def begin(project, outputs, notebook):
+    if notebook != "01_pretrain":
+        finish(outputs, "03_tree")
+
+
+def checkpoints(outputs, notebook):
+    """Of each loop the steps that there are checkpoints of, newest first."""
+    found = {}
+    for path in outputs.glob(f"tiny/{notebook}.attempt-*/checkpoints/*/step-*.pt"):
+        found.setdefault(path.parent, []).append((int(path.name.split("-")[1]), path))
+    return {folder.name: sorted(steps, reverse=True) for folder, steps in found.items()}
+
+
+def kill_in_training(project, outputs, notebook, delay):
+    """Start a run and kill it that many seconds after its first new checkpoint; whether it was training.
+
+    Of the checkpoints only the newest of each loop is left for it: one that does not go on from there
+    would soon write one of an earlier step.
+    """
+    before = checkpoints(outputs, notebook)
+    for (_, _), *older in before.values():
+        for _, path in older:
+            path.unlink()
+    newest = {loop: steps[0][0] for loop, steps in before.items()}
+    process = start(project, outputs, notebook[:2], **LONG[notebook])
+    try:
+        while process.poll() is None:
+            now = checkpoints(outputs, notebook)
+            for loop, steps in now.items():
+                assert steps[-1][0] >= newest.get(loop, 0), f"{loop} began again"
+            if any(steps[0][0] > newest.get(loop, 0) for loop, steps in now.items()):
+                time.sleep(delay)
+                break
+            time.sleep(0.01)
+    finally:
+        running = process.poll() is None
+        kill(process)
+    return running and bool(checkpoints(outputs, notebook)) and not (outputs / "tiny" / notebook).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", LONG)
+def test_a_run_killed_three_times_ends_with_the_same_bits(project, undisturbed, tmp_path, notebook):
+    seed = random.randrange(2**32)
+    print(f"{notebook}: moments of the kills from seed {seed}")
+    moments = random.Random(seed)
+    begin(project, tmp_path, notebook)
+    hits = [kill_in_training(project, tmp_path, notebook, moments.uniform(0, 0.6)) for _ in range(3)]
+    print(f"killed while training: {hits}, then at {checkpoints(tmp_path, notebook)}")
+    assert any(hits)
+    status, out, err = end(start(project, tmp_path, notebook[:2], **LONG[notebook]))
+    assert (status, err) == (0, ""), out
+    assert artefacts(tmp_path, notebook) == undisturbed(notebook)
+    assert not list((tmp_path / "tiny").glob("*.attempt-*"))
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(project, undisturbed, tmp_path):
+    assert kill_in_training(project, tmp_path, "01_pretrain", 0.3)
+    (_, newest), (_, older) = checkpoints(tmp_path, "01_pretrain")["pretrain"]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    status, out, err = end(start(project, tmp_path, "01", **LONG["01_pretrain"]))
+    assert (status, err) == (0, ""), out
+    cells = nbformat.read(tmp_path / "tiny" / "01_pretrain.ipynb", as_version=4).cells
+    printed = "".join(o.get("text", "") for c in cells for o in c.get("outputs", []))
+    assert f"checkpoint {newest} is corrupt; falling back to the one before it" in printed
+    assert str(older) not in printed
+    assert artefacts(tmp_path, "01_pretrain") == undisturbed("01_pretrain")
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_names_step_and_architecture(project, tmp_path):
+    folder = finish(tmp_path, "01_pretrain")
+    before = contents(folder)
+    line = failure(project, tmp_path, "01", lr="1.0e+30")
+    assert re.match(
+        r"01_pretrain, cell \d+: the loss is not finite at step \d+, architecture \((\d, ){8}\d\); "
+        r"lower the learning rate \(lr is 1e\+30\)",
+        line,
+    )
+    (path,) = folder.glob("01_pretrain.attempt-*/manifest.json")
+    manifest = json.loads(path.read_text())
+    assert manifest["status"] == "failed"
+    assert line.startswith(f"01_pretrain, cell {manifest['cell']}: ")
+    assert manifest["error"].removeprefix("HnasError: ") in line
+    assert before.items() <= contents(folder).items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "refused"),
+    [(400_000, r"01_pretrain\.attempt-.*/step-\d+-\w+\.pt"), (50_000, r"01_pretrain\.ipynb")],
+)
+def test_a_full_disk_is_one_line_and_an_earlier_result_stays(project, tmp_path, limit, refused):
+    """Files may not grow beyond a limit: too little for a checkpoint, or even for the executed notebook."""
+    folder = finish(tmp_path, "01_pretrain")
+    before = contents(folder)
+    line = failure(project, tmp_path, "01", limit=limit, width=8, checkpoint_every=5)
+    assert re.search(rf"cannot write {folder}/{refused}: File too large; free space or choose another", line)
+    assert before.items() <= contents(folder).items()
+    assert not [name for name in contents(folder) if name.endswith(".tmp")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"batch_size": 451}, "batch_size is 451; it must be from 1 to the 450 images there are (see "),
+        ({"dataset": "cifar10_jpeg"}, "data set cifar10_jpeg is not in {0}/none or {0}/cache/hnas_kit; put "),
+        (
+            {"dataset": "cifar11"},
+            "unknown data set 'cifar11'; allowed: digits, cifar10, cifar10_jpeg, folder",
+        ),
+    ],
+)
+def test_data_that_is_not_there_is_one_line_and_nothing_is_written(project, tmp_path, values, said):
+    environment = {"HNAS_DATA_DIR": f"{tmp_path}/none", "XDG_CACHE_HOME": f"{tmp_path}/cache"}
+    line = failure(project, tmp_path / "outputs", "01", environment=environment, **values)
+    assert re.sub(r"^01_pretrain, cell \d+: ", "", line).startswith(said.format(tmp_path))
+    assert list(contents(tmp_path)) == ["outputs/tiny/01_pretrain.ipynb"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+@pytest.mark.parametrize("environment", [None, "cuda"])
+def test_without_cuda_there_is_no_cuda_run(tmp_path, monkeypatch, capsys, environment):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("HNAS_DEVICE", environment or "")
+    assert cli.main(["run", "quick", "-p", "device", "cpu" if environment else "cuda"]) == 1
+    line = "hnas: device is cuda, but PyTorch finds no CUDA device here; use device: cpu or auto\n"
+    assert capsys.readouterr() == ("", line)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (shutil.rmtree, "02_distances holds no finished 02_distances"),
+        (lambda f: (f / "distances.npz").unlink(), "02_distances/distances.npz is missing"),
+        (
+            lambda f: (f / "distances.npz").write_bytes(b"PK"),
+            "02_distances/distances.npz is corrupt or not the ",
+        ),
+        (lambda f: (f / "manifest.json").write_text("{"), "02_distances/manifest.json is corrupt"),
+        (
+            lambda f: shutil.copy(f.with_name("01_pretrain") / "manifest.json", f),
+            "02_distances/manifest.json was not made by 02_distances of this kit",
+        ),
+    ],
+    ids=["no folder", "missing", "corrupt", "corrupt manifest", "foreign"],
+)
+def test_what_is_read_but_damaged_names_the_notebook_to_run(project, tmp_path, damage, said):
+    folder = finish(tmp_path, "02_distances")
+    damage(folder / "02_distances")
+    before = contents(folder)
+    line = failure(project, tmp_path, "03")
+    assert re.match(r"03_tree, cell \d: ", line)
+    assert f": {folder}/{said}" in line
+    assert f"; run notebooks/02_distances.ipynb with run: tiny (see {folder}/03_tree.ipynb)" in line
+    assert contents(folder).keys() - before.keys() == {"03_tree.ipynb"}

@@ -1,0 +1,199 @@
+"""The parameters of the notebooks: defaults, profiles, and one line for each mistake."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from hnas_kit import params
+from hnas_kit.errors import HnasError
+from hnas_kit.params import NOTEBOOKS
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = sorted(folder for folder in (ROOT / "params").iterdir() if folder.is_dir())
+QUICK = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "params" / "quick").glob("*.yaml")}
+
+
+def mistake(notebook: str, **changes: object) -> str:
+    """The error of the quick parameters with changes; it is one line that begins with where it was."""
+    with pytest.raises(HnasError) as caught:
+        NOTEBOOKS[notebook].checked(QUICK[notebook] | changes, "here")
+    line = str(caught.value)
+    assert line.startswith("here: ")
+    assert "\n" not in line
+    return line.removeprefix("here: ")
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebooks_defaults_are_the_quick_profile(notebook):
+    cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    (cell,) = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
+    lines = ast.parse(cell.source).body
+    defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    assert defaults == QUICK[notebook]
+    assert list(defaults) == list(QUICK[notebook])
+    assert NOTEBOOKS[notebook].checked(defaults, notebook).model_dump() == defaults
+
+
+@pytest.mark.parametrize("folder", PROFILES, ids=lambda folder: folder.name)
+def test_a_profile_is_valid_and_one_run(folder):
+    profile = params.load_profile(folder)
+    assert list(profile) == [name for name in NOTEBOOKS if name in profile]
+    checked = [NOTEBOOKS[name].checked(values, name) for name, values in profile.items()]
+    assert {p.run for p in checked} == {folder.name}
+    assert {p.upstream for p in checked if hasattr(p, "upstream")} <= {folder.name}
+
+
+def test_the_profile_of_the_paper_has_the_papers_values():
+    """Appendix B.1; KL is the best measure of Table 2; the default width is that of ResNet20."""
+    pretrain, distances, tree, search = params.load_profile(ROOT / "params" / "pooling_cifar10").values()
+    assert pretrain["space"] == "pooling"
+    assert pretrain["dataset"] == "cifar10"
+    assert pretrain["width"] == 16
+    assert [pretrain[k] for k in ("epochs", "batch_size", "lr", "weight_decay")] == [300, 512, 0.1, 1e-3]
+    assert distances["measure"] == "kl"
+    assert tree["linkage"] == "ward"
+    assert [search[k] for k in ("epochs", "batch_size", "lr")] == [400, 256, 0.05]
+    assert (search["temperature_start"], search["temperature_end"]) == (0.02, 0.0025)
+    assert (search["beta"], search["exploration"]) == (0.95, 0.5)
+    shares = search["uniform_share"], search["warmup_share"]
+    assert [*shares, 1 - sum(shares)] == pytest.approx([0.40, 0.25, 0.35])
+    assert search["final"] == "path"
+    assert search["methods"][0] == "learned"
+
+
+@pytest.mark.parametrize(
+    ("notebook", "name", "value", "allowed"),
+    [
+        ("01_pretrain", "epochs", "3", "a valid integer"),
+        ("01_pretrain", "epochs", 3.0, "a valid integer"),
+        ("01_pretrain", "epochs", True, "a valid integer"),
+        ("01_pretrain", "epochs", 0, "greater than or equal to 1"),
+        ("01_pretrain", "lr", "1e-3", "a valid number"),
+        ("01_pretrain", "lr", True, "a valid number"),
+        ("01_pretrain", "lr", 0, "greater than 0"),
+        ("01_pretrain", "lr", float("inf"), "a finite number"),
+        ("01_pretrain", "lr", float("nan"), "a finite number"),
+        ("01_pretrain", "weight_decay", -0.1, "greater than or equal to 0"),
+        ("01_pretrain", "momentum", 1.0, "less than 1"),
+        ("01_pretrain", "seed", -1, "greater than or equal to 0"),
+        ("01_pretrain", "seed", 2**32, "less than 4294967296"),
+        ("01_pretrain", "device", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("01_pretrain", "precision", "float16", "'float32' or 'bfloat16'"),
+        ("01_pretrain", "space", "poling", "'pooling'"),
+        ("01_pretrain", "dataset", None, "a valid string"),
+        ("02_distances", "images", 0, "greater than or equal to 1"),
+        ("02_distances", "measure", "l1", "'kl', 'l2' or 'cross_entropy'"),
+        ("03_tree", "linkage", "single", "'ward', 'average' or 'complete'"),
+        ("04_mcts", "beta", 1.5, "less than 1"),
+        ("04_mcts", "temperature_start", 0.0, "greater than 0"),
+        ("04_mcts", "temperature_end", -0.1, "greater than 0"),
+        ("04_mcts", "final", "best", "'path' or 'samples'"),
+        ("04_mcts", "methods", "learned", "a valid list"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(notebook, name, value, allowed):
+    assert mistake(notebook, **{name: value}) == f"{name} is {value!r}: Input should be {allowed}"
+
+
+def test_methods_are_known_and_all_different():
+    said = "methods is 'mcts': Input should be 'learned', 'default', 'random' or 'uniform'"
+    assert mistake("04_mcts", methods=["learned", "mcts"]) == said
+    assert mistake("04_mcts", methods=[]).startswith("methods is []: List should have at least 1 item")
+    assert mistake("04_mcts", methods=["learned", "learned"]) == "methods must differ from each other"
+
+
+@pytest.mark.parametrize("shares", [(0.6, 0.4), (0.9, 0.5)])
+def test_the_first_two_phases_leave_steps_for_the_third(shares):
+    said = mistake("04_mcts", uniform_share=shares[0], warmup_share=shares[1])
+    assert said == "uniform_share + warmup_share must be below 1, to leave steps for the search"
+
+
+@pytest.mark.parametrize("run", ["..", "/tmp/x", "a/../b", "../x", "a//b", "a/", ".hidden", "", "a b", "a\n"])
+def test_a_run_stays_inside_outputs(run):
+    what = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
+    assert mistake("01_pretrain", run=run) == f"run is {run!r}: {what}"
+    if run:  # an empty source is the run itself
+        assert mistake("03_tree", source=run) == f"source is {run!r}: {what}"
+
+
+def test_an_upstream_is_the_source_or_the_run_itself():
+    tree = NOTEBOOKS["03_tree"].checked(QUICK["03_tree"], "")
+    assert tree.upstream == tree.run == "quick"
+    assert (
+        NOTEBOOKS["03_tree"].checked(QUICK["03_tree"] | {"source": "sweep/a.1"}, "").upstream == "sweep/a.1"
+    )
+
+
+def test_a_misspelt_name_is_corrected_and_all_mistakes_are_named_at_once():
+    assert mistake("01_pretrain", epoch=3) == "unknown parameter epoch (did you mean epochs?)"
+    allowed = "allowed: run, seed, source, linkage"
+    said = mistake("03_tree", zzz=3, seed="a")
+    assert said == f"seed is 'a': Input should be a valid integer; unknown parameter zzz ({allowed})"
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(HnasError, match=r"^here: parameter seed is missing$"):
+        NOTEBOOKS["03_tree"].checked({k: v for k, v in QUICK["03_tree"].items() if k != "seed"}, "here")
+
+
+def test_read_finds_the_parameters_among_other_variables():
+    namespace = QUICK["03_tree"] | {"np": object(), "tau": 1.0, "In": ["", "tau = 1.0", "p = 3"]}
+    assert params.read("03_tree", namespace).model_dump() == QUICK["03_tree"]
+
+
+def test_read_takes_what_papermill_injects():
+    namespace = QUICK["03_tree"] | {"linkage": "average", "In": ["", '# Parameters\nlinkage = "average"\n']}
+    assert params.read("03_tree", namespace).linkage == "average"
+
+
+def test_read_refuses_a_misspelt_name_that_papermill_injects():
+    namespace = QUICK["01_pretrain"] | {"epoch": 3, "In": ["# Parameters\nepoch = 3\n"]}
+    with pytest.raises(HnasError) as caught:
+        params.read("01_pretrain", namespace)
+    assert str(caught.value) == "notebook 01_pretrain: unknown parameter epoch (did you mean epochs?)"
+
+
+def test_a_profile_folder_that_cannot_be_used_is_refused(tmp_path):
+    def said() -> str:
+        with pytest.raises(HnasError) as caught:
+            params.load_profile(tmp_path / "p")
+        assert "\n" not in str(caught.value)
+        return str(caught.value).replace(str(tmp_path), "")
+
+    assert said() == "there is no profile folder /p"
+    (tmp_path / "p").mkdir()
+    assert said() == "profile folder /p holds no <notebook>.yaml"
+    path = tmp_path / "p" / "03_tree.yaml"
+    path.write_text("- seed\n")
+    assert said() == "/p/03_tree.yaml must hold name: value lines"
+    path.write_text("seed: [1\nrun: a")
+    assert said().startswith("/p/03_tree.yaml is not YAML: while parsing a flow sequence")
+    path.rename(path.with_name("3_tree.yaml"))
+    assert said() == f"/p/3_tree.yaml: there is no notebook 3_tree; allowed: {', '.join(NOTEBOOKS)}"
+
+
+def test_a_change_goes_to_every_notebook_that_has_the_parameter():
+    before = {name: dict(QUICK[name]) for name in NOTEBOOKS}
+    after = params.override(before, {"epochs": 7, "linkage": "average"})
+    assert {name: v["epochs"] for name, v in after.items() if "epochs" in v} == {
+        "01_pretrain": 7,
+        "04_mcts": 7,
+    }
+    assert after["03_tree"] == QUICK["03_tree"] | {"linkage": "average"}
+    assert after["02_distances"] == QUICK["02_distances"]
+    assert before == {name: QUICK[name] for name in NOTEBOOKS}
+
+
+def test_a_change_of_an_unknown_parameter_is_refused():
+    profile = {"03_tree": QUICK["03_tree"]}
+    with pytest.raises(HnasError, match=r"^unknown parameter linkag \(did you mean linkage\?\)$"):
+        params.override(profile, {"linkag": "ward"})
+    with pytest.raises(
+        HnasError, match=r"^unknown parameter epochs \(allowed: linkage, run, seed, source\)$"
+    ):
+        params.override(profile, {"epochs": 1})

@@ -1,0 +1,218 @@
+"""The report of a run, and the table over runs of several seeds."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from hnas_kit import report
+from hnas_kit.errors import HnasError
+from hnas_kit.params import NOTEBOOKS, load_profile, override
+from hnas_kit.runs import Finished, Stage
+
+PROFILES = Path(__file__).resolve().parents[1] / "params"
+FOUND = {"learned": ("[6,3,1]", 91.25, 1), "default": ("[1,1,8]", 80.5, 36), "random": ("[4,3,3]", 88, 9)}
+# Table 1 of the paper: method, architecture, best and average accuracy, best and average rank
+PAPER = {
+    "learned": ["MCTS + Learned", "[6,2,2]", 91.83, "91.72 ± 0.12", 2, 3],
+    "default": ["MCTS", "[4,4,2]", 90.85, "90.57 ± 0.21", 12, 15.3],
+    "uniform": ["Uniform", "[4,3,3]", 90.52, "90.40 ± 0.08", 15, 17],
+}
+
+
+@pytest.fixture(autouse=True)
+def outputs(tmp_path, monkeypatch):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
+    for name in ("HNAS_REFERENCE", "HNAS_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def finish(run, profile="quick", found=FOUND, last="04_mcts", **changes):
+    """A finished run whose search found those architectures, up to the notebook ``last``."""
+    values = override(load_profile(PROFILES / profile), {"run": run, "device": "cpu"} | changes)
+    rows = pd.DataFrame(found, index=["architecture", "accuracy", "rank"]).T.rename_axis("method")
+    for notebook in [name for name in NOTEBOOKS if name <= last]:
+        stage = Stage(NOTEBOOKS[notebook].checked(values[notebook], notebook))
+        if notebook == "01_pretrain":
+            stage.save("supernet.pt", {"w": torch.ones(1)})
+            stage.save("loss.png", Figure(figsize=(1, 1)))
+        if notebook == "04_mcts":
+            stage.save("found.csv", rows)
+            stage.save("search.png", Figure(figsize=(2, 1)))
+        stage.finish(f"headline of {notebook} & more")
+
+
+def page(run):
+    return report.write(run).read_text()
+
+
+def rows(html):
+    """The cells of the first table below its heading, a list a row."""
+    table = html.partition("Measured beside published")[2].partition("</table>")[0]
+    cells = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in re.findall(r"(?s)<tr.*?</tr>", table)]
+    return [[unescape(cell) for cell in row] for row in cells]
+
+
+def differences(html):
+    (sentence,) = re.findall(r"<p>((?:The set-up|What differs).*?)</p>", html)
+    return unescape(sentence)
+
+
+def test_the_report_is_one_file_with_everything_in_it(outputs):
+    finish("a")
+    assert report.write("a") == outputs / "a" / "report.html"
+    html = page("a")
+    sources = re.findall(r"""(?:src|href)\s*=\s*["']?([^"'>]*)""", html)
+    assert [s.partition(",")[0] for s in sources] == ["data:image/png;base64"] * 2
+    pictures = [base64.b64decode(s.partition(",")[2]) for s in sources]
+    assert pictures == [
+        Finished("a", "01_pretrain").read("loss.png"),
+        Finished("a", "04_mcts").read("search.png"),
+    ]
+    for outside in ("http:", "https:", "@import", "url(", "<script", "<link"):
+        assert outside not in html
+    captions = re.findall(r"<figcaption>(.*?) <span", unescape(html))
+    assert captions == [report.CAPTIONS["loss.png"], report.CAPTIONS["search.png"]]
+
+
+def test_every_figure_that_a_notebook_saves_has_a_caption():
+    sources = "".join(path.read_text() for path in (PROFILES.parent / "notebooks").glob("0*.ipynb"))
+    assert set(re.findall(r"[\w-]+\.png", sources)) == set(report.CAPTIONS)
+
+
+def test_the_report_says_what_was_found_and_with_what():
+    finish("a", seed=7)
+    html = page("a")
+    assert '<p class="found">headline of 04_mcts &amp; more</p>' in html
+    assert "one seed (7)" in html
+    for notebook in NOTEBOOKS:
+        manifest = Finished("a", notebook).manifest
+        assert f'<td class="code">{notebook}</td><td>headline of {notebook} &amp; more</td>' in html
+        for name, value in manifest["params"].items():
+            shown = f'<td class="code">{name}</td><td class="code">{value}</td>'
+            assert shown in unescape(html).replace("&#39;", "'")
+    assert f"torch {manifest['provenance']['versions']['torch']}" in html
+
+
+def test_the_papers_figures_stand_beside_ours():
+    finish("a", found=FOUND | {"uniform": ("[5,3,2]", 90.126, 4)})
+    head, *body = rows(page("a"))
+    assert head[:4] == ["method", "ours: architecture", "ours: true accuracy (%)", "ours: true rank"]
+    assert [name.removeprefix("paper: ") for name in head[4:]] == [
+        "architecture", "best accuracy", "average accuracy", "best rank", "average rank",
+    ]  # fmt: skip
+    ours = {row[0]: row[1:4] for row in body}
+    assert ours["learned"] == ["[6,3,1]", "91.25", "1"]
+    assert ours["uniform"] == ["[5,3,2]", "90.13", "4"]
+    published = {row[0]: row[4:] for row in body}
+    for method, (_, architecture, best, average, best_rank, average_rank) in PAPER.items():
+        assert published[method][::2][:2] == [architecture, average]
+        assert [float(published[method][i]) for i in (1, 3, 4)] == [best, best_rank, average_rank]
+    assert published["random"] == ["not reported"] * 5
+
+
+def test_the_table_of_the_paper_is_the_papers():
+    assert report.TABLE_1.T.to_dict("list") == PAPER
+
+
+def test_the_papers_profile_is_the_papers_set_up():
+    finish("a", "pooling_cifar10")
+    assert differences(page("a")) == "The set-up is the paper's."
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dataset": "cifar10_jpeg"}, "data cifar10_jpeg (paper: cifar10)"),
+        ({"width": 8}, "width of the network 8 (paper: 16)"),
+        ({"measure": "l2"}, "measure l2 (paper: kl)"),
+        ({"linkage": "average"}, "linkage average (paper: ward)"),
+        ({"exploration": 0.1}, "lambda 0.1 (paper: 0.5)"),
+        ({"beta": 0.9}, "beta 0.9 (paper: 0.95)"),
+        ({"warmup_share": 0.2}, "share of warm-up 0.2 (paper: 0.25)"),
+        ({"temperature_end": 0.005}, "T 0.02 to 0.005 (paper: 0.02 to 0.0025)"),
+        ({"final": "samples"}, "final choice samples (paper: path)"),
+        ({"epochs": 2}, "epochs of pre-training 2 (paper: 300); epochs of search 2 (paper: 400)"),
+        (
+            {"lr": 0.2},
+            "learning rate of pre-training 0.2 (paper: 0.1); learning rate of search 0.2 (paper: 0.05)",
+        ),
+        (
+            {"batch_size": 128},
+            "batch size of pre-training 128 (paper: 512); batch size of search 128 (paper: 256)",
+        ),
+        ({"weight_decay": 0.01}, "weight decay of pre-training 0.01 (paper: 0.001)"),
+    ],
+)
+def test_what_differs_from_the_paper_is_named_and_nothing_else(changes, said):
+    finish("a", "pooling_cifar10", **changes)
+    assert differences(page("a")) == f"What differs from the paper's set-up: {said}."
+
+
+def test_without_ground_truth_there_are_words_instead_of_ranks():
+    finish("a", found={"learned": ("[6,3,1]", np.nan, np.nan)}, dataset="folder:photos")
+    html = page("a")
+    assert rows(html)[1][1:4] == ["[6,3,1]", "no ground truth", "no ground truth"]
+    assert "the pooling space on folder:photos" in html
+    assert not re.search(r">\s*nan\s*<", html, re.I)
+
+
+def test_what_a_run_read_from_another_one_is_reported_from_there():
+    finish("a", dataset="cifar10")
+    finish("b", last="01_pretrain")  # on digits, and not read by the search below
+    params = NOTEBOOKS["04_mcts"].checked(Finished("a", "04_mcts").params | {"run": "b", "source": "a"}, "")
+    stage = Stage(params)
+    stage.save("found.csv", Finished("a", "04_mcts").load("found.csv"))
+    stage.finish("found on the other run's tree")
+    html = page("b")
+    assert "the pooling space on cifar10" in html
+    assert "data " not in differences(html)
+    assert "found on the other run&#39;s tree" in html
+
+
+def test_an_unfinished_run_has_no_report(outputs):
+    finish("a", last="03_tree")
+    with pytest.raises(HnasError) as caught:
+        report.write("a")
+    assert str(caught.value) == (
+        f"{outputs}/a/04_mcts holds no finished 04_mcts; run notebooks/04_mcts.ipynb with run: a"
+    )
+    assert not (outputs / "a" / "report.html").exists()
+
+
+def test_a_corrupt_figure_is_refused(outputs):
+    finish("a")
+    (outputs / "a" / "04_mcts" / "search.png").write_bytes(b"")
+    with pytest.raises(HnasError, match=r"search.png is corrupt .* run notebooks/04_mcts.ipynb"):
+        report.write("a")
+
+
+def test_over_seeds_is_what_a_hand_computes():
+    finish("a0", found={"learned": ("[6,3,1]", 91.0, 1), "default": ("[1,1,8]", 80.0, 36)})
+    finish("a1", found={"learned": ("[6,2,2]", 90.0, 3), "default": ("[1,1,8]", 80.0, 36)}, seed=1)
+    finish("a2", found={"learned": ("[6,3,1]", 89.0, 8), "default": ("[4,3,3]", 83.0, 15)}, seed=2)
+    table = report.over_seeds(["a0", "a1", "a2"])
+    assert list(table.index) == ["learned", "default"]
+    assert list(table["architectures"]) == ["[6,3,1] [6,2,2] [6,3,1]", "[1,1,8] [1,1,8] [4,3,3]"]
+    figures = table.drop(columns="architectures").astype(float)
+    assert figures.loc["learned"].to_dict() == pytest.approx(
+        {"best rank": 1, "mean rank": 4, "sd rank": 13**0.5, "mean accuracy": 90, "sd accuracy": 1}
+    )
+    assert figures.loc["default"].to_dict() == pytest.approx(
+        {"best rank": 15, "mean rank": 29, "sd rank": 147**0.5, "mean accuracy": 81, "sd accuracy": 3**0.5}
+    )
+
+
+def test_over_seeds_needs_every_run_finished():
+    finish("a0")
+    with pytest.raises(HnasError, match=r"run notebooks/04_mcts.ipynb with run: a1$"):
+        report.over_seeds(["a0", "a1"])
