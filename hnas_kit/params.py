@@ -60,6 +60,7 @@ class Compute(Parameters):
 
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["float32", "bfloat16"]
+    threads: Annotated[int, Field(ge=0)]  # of PyTorch on the CPU; 0: as many as there are cores
 
 
 class Training(Compute):

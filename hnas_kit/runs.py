@@ -22,6 +22,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pandas as pd
+import torch
 from tqdm import tqdm
 
 from hnas_kit.errors import HnasError
@@ -99,7 +100,8 @@ class Finished:
         try:
             self.manifest = json.loads(path.read_text())
             foreign = self.manifest["format"] != FORMAT or self.manifest["notebook"] != notebook
-            absent = {"params", "fingerprint", "outputs", "headline", "provenance"} - self.manifest.keys()
+            needed = {"params", "lineage", "fingerprint", "outputs", "headline", "provenance"}
+            absent = needed - self.manifest.keys()
             if absent and not foreign:
                 raise KeyError(*sorted(absent))
         except (ValueError, KeyError, TypeError) as error:
@@ -152,6 +154,8 @@ class Stage:
         self.params, self.notebook = params, params.notebook
         self._start, self._started = time.perf_counter(), datetime.now(UTC)
         self.device = device_of(params)
+        if getattr(params, "threads", 0):
+            torch.set_num_threads(params.threads)
         self.upstream = upstream(params)
         self.fingerprint = fingerprint(params, self.upstream)
         self.lineage = {self.notebook: result_params(params)}  # and of all notebooks before it

@@ -22,8 +22,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.output_timeout = 600  # nbval's 5 s hold whatever --nbval-cell-timeout says
         if item.options["check"] and not item.cell.execution_count:
             raise pytest.UsageError(
-                f"{item.nodeid} is tagged for checking but was stored without an execution "
-                "count, so nbval would pass it unseen; store the notebooks again with make notebooks"
+                f"{item.nodeid} is tagged for checking but has no execution count: "
+                "nbval would pass it unseen. Store the notebooks again with make notebooks"
             )
 
 

@@ -65,6 +65,15 @@ def test_a_record_holds_for_the_parameters_it_was_made_with(tmp_path):
         assert reference(SimpleNamespace(notebook="03_tree", lineage=lineage), path) is None
 
 
+def test_the_record_of_a_notebook_lies_with_the_tests(tmp_path, monkeypatch):
+    monkeypatch.setattr("hnas_kit.check.project_root", lambda: tmp_path)
+    assert reference(STAGE) is None
+    path = tmp_path / "tests" / "reference" / "03_tree.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"lineage": STAGE.lineage, "values": {"depth": 9}}))
+    assert reference(STAGE) == {"depth": 9}
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"values": {}}', b"\xff"])
 def test_a_corrupt_record_is_refused(tmp_path, content):
     path = tmp_path / "03_tree.json"

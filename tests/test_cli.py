@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import papermill
 import pytest
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from PIL import Image
 
 from hnas_kit import cli
 from hnas_kit.params import NOTEBOOKS, load_profile
@@ -139,6 +141,28 @@ def test_a_changed_parameter_really_runs_the_rest(tiny):
         c for c in nbformat.read(tiny / "outputs/tiny/03_tree.ipynb", 4).cells if "# Parameters" in c.source
     ]
     assert 'linkage = "average"' in cell.source
+
+
+@pytest.mark.slow
+def test_ones_own_images_have_no_ground_truth(tmp_path):
+    """The whole profile, with images in a folder named relative to the working folder."""
+    levels = np.random.default_rng(0).integers(0, 128, (48, 12, 12, 3), dtype=np.uint8)
+    for i, pixels in enumerate(levels):
+        path = (
+            tmp_path / "photos" / ("test" if i < 8 else "train") / ("light" if i % 2 else "dark") / f"{i}.png"
+        )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels + np.uint8(128 * (i % 2))).save(path)
+    values = options(
+        dataset="folder:photos", run="own", batch_size=16, images=16, methods="[learned, random]"
+    )
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    result = call(["hnas_kit.cli", "run", "quick", *TINY, *values], tmp_path, **environment)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert re.search(r"(?m)^04_mcts +\d+ s  learned found \[\d,\d,\d\], no ground truth$", result.stdout)
+    folder = tmp_path / "outputs" / "own"
+    assert not [*folder.glob("*/ranking.png"), *folder.glob("*/visits.png")]
+    assert (folder / "report.html").read_text().count("<td>no ground truth</td>") == 4
 
 
 @pytest.mark.slow

@@ -106,7 +106,9 @@ def test_the_manifest_says_what_was_made_of_what(outputs):
     assert manifest["headline"] == "headline of 02_distances"
     assert manifest["figures"] == {"depth": 8}
     assert manifest["params"] == QUICK["02_distances"] | {"run": "a"}
-    assert manifest["params"]["seed"] == 0
+    assert manifest["lineage"] == {
+        notebook: runs.result_params(given(notebook)) for notebook in ("01_pretrain", "02_distances")
+    }
     assert manifest["device"] == "cpu"
     assert 0 <= manifest["seconds"] < 60
     assert manifest["peak_memory_mb"] > 50
@@ -185,7 +187,7 @@ REMEDY = "; run notebooks/01_pretrain.ipynb with run: a"
         (
             "manifest.json",
             json.dumps({"format": runs.FORMAT, "notebook": "01_pretrain"}).encode(),
-            r"manifest.json is corrupt \(KeyError\('fingerprint', .*\)\)",
+            r"manifest.json is corrupt \(KeyError\('fingerprint', .*'params', .*\)\)",
         ),
         (
             "manifest.json",
@@ -415,4 +417,4 @@ def test_progress_is_a_text_bar_unless_it_is_to_be_quiet(monkeypatch, capsys):
         monkeypatch.setenv("HNAS_QUIET", quiet)
         with runs.progress(2, "training") as bar:
             bar.update(2)
-        assert ("training: 100%" in capsys.readouterr().err) == shown
+        assert ("training: 100%" in capsys.readouterr().out) == shown
