@@ -375,6 +375,18 @@ def test_the_environment_says_which_device(monkeypatch):
     assert said(Stage, given("01_pretrain")) == "device is 'tpu'; allowed: auto, cpu, cuda"
 
 
+def test_a_notebook_sets_the_number_of_threads():
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            Stage(given("01_pretrain", threads=threads))
+            assert torch.get_num_threads() == threads
+        Stage(given("01_pretrain", threads=0))
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.fixture
 def cell(tmp_path, monkeypatch):
     """Runs a cell as a notebook does."""
