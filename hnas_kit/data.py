@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from hnas_kit.errors import HnasError
-from hnas_kit.images import load_images
+from hnas_kit.images import load_images, source_key
 from hnas_kit.randomness import Generators
 
 # (images uint8 (B, C, H, W), generator on their device, training?) -> network input float32 (B, C, H', W')
@@ -296,6 +296,22 @@ DATASETS: dict[str, Callable[[torch.device], Dataset]] = {
 }
 
 
+def _own_folder(name: str) -> Path | None:
+    """The folder of a data set called ``folder:PATH``, None for a named one."""
+    if not name.startswith("folder:"):
+        return None
+    folder = Path(name.removeprefix("folder:")).expanduser()
+    if not folder.exists():
+        raise HnasError(f"data set {name!r}: there is no {folder}")
+    return folder
+
+
+def version(name: str) -> str:
+    """Changes when the images of ``folder:PATH`` may have; empty for a named data set, which is fixed."""
+    folder = _own_folder(name)
+    return source_key(folder) if folder else ""
+
+
 def load(name: str, device: str | torch.device = "cpu") -> Dataset:
     """A data set on the device: a name of ``DATASETS``, or ``folder:PATH`` for one's own images.
 
@@ -303,11 +319,8 @@ def load(name: str, device: str | torch.device = "cpu") -> Dataset:
         HnasError: unknown name, data absent and not downloadable, or images that cannot be used.
     """
     device = torch.device(device)
-    if name.startswith("folder:"):
-        source = Path(name.removeprefix("folder:")).expanduser()
-        if not source.exists():
-            raise HnasError(f"data set {name!r}: there is no {source}")
-        return _images(source.name, source, device)
+    if folder := _own_folder(name):
+        return _images(folder.name, folder, device)
     if name not in DATASETS:
         raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, folder:PATH")
     return DATASETS[name](device)

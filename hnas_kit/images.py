@@ -77,7 +77,7 @@ def decode_images(source: Path) -> tuple[dict, tuple[str, ...]]:
     return arrays, classes
 
 
-def _source_key(source: Path) -> str:
+def source_key(source: Path) -> str:
     """Changes when the images may have: names, sizes and times of change of the files."""
     files = sorted(source.rglob("*")) if source.is_dir() else [source]
     stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
@@ -89,7 +89,7 @@ def load_images(source: Path, cache: Path) -> tuple[dict, tuple[str, ...]]:
 
     The file is made again when names, sizes or times of change of the images differ, or it is corrupt.
     """
-    stem = cache / f"{source.name.split('.')[0]}-{_source_key(source)}"
+    stem = cache / f"{source.name.split('.')[0]}-{source_key(source)}"
     cached, digest = stem.with_suffix(".pt"), stem.with_suffix(".sha256")
     if cached.exists() and digest.exists():
         data = cached.read_bytes()

@@ -109,7 +109,7 @@ def distance_matrices(matrices: Mapping[str, np.ndarray], labels: Sequence[str])
     ticks = np.arange(0, len(labels), step)
     for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=True):
         between = matrix[~np.eye(len(matrix), dtype=bool)]
-        shown = axis.imshow((matrix - between.min()) / np.ptp(between), cmap="viridis", vmin=0, vmax=1)
+        shown = axis.imshow((matrix - between.min()) / (np.ptp(between) or 1), cmap="viridis", vmin=0, vmax=1)
         axis.set_xticks(ticks, [labels[i] for i in ticks], rotation=90, size="x-small", family="monospace")
         axis.set_yticks(ticks, [labels[i] for i in ticks], size="x-small", family="monospace")
         axis.set_title(name)

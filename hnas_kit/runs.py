@@ -25,6 +25,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.params import NOTEBOOKS, Parameters
@@ -289,8 +290,10 @@ def inputs(notebook: str, parts: dict[str, Finished]) -> dict[str, str]:
 
 
 def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
-    """SHA-256 of all that a notebook's result follows from: its code, parameters, device and inputs."""
+    """SHA-256 of all that a notebook's result follows from: code, parameters, device, images, inputs."""
     own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
+    if images := dataset_version(getattr(params, "dataset", "")):
+        own.append(images)
     return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
 
 

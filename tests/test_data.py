@@ -395,3 +395,16 @@ def test_the_real_cifar10_jpeg(tmp_path, monkeypatch):
     x = dataset.train.images[::7].float() / 255
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.tensor([0.4914, 0.4822, 0.4465]), atol=0.01, rtol=0)
     torch.testing.assert_close(x.std((0, 2, 3)), torch.tensor([0.2470, 0.2435, 0.2616]), atol=0.01, rtol=0)
+
+
+def test_the_version_of_own_images_changes_with_them_and_that_of_a_named_set_does_not(tmp_path):
+    (tmp_path / "train").mkdir()
+    image = tmp_path / "train" / "a.png"
+    image.write_bytes(b"1")
+    before = data.version(f"folder:{tmp_path}")
+    assert data.version(f"folder:{tmp_path}") == before != ""
+    image.write_bytes(b"22")
+    assert data.version(f"folder:{tmp_path}") != before
+    assert data.version("digits") == ""
+    with pytest.raises(HnasError, match="there is no"):
+        data.version(f"folder:{tmp_path / 'absent'}")
