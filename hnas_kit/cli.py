@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from hnas_kit import benchmarks, report, runs
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.params import NOTEBOOKS, Parameters, load_profile, override
 
 
@@ -102,7 +102,9 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
 def _run(args: argparse.Namespace) -> None:
     folder = Path(args.profile)
     if not folder.is_dir():
-        folder = runs.project_root() / "params" / args.profile
+        profiles = runs.project_root() / "params"
+        require_one_of("profile", args.profile, sorted(p.name for p in profiles.iterdir() if p.is_dir()))
+        folder = profiles / args.profile
     profile = override(load_profile(folder), {name: _value(text) for name, text in args.parameter})
     first = _first(args.start)
     if args.seeds is None:
