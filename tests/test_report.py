@@ -158,7 +158,9 @@ def test_what_differs_from_the_paper_is_named_and_nothing_else(changes, said):
     assert differences(page("a")) == f"What differs from the paper's set-up: {said}."
 
 
-def test_without_ground_truth_there_are_words_instead_of_ranks():
+def test_without_ground_truth_there_are_words_instead_of_ranks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
     finish("a", found={"learned": ("[6,3,1]", np.nan, np.nan)}, dataset="folder:photos")
     html = page("a")
     assert rows(html)[1][1:4] == ["[6,3,1]", "no ground truth", "no ground truth"]
