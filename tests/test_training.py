@@ -186,7 +186,7 @@ class Session:
             if step == kill_after:
                 raise Killed
 
-        self.net = new_net(seed=len(list(folder.glob("*"))))  # weights that a resumed session must replace
+        self.net = new_net(seed=len(list(folder.glob("*"))))  # weights that a resumed run must replace
         self.losses = train(
             self.net,
             batches,
