@@ -59,13 +59,13 @@ class Compute(Parameters):
     """Notebooks that run the network."""
 
     device: Literal["auto", "cpu", "cuda"]
-    precision: Literal["float32", "bfloat16"]
     threads: Annotated[int, Field(ge=0)]  # of PyTorch on the CPU; 0: as many as there are cores
 
 
 class Training(Compute):
     """Notebooks that train it, with SGD and a cosine schedule."""
 
+    precision: Literal["float32", "bfloat16"]
     epochs: Count
     batch_size: Count
     lr: Positive
