@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 import time
@@ -11,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,9 +23,10 @@ from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import write_atomic
 from hnas_kit.provenance import provenance
 from hnas_kit.randomness import Generators
-from hnas_kit.spaces import Arch, make_space
+from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.supernets import make_supernet
 from hnas_kit.training import train
+from hnas_kit.trees import ArchTree, variance_explained
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ class Protocol:
 
 PROTOCOLS = {
     "digits-pooling": Protocol("pooling", "digits", width=8, image_size=16, in_channels=1, epochs=40),
+    "textures-pooling": Protocol("pooling", "textures", width=8, image_size=16, in_channels=1, epochs=5),
     "cifar10-pooling": Protocol("pooling", "cifar10", width=16, image_size=32, in_channels=3),
 }
 
@@ -102,39 +106,88 @@ def for_dataset(space: str, dataset: str) -> pd.DataFrame | None:
     return load(name) if name in PROTOCOLS else None
 
 
-def train_alone(protocol: Protocol, arch: Arch, seed: int, device: str = "cpu") -> float:
-    """Train one architecture from new weights on the whole training set; test accuracy (fraction)."""
-    space, dataset, generators = (
-        make_space(protocol.space),
-        data.load(protocol.dataset, device),
-        Generators(seed),
-    )
+def judge(
+    truth: pd.DataFrame | None, architecture: str, tree: ArchTree | None, history: pd.DataFrame
+) -> dict[str, float]:
+    """How good what a search found truly is, and how well it searched; all nan without ground truth.
+
+    Args:
+        truth: see :func:`load`, or None.
+        architecture: what was found, in text form.
+        tree: that was walked, None without one. Its architectures are those of ``truth``, in order.
+        history: of the search.
+
+    Returns:
+        ``accuracy`` (%) and ``rank``; ``best_quarter``, the share of the third phase's draws that are truly
+        among the best quarter; ``early_variance``, the share of the variance of true accuracy that the
+        tree's first three levels explain (nan without a tree).
+    """
+    if truth is None:
+        return dict.fromkeys(("accuracy", "rank", "best_quarter", "early_variance"), math.nan)
+    drawn = history.loc[history["phase"] == history["phase"].iloc[-1], "architecture"]
+    found = truth.loc[architecture]
+    early = math.nan if tree is None else variance_explained(tree, truth["accuracy"])[1][3]
+    return {
+        "accuracy": float(found["accuracy"]),
+        "rank": int(found["rank"]),
+        "best_quarter": float((truth.loc[drawn, "rank"] <= len(truth) / 4).mean()),
+        "early_variance": float(early),
+    }
+
+
+def train_alone(
+    space: SearchSpace,
+    dataset: data.Dataset,
+    arch: Arch,
+    seed: int,
+    *,
+    width: int,
+    epochs: int,
+    batch_size: int,
+    **training: Any,
+) -> float:
+    """Train one architecture from new weights on the whole training set.
+
+    Args:
+        space, dataset, width: of the network.
+        arch: the architecture.
+        seed: of weights, order and augmentation.
+        epochs: passes over the training set.
+        batch_size: images a step.
+        training: ``lr``, ``weight_decay`` and so on, see :func:`hnas_kit.training.train`.
+
+    Returns:
+        Its accuracy on the test set, a fraction.
+    """
+    generators = Generators(seed)
     net = make_supernet(
         space,
         dataset.in_channels,
         dataset.num_classes,
-        protocol.width,
+        width,
         shared=False,
         generator=generators.torch("weights"),
     )
-    batches = dataset.batches(dataset.train, protocol.batch_size, generators)
-    steps = protocol.epochs * batches.steps_per_epoch
-    train(
-        net,
-        batches,
-        lambda step: arch,
-        steps,
-        lr=protocol.lr,
-        weight_decay=protocol.weight_decay,
-        momentum=protocol.momentum,
-    )
+    batches = dataset.batches(dataset.train, batch_size, generators)
+    train(net, batches, lambda step: arch, epochs * batches.steps_per_epoch, **training)
     x, y = dataset.fixed(dataset.test)
     return float(evaluation.accuracy(net, [arch], x, y)[0])
 
 
 def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
     start = time.perf_counter()
-    accuracy = train_alone(protocol, arch, seed)
+    accuracy = train_alone(
+        make_space(protocol.space),
+        data.load(protocol.dataset),
+        arch,
+        seed,
+        width=protocol.width,
+        epochs=protocol.epochs,
+        batch_size=protocol.batch_size,
+        lr=protocol.lr,
+        weight_decay=protocol.weight_decay,
+        momentum=protocol.momentum,
+    )
     seconds = time.perf_counter() - start
     result = {"protocol": asdict(protocol), "accuracy": accuracy, "seconds": round(seconds, 2)}
     write_atomic(path, json.dumps(result).encode())

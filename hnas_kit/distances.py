@@ -1,4 +1,4 @@
-"""How different two architectures are: distances between their outputs (Sec. 4, Table 2)."""
+"""How different two architectures are, by their outputs or by their codes (Sec. 4, Tables 2 and 3)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist, squareform
 
 from hnas_kit.errors import HnasError, require_one_of
 
-MEASURES = ("kl", "l2", "cross_entropy")
+MEASURES = ("kl", "l2", "cross_entropy")  # between outputs
 
 
 def from_outputs(outputs: ArrayLike, measure: str = "kl") -> np.ndarray:
@@ -52,3 +52,41 @@ def from_outputs(outputs: ArrayLike, measure: str = "kl") -> np.ndarray:
         distances += (negative_entropy[:, None] + negative_entropy[None, :]) / 2
     np.fill_diagonal(distances, 0)
     return np.maximum(distances, 0)  # rounding may leave -1e-17 between equal outputs
+
+
+def _column_layers(encodings: np.ndarray) -> np.ndarray:
+    """(D,) the layer of each column of a vector or a one-hot encoding.
+
+    An encoding is one-hot if equal blocks of columns hold a single 1 each; otherwise a column is a layer.
+    """
+    n, columns = encodings.shape
+    for width in range(2, columns + 1):
+        if columns % width == 0 and np.isin(encodings, (0, 1)).all():
+            blocks = encodings.reshape(n, -1, width)
+            if np.all(blocks.sum(axis=2) == 1):
+                return np.arange(columns) // width
+    return np.arange(columns)
+
+
+def from_encodings(encodings: ArrayLike, decay: float | None = None) -> np.ndarray:
+    """Pairwise L2 distances of encoded architectures: no network is needed (Sec. 5.2, Table 3).
+
+    Args:
+        encodings: (N, D) as :meth:`hnas_kit.spaces.SearchSpace.encode` gives them.
+        decay: weigh layer l, counted from 1, with ``decay ** l`` (the paper: 1/2^l), so that early layers
+            decide; None for all alike.
+
+    Returns:
+        (N, N) float64, symmetric, zero diagonal.
+
+    Raises:
+        HnasError: for another shape, or a decay that is not above 0 and at most 1.
+    """
+    encodings = np.asarray(encodings, dtype=np.float64)
+    if encodings.ndim != 2 or min(encodings.shape) < 1:
+        raise HnasError(f"encodings have shape {encodings.shape}; they must be (architectures, columns)")
+    if decay is not None:
+        if not 0 < decay <= 1:
+            raise HnasError(f"decay is {decay}; it must be above 0 and at most 1, or None")
+        encodings = encodings * decay ** (1 + _column_layers(encodings))
+    return squareform(pdist(encodings))

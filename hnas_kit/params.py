@@ -13,8 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hnas_kit.distances import MEASURES
 from hnas_kit.errors import HnasError
-from hnas_kit.search import FINAL_CHOICES
-from hnas_kit.spaces import SPACES
+from hnas_kit.rewards import REWARDS
+from hnas_kit.samplers import COMMUNICATIONS, METHODS, SAMPLERS, TREES, Method
+from hnas_kit.search import FINAL_CHOICES, Schedule
+from hnas_kit.spaces import ENCODINGS, SPACES
 from hnas_kit.trees import LINKAGES
 
 Count = Annotated[int, Field(ge=1)]
@@ -23,7 +25,6 @@ NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 _RUN_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 RunName = Annotated[str, Field(pattern=f"^{_RUN_NAME}$")]
-Method = Literal["learned", "default", "random", "uniform"]
 
 
 class Parameters(BaseModel):
@@ -82,6 +83,7 @@ class Training(Compute):
 class Pretrain(Training):
     notebook = "01_pretrain"
 
+    epochs: Annotated[int, Field(ge=0)]  # 0: the supernet stays as it was initialised
     space: Literal[tuple(SPACES)]
     dataset: str  # a name, or folder:PATH
     width: Count  # channels of the first stage
@@ -91,7 +93,16 @@ class Distances(Source, Compute):
     notebook = "02_distances"
 
     images: Count  # validation images that outputs are compared on
-    measure: Literal[MEASURES]
+    measure: Literal[MEASURES + ENCODINGS]  # between outputs, or between encodings
+    decay: Annotated[float, Field(gt=0, le=1)]  # weight of layer l in an encoding: decay ** l; 1: all alike
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Distances:
+        if self.decay != 1 and self.measure not in ENCODINGS:
+            raise ValueError(
+                f"decay weighs the layers of an encoding; with measure: {self.measure} it must be 1.0"
+            )
+        return self
 
 
 class Tree(Source):
@@ -103,7 +114,13 @@ class Tree(Source):
 class Search(Source, Training):
     notebook = "04_mcts"
 
-    methods: Annotated[list[Method], Field(min_length=1)]  # the first one's result is the run's
+    sampler: Literal[tuple(SAMPLERS)]
+    tree: Literal["", *TREES]
+    communication: Literal["", *COMMUNICATIONS]
+    coefficient: Annotated[float, Field(ge=0, le=1)]  # weight of the communication
+    models: Count  # supernets of a mixture
+    reward: Literal[REWARDS]
+    compare: list[Literal[tuple(METHODS)]]  # methods to run beside it
     uniform_share: Share
     warmup_share: Share
     temperature_start: Positive
@@ -112,17 +129,52 @@ class Search(Source, Training):
     beta: Share  # of Eq. 4
     final: Literal[FINAL_CHOICES]
     final_samples: Count
+    retrain: Annotated[int, Field(ge=0)]  # trainings of what was found, alone from new weights
+    retrain_epochs: Count
+
+    @property
+    def sampler_settings(self) -> dict[str, float]:
+        """What :meth:`hnas_kit.samplers.Method.make` is told of the sampler."""
+        return self.model_dump(include={"beta", "exploration", "models", "coefficient"})
+
+    def schedule(self, images: int) -> Schedule:
+        """The phases of a search on that many training images."""
+        steps = self.epochs * -(-images // self.batch_size)
+        shares = self.uniform_share, self.warmup_share
+        return Schedule(steps, *shares, self.temperature_start, self.temperature_end)
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """What is searched with, by name; the first one's result is the run's."""
+        first = Method(self.sampler, self.tree, self.communication)
+        return {first.name: first} | {name: METHODS[name] for name in self.compare}
 
     @model_validator(mode="after")
     def _consistent(self) -> Search:
+        first = Method(self.sampler, self.tree, self.communication)
+        if mistake := first.mistake():
+            raise ValueError(mistake)
+        if self.sampler == "uniform" and not self.compare and self.reward != REWARDS[0]:
+            raise ValueError(f"sampler uniform learns from no reward: leave reward at {REWARDS[0]!r}")
         if self.uniform_share + self.warmup_share >= 1:
             raise ValueError("uniform_share + warmup_share must be below 1, to leave steps for the search")
-        if len(set(self.methods)) < len(self.methods):
-            raise ValueError("methods must differ from each other")
+        if len(self.methods) < 1 + len(self.compare):
+            raise ValueError(f"compare must not repeat a method, nor {first.name}, which is searched anyway")
         return self
 
 
-NOTEBOOKS: dict[str, type[Parameters]] = {cls.notebook: cls for cls in (Pretrain, Distances, Tree, Search)}
+class Ablations(Source, Compute):
+    notebook = "05_ablations"
+
+    runs: Annotated[str, Field(pattern=f"^({_RUN_NAME})?$")]  # of finished sweeps; empty: a rehearsal here
+    epochs: Count  # of each search of the rehearsal
+    seeds: Count  # searches of each method of Table 1 in the rehearsal
+    workers: Annotated[int, Field(ge=0)]  # processes of the rehearsal; 0: one a core
+
+
+NOTEBOOKS: dict[str, type[Parameters]] = {
+    cls.notebook: cls for cls in (Pretrain, Distances, Tree, Search, Ablations)
+}
 
 
 def _explain(error: dict, cls: type[Parameters]) -> str:

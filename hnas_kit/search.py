@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ import pandas as pd
 import torch
 
 from hnas_kit import evaluation
-from hnas_kit.data import Batches
+from hnas_kit.data import Batches, Dataset, Split
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.randomness import Generators
-from hnas_kit.samplers import Sampler, Uniform
+from hnas_kit.rewards import REWARDS, Reward
+from hnas_kit.samplers import Mixture, Sampler
 from hnas_kit.spaces import Arch, SearchSpace
-from hnas_kit.supernets import Supernet
+from hnas_kit.supernets import Supernet, make_supernet, mixture
 from hnas_kit.training import Checkpoints, train
 
 PHASES = ("uniform", "warm-up", "search")
@@ -92,16 +94,6 @@ class History:
         self.reward[:] = state["reward"].numpy()
 
 
-@torch.no_grad()
-def batch_accuracy(
-    net: Supernet, arch: Arch, batch: tuple[torch.Tensor, torch.Tensor], precision: str
-) -> float:
-    """Acc(f_a(X_val, w)) of Eq. 4 on one mini-batch, a fraction from 0 to 1."""
-    x, y = batch
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        return (net(x, arch).argmax(1) == y).double().mean().item()
-
-
 def run(
     net: Supernet,
     sampler: Sampler,
@@ -114,41 +106,54 @@ def run(
     weight_decay: float,
     momentum: float = 0.9,
     precision: str = "float32",
+    reward: Reward | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> History:
     """Train the supernet and the sampler's statistics jointly (Algorithm 1, "main training with MCTS").
 
     At every step: draw an architecture, update the weights with it on a training mini-batch, measure its
-    accuracy on a validation mini-batch, and (from the second phase on) update the sampler with it.
+    reward (by default the accuracy on a validation mini-batch), and from the second phase on update the
+    sampler with it.
 
     Args:
-        net: a supernet with new weights; trained in place.
+        net: a supernet with new weights; trained in place. It runs ``sampler.path(arch)``.
         sampler: updated in place.
         train_batches, valid_batches: endless streams of mini-batches, on the same device.
         schedule: phases and temperature.
         generators: the run's; draws architectures from ``"architectures"``. Its state, with all its
             other generators, goes into the checkpoints.
+        reward: what the sampler learns from (default: absolute validation accuracy).
         lr, weight_decay, momentum, precision, checkpoints, progress: see :func:`hnas_kit.training.train`.
 
     Returns:
         The history of all steps.
     """
-    rng = generators.numpy("architectures")
-    uniform = Uniform(sampler.archs)
+    rng, reward = generators.numpy("architectures"), reward or Reward()
     history = History(tuple(sampler.archs), schedule.steps)
+    arch: Arch = ()
 
-    def choose(step: int) -> Arch:
+    def choose(step: int) -> tuple[int, ...]:
+        nonlocal arch
         if schedule.phase(step) < 2:
-            return uniform.sample(rng)
-        sampler.anneal(schedule.temperature(step))
-        return sampler.sample(rng)
+            arch = sampler.sample_uniform(rng)
+        else:
+            sampler.anneal(schedule.temperature(step))
+            arch = sampler.sample(rng)
+        return sampler.path(arch)
 
-    def learn(step: int, arch: Arch) -> None:
-        reward = batch_accuracy(net, arch, next(valid_batches), precision)
-        history.record(step, arch, reward)
+    def learn(step: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        if not reward.on_training:
+            x, labels = next(valid_batches)
+            with (
+                torch.no_grad(),
+                torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"),
+            ):
+                logits = net(x, sampler.path(arch))
+        value = reward(logits, labels)
+        history.record(step, arch, value)
         if schedule.phase(step) > 0:
-            sampler.update(arch, reward)
+            sampler.update(arch, value)
 
     history.loss[:] = train(
         net,
@@ -160,7 +165,13 @@ def run(
         momentum=momentum,
         precision=precision,
         after_step=learn,
-        parts={"sampler": sampler, "validation": valid_batches, "generators": generators, "history": history},
+        parts={
+            "sampler": sampler,
+            "reward": reward,
+            "validation": valid_batches,
+            "generators": generators,
+            "history": history,
+        },
         checkpoints=checkpoints,
         progress=progress,
     )
@@ -201,28 +212,105 @@ def choose_final(
         x, y: (M, C, H, W) and (M,), the validation images on which all candidates are scored.
         rng: draws the candidates.
         how: ``path``, the path of highest probability; or ``samples``, the best on validation of what
-            ``samples`` draws at lambda = 0 give.
-        samples: number of draws; if it is at least the number of architectures, a sampler that learns
-            nothing has all of them scored instead.
+            ``samples`` draws at lambda = 0 give. A sampler that prefers no architecture has no such path:
+            for it all are scored (a mixture: each in its best supernet) if ``samples`` reaches or ``how``
+            is ``path``, else as many draws.
+        samples: number of draws.
 
     Returns:
         The architecture, and the validation accuracy (fraction) of each candidate, best first.
 
     Raises:
-        HnasError: if ``how`` is unknown, or is ``path`` and the sampler learns nothing.
+        HnasError: if ``how`` is unknown.
     """
     require_one_of("final choice", how, FINAL_CHOICES)
-    if how == "path":
-        candidates = [sampler.greedy()]
-    elif isinstance(sampler, Uniform) and samples >= len(sampler.archs):
+    if samples < 1:
+        raise HnasError(f"samples is {samples}; it must be at least 1")
+    exploit = sampler.exploit()
+    if not sampler.weighs and (how == "path" or samples >= len(sampler.archs)):
         candidates = list(sampler.archs)
+    elif how == "path":
+        candidates = [sampler.greedy()]
     else:
-        if samples < 1:
-            raise HnasError(f"samples is {samples}; it must be at least 1")
-        exploit = sampler.exploit()
         candidates = list(dict.fromkeys(exploit.sample(rng) for _ in range(samples)))
     accuracy = pd.Series(
-        evaluation.accuracy(net, candidates, x, y), index=pd.Index(candidates, tupleize_cols=False)
+        evaluation.accuracy(net, [exploit.path(arch) for arch in candidates], x, y),
+        index=pd.Index(candidates, tupleize_cols=False),
     )
     accuracy = accuracy.sort_values(ascending=False, kind="stable")
     return accuracy.index[0], accuracy
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished search.
+
+    Attributes:
+        net, sampler: trained by it.
+        history: one row a step, see :meth:`History.frame`.
+        arch: the final architecture.
+        scores: validation accuracy (fraction) of each candidate for it, best first.
+        seconds: wall time of training and final choice; of the last part, if it was resumed.
+    """
+
+    net: Supernet
+    sampler: Sampler
+    history: pd.DataFrame
+    arch: Arch
+    scores: pd.Series
+    seconds: float
+
+
+def trial(
+    space: SearchSpace,
+    dataset: Dataset,
+    halves: tuple[Split, Split],
+    width: int,
+    sampler: Sampler,
+    schedule: Schedule,
+    *,
+    seed: int,
+    batch_size: int,
+    reward: str = REWARDS[0],
+    final: str = "samples",
+    final_samples: int = 50,
+    **training: Any,
+) -> Result:
+    """One search from new weights to the final architecture: :func:`run`, then :func:`choose_final`.
+
+    Trials that differ in the sampler alone start from the same weights and see the same batches. A mixture
+    of M supernets takes M times the steps, so that each of them is trained as long as a single one.
+
+    Args:
+        space, dataset, width: of the supernet.
+        halves: search training and validation images.
+        sampler, schedule: see :func:`run`.
+        seed: of all draws.
+        batch_size: images a step, and of a reward.
+        reward: a name of ``REWARDS``.
+        final, final_samples: see :func:`choose_final`.
+        training: ``lr``, ``weight_decay`` and so on, see :func:`run`.
+    """
+    start, generators = time.perf_counter(), Generators(seed)
+    sizes = space, dataset.in_channels, dataset.num_classes, width
+    if isinstance(sampler, Mixture):
+        nets = [make_supernet(*sizes, generator=generators.torch("weights")) for _ in range(sampler.models)]
+        net = mixture(nets)
+    else:
+        net = make_supernet(*sizes, generator=generators.torch("weights"))
+    schedule = replace(schedule, steps=sampler.rounds * schedule.steps)
+    history = run(
+        net,
+        sampler,
+        dataset.batches(halves[0], batch_size, generators),
+        dataset.batches(halves[1], batch_size, generators, "validation", train=False),
+        schedule,
+        generators=generators,
+        reward=Reward(reward),
+        **training,
+    )
+    x, y = dataset.fixed(halves[1])
+    rng = generators.numpy("final")
+    arch, scores = choose_final(net, sampler, x, y, rng, final, final_samples)
+    seconds = time.perf_counter() - start
+    return Result(net, sampler, history.frame(space, schedule), arch, scores, seconds)

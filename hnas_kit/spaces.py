@@ -8,25 +8,33 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
 from hnas_kit.errors import HnasError, require_one_of
 
 Arch = tuple[int, ...]
+ENCODINGS = ("vector", "onehot")
 
 
 class SearchSpace(ABC):
     """What every search space offers; a new one says its operations, its constraint and its text form.
 
+    The constraint is a small automaton that reads an architecture layer by layer: from ``start``,
+    ``advance`` gives the next state, and ``accepts`` says whether a state may be the last. Exact sampling
+    and counting under the constraint follow from it by dynamic programming. By default all is allowed.
+
     Attributes:
         name: the name that parameters and artefacts use.
         ops: for each layer, the names of its operations.
+        start: the automaton's state before the first layer.
     """
 
     name: str
     ops: tuple[tuple[str, ...], ...]
+    start: int = 0
 
     @property
     def num_layers(self) -> int:
@@ -43,8 +51,69 @@ class SearchSpace(ABC):
             and self._meets_constraint(arch)
         )
 
-    def _meets_constraint(self, arch: Arch) -> bool:
+    def advance(self, state: int, layer: int, op: int) -> int | None:
+        """The state after operation ``op`` of ``layer``, None if it is not allowed there."""
+        return state
+
+    def accepts(self, state: int) -> bool:
+        """Whether an architecture may end in ``state``."""
         return True
+
+    def _meets_constraint(self, arch: Arch) -> bool:
+        state = self.start
+        for layer, op in enumerate(arch):
+            state = self.advance(state, layer, op)
+            if state is None:
+                return False
+        return self.accepts(state)
+
+    @cached_property
+    def transitions(self) -> list[np.ndarray]:
+        """The automaton as tables, without the states from which no architecture can be completed.
+
+        Returns:
+            For each layer an int array (states before, operations): position of the state after it among
+            those of the next layer, -1 if the operation is not allowed. Position 0 of layer 0 is the start.
+        """
+        layers: list[list[int]] = [[self.start]]
+        for layer, names in enumerate(self.ops):
+            after = (self.advance(state, layer, op) for state in layers[-1] for op in range(len(names)))
+            layers.append(sorted({state for state in after if state is not None}))
+        layers[-1] = [state for state in layers[-1] if self.accepts(state)]
+        tables: list[np.ndarray] = []
+        for layer in reversed(range(self.num_layers)):
+            position = {state: i for i, state in enumerate(layers[layer + 1])}
+            table = np.array(
+                [
+                    [position.get(self.advance(state, layer, op), -1) for op in range(len(self.ops[layer]))]
+                    for state in layers[layer]
+                ]
+            )
+            alive = (table >= 0).any(axis=1)
+            layers[layer] = [state for state, keep in zip(layers[layer], alive, strict=True) if keep]
+            tables.append(table[alive])
+        return tables[::-1]
+
+    def encode(self, archs: Sequence[Arch], kind: str = "vector") -> np.ndarray:
+        """Architectures as points, for distances that need no network (Sec. 5.2, "Alternative branching").
+
+        Args:
+            archs: N architectures.
+            kind: ``vector``, one column a layer with the operation's index; or ``onehot``, one column for
+                each operation of each layer.
+
+        Returns:
+            (N, D) float64; D is the number of layers, or of all operations of all layers.
+
+        Raises:
+            HnasError: for an unknown kind.
+        """
+        require_one_of("encoding", kind, ENCODINGS)
+        codes = np.array(archs)
+        if kind == "vector":
+            return codes.astype(float)
+        columns = [codes[:, [layer]] == np.arange(len(names)) for layer, names in enumerate(self.ops)]
+        return np.hstack(columns).astype(float)
 
     def canonical(self, arch: Iterable[int]) -> Arch:
         """The code that stands for this network; raises :class:`HnasError` if ``arch`` is not valid."""
@@ -82,8 +151,13 @@ class PoolingSpace(SearchSpace):
     ops = (("identity", "pool"),) * 9
     IDENTITY, POOL = 0, 1
 
-    def _meets_constraint(self, arch: Arch) -> bool:
-        return sum(arch) == 2
+    def advance(self, state: int, layer: int, op: int) -> int | None:
+        """The state is the number of pools so far."""
+        pools = state + op
+        return pools if pools <= 2 else None
+
+    def accepts(self, state: int) -> bool:
+        return state == 2
 
     def describe(self) -> str:
         return "9 layers of 0 (identity) or 1 (pool) with exactly two pools"

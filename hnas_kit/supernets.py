@@ -44,6 +44,40 @@ def _pooling(in_channels: int, num_classes: int, width: int, shared: bool) -> Su
     return Supernet(stem, layers, Classifier(widths[-1], num_classes))
 
 
+class _Each(nn.Module):
+    """The same place in M supernets; passes on which of them is running: (x, model) -> (x, model)."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.models = nn.ModuleList(modules)
+
+    def forward(self, state: tuple[Tensor, int], op: int) -> tuple[Tensor, int]:
+        x, model = state
+        return self.models[model](x, op), model
+
+
+class _Enter(_Each):
+    """The first choice of a mixture: in which supernet the images go."""
+
+    def forward(self, x: Tensor, model: int) -> tuple[Tensor, int]:
+        return self.models[model](x), model
+
+
+class _Leave(_Each):
+    """The head of the supernet that is running."""
+
+    def forward(self, state: tuple[Tensor, int]) -> Tensor:
+        x, model = state
+        return self.models[model](x)
+
+
+def mixture(nets: Sequence[Supernet]) -> Supernet:
+    """M supernets of a space as one whose first choice is the supernet: it runs (model, *architecture)."""
+    layers = [_Each(places) for places in zip(*(net.layers for net in nets), strict=True)]
+    enter, leave = _Enter([net.stem for net in nets]), _Leave([net.head for net in nets])
+    return Supernet(nn.Identity(), [enter, *layers], leave)
+
+
 _BUILDERS: dict[str, tuple[Callable[..., Supernet], int]] = {PoolingSpace.name: (_pooling, 16)}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from hnas_kit.data import Batches
 from hnas_kit.errors import HnasError
@@ -86,7 +86,7 @@ def train(
     weight_decay: float,
     momentum: float = 0.9,
     precision: str = "float32",
-    after_step: Callable[[int, Arch], None] | None = None,
+    after_step: Callable[[int, Tensor, Tensor], None] | None = None,
     parts: Mapping[str, Any] | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Callable[[int], Any] | None = None,
@@ -104,7 +104,8 @@ def train(
         lr: initial learning rate.
         weight_decay, momentum: of SGD.
         precision: ``float32``, or ``bfloat16`` for autocast.
-        after_step: called with (step, architecture) after each update of the weights.
+        after_step: called after each update of the weights with the step, and the logits (B, C) before it
+            and labels (B,) of its mini-batch.
         parts: what else has a state (sampler, generators, history), for the checkpoints.
         checkpoints: where to resume from and save to; None keeps nothing.
         progress: called with the number of steps done since the last call.
@@ -140,7 +141,8 @@ def train(
         arch = choose(step)
         x, y = next(batches)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            loss = F.cross_entropy(net(x, arch), y)
+            logits = net(x, arch)
+            loss = F.cross_entropy(logits, y)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -148,7 +150,7 @@ def train(
         losses.values[step] = loss.detach()
         unchecked.append(arch)
         if after_step:
-            after_step(step, arch)
+            after_step(step, logits.detach(), y)
         done = step + 1
         save = checkpoints is not None and done % checkpoints.every == 0 and done < steps
         if save or done % look_every == 0 or done == steps:

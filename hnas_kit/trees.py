@@ -251,6 +251,48 @@ def random(archs: Sequence[Arch], seed: int) -> ArchTree:
     return learned(np.random.default_rng(seed).random(n * (n - 1) // 2), archs)
 
 
+def accuracy(accuracies: ArrayLike, archs: Sequence[Arch]) -> ArchTree:
+    """Halve the architectures by accuracy, again and again: the better half, the worse half (Sec. 5.2).
+
+    The paper's "Tree partitioning with accuracy", with the accuracies of a pre-trained supernet.
+
+    Args:
+        accuracies: (N,) of ``archs``; of equal ones the first counts as better.
+        archs: the N architectures.
+
+    Returns:
+        A binary tree; the first child is the better half (the larger one of an odd number), and a node's
+        height is the range of accuracies under it.
+
+    Raises:
+        HnasError: if there are not as many of both, or a value is not finite.
+    """
+    values = np.asarray(accuracies, dtype=np.float64)
+    if values.ndim != 1 or not np.all(np.isfinite(values)):
+        raise HnasError("accuracies must be one finite number an architecture")
+    _check_archs(archs, values, "accuracies")
+
+    def children(group: np.ndarray) -> list[np.ndarray]:
+        half = -(-len(group) // 2)
+        return [group[:half], group[half:]] if len(group) > 1 else []
+
+    best_first = np.argsort(-values, kind="stable")
+    return _number(best_first, children, lambda g: values[g[0]] - values[g[-1]], lambda g: g[0], archs)
+
+
+def flat(archs: Sequence[Arch]) -> ArchTree:
+    """A root with every architecture as its child: a tree that factorises nothing (Fig. 1, "joint")."""
+    _check_archs(archs, archs, "of them")
+    everything = list(range(len(archs)))
+    return _number(
+        everything,
+        lambda node: [[i] for i in node] if node is everything else [],
+        lambda node: float(node is everything),
+        lambda node: node[0],
+        archs,
+    )
+
+
 def variance_explained(tree: ArchTree, values: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """How much of the variance of a value over architectures the tree's levels explain.
 
