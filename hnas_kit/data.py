@@ -189,6 +189,17 @@ def digits_render(images: Tensor, generator: torch.Generator, train: bool) -> Te
     return canvas.add_(torch.empty_like(canvas).normal_(0.0, 0.25, generator=generator))
 
 
+def textures_render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
+    """Random mirroring (training only), each patch to mean 0 and deviation 1, fresh noise (sigma 0.1)."""
+    if train:
+        flip = _integers(2, len(images), generator).bool()
+        images = torch.where(flip[:, None, None, None], images.flip(3), images)
+    x = images / 255
+    std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
+    x = (x - mean) / std.clamp_min(1 / 255)  # a patch may be of one level only
+    return x.add_(torch.empty_like(x).normal_(0.0, 0.1, generator=generator))
+
+
 def photo_render(mean: Tensor, std: Tensor) -> Render:
     """Random crop after padding by an eighth, random mirroring (both for training only), normalisation."""
     # (image / 255 - mean) / std as one multiplication and one subtraction
@@ -224,6 +235,16 @@ def _digits(device: torch.device) -> Dataset:
         image_size=16,
         views=3,
     )
+
+
+def _textures(device: torch.device) -> Dataset:
+    """Patches of ten photographs, 1,600 of each to train and 1,000 to test (see :mod:`hnas_kit.textures`)."""
+    from hnas_kit.textures import PICTURES, SIZE, patches
+
+    arrays = {name: torch.from_numpy(a).to(device) for name, a in patches(1600, 1000).items()}
+    train = Split(arrays["train_x"], arrays["train_y"])
+    test = Split(arrays["test_x"], arrays["test_y"])
+    return Dataset("textures", PICTURES, train, test, textures_render, image_size=SIZE)
 
 
 def _photos(name: str, arrays: dict, classes: tuple[str, ...], device: torch.device) -> Dataset:
@@ -291,6 +312,7 @@ def _cifar10_jpeg(device: torch.device) -> Dataset:
 
 DATASETS: dict[str, Callable[[torch.device], Dataset]] = {
     "digits": _digits,
+    "textures": _textures,
     "cifar10": _cifar10,
     "cifar10_jpeg": _cifar10_jpeg,
 }
