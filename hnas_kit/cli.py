@@ -79,8 +79,16 @@ def _checked(profile: dict[str, dict]) -> tuple[dict[str, Parameters], str]:
 def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
     """Run the notebooks of a profile from ``first`` on, leaving out what is up to date; the run's name."""
     checked, run = _checked(profile)
+    from hnas_kit import ablations  # it reads this module, too
+
     for notebook in [name for name in NOTEBOOKS if name in profile and name >= first]:
         print(f"{notebook:14}", end="", flush=True)
+        if notebook == "05_ablations" and not checked[notebook].runs:
+            try:
+                ablations.ground_truth({name: p.model_dump() for name, p in checked.items()})
+            except HnasError as error:
+                print(f"{'':8}left out: {error}", flush=True)
+                continue
         manifest = None if force else runs.up_to_date(checked[notebook])
         if manifest:
             note = "" if runs.same_code(manifest) else "; made by other code, --force makes it anew"
@@ -99,13 +107,21 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
     return run
 
 
+def profile_folder(profile: str) -> Path:
+    """The folder that a profile's name or path stands for; raises :class:`HnasError` if there is none."""
+    if Path(profile).is_dir():
+        return Path(profile)
+    folders = (runs.project_root() / "params").iterdir()
+    require_one_of("profile", profile, sorted(p.name for p in folders if p.is_dir() and p.name != "sweeps"))
+    return runs.project_root() / "params" / profile
+
+
+def _changes(args: argparse.Namespace) -> dict[str, object]:
+    return {name: _value(text) for name, text in args.parameter}
+
+
 def _run(args: argparse.Namespace) -> None:
-    folder = Path(args.profile)
-    if not folder.is_dir():
-        profiles = runs.project_root() / "params"
-        require_one_of("profile", args.profile, sorted(p.name for p in profiles.iterdir() if p.is_dir()))
-        folder = profiles / args.profile
-    profile = override(load_profile(folder), {name: _value(text) for name, text in args.parameter})
+    profile = override(load_profile(profile_folder(args.profile)), _changes(args))
     first = _first(args.start)
     if args.seeds is None:
         run = run_profile(profile, first, args.force)
@@ -124,6 +140,12 @@ def _run(args: argparse.Namespace) -> None:
         )
         report.write(finished[-1])
     print(report.over_seeds(finished).to_string(float_format="{:.2f}".format))
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    from hnas_kit import sweeps  # it reads this module, too
+
+    sweeps.run(args.file, _changes(args), args.scheduler, args.workers)
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -164,6 +186,21 @@ def parser() -> argparse.ArgumentParser:
         "--seeds", type=int, metavar="N", help="run seeds 0 to N - 1 and print a table over them"
     )
     run.set_defaults(call=_run)
+
+    sweep = commands.add_parser("sweep", help="run a grid of parameters and seeds, many at a time")
+    sweep.add_argument("file", type=Path, help="for instance params/sweeps/table1.yaml")
+    sweep.add_argument(
+        "-p",
+        dest="parameter",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("NAME", "VALUE"),
+        help="override a fixed value, or run, seeds, profile",
+    )
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of dask, for instance tcp://host:8786")
+    sweep.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: cores)")
+    sweep.set_defaults(call=_sweep)
 
     make_report = commands.add_parser("report", help="write outputs/<run>/report.html again")
     make_report.add_argument("run")

@@ -37,8 +37,9 @@ FORMAT = "hnas_kit run 1"
 READS: dict[str, dict[str, tuple[str, ...]]] = {
     "01_pretrain": {},
     "02_distances": {"01_pretrain": ("supernet.pt",)},
-    "03_tree": {"01_pretrain": (), "02_distances": ("distances.npz",)},
-    "04_mcts": {"01_pretrain": (), "03_tree": ("tree.npz",)},
+    "03_tree": {"01_pretrain": ("ranking.csv",), "02_distances": ("distances.npz",)},
+    "04_mcts": {"01_pretrain": (), "03_tree": ("tree.npz", "accuracy.npz")},
+    "05_ablations": {"01_pretrain": ("supernet.pt",), "02_distances": (), "03_tree": (), "04_mcts": ()},
 }
 
 
@@ -101,7 +102,7 @@ class Finished:
         try:
             self.manifest = json.loads(path.read_text())
             foreign = self.manifest["format"] != FORMAT or self.manifest["notebook"] != notebook
-            needed = {"params", "lineage", "fingerprint", "outputs", "headline", "provenance"}
+            needed = {"params", "lineage", "runs", "fingerprint", "outputs", "headline", "provenance"}
             absent = needed - self.manifest.keys()
             if absent and not foreign:
                 raise KeyError(*sorted(absent))
@@ -118,6 +119,11 @@ class Finished:
     def outputs(self) -> dict[str, str]:
         """Checksum of each artefact."""
         return self.manifest["outputs"]
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """The run of this notebook and of each that it follows from."""
+        return self.manifest["runs"]
 
     def read(self, name: str) -> bytes:
         """An artefact's content; raises :class:`HnasError` if it is missing, foreign or corrupt."""
@@ -160,8 +166,10 @@ class Stage:
         self.upstream = upstream(params)
         self.fingerprint = fingerprint(params, self.upstream)
         self.lineage = {self.notebook: result_params(params)}  # and of all notebooks before it
+        self.runs = {self.notebook: params.run}  # likewise
         for part in self.upstream.values():
             self.lineage |= part.manifest["lineage"]
+            self.runs |= part.runs
         self.folder = outputs_root() / params.run / self.notebook
         self.attempt = self.folder.with_name(f"{self.notebook}.attempt-{self.fingerprint[:8]}")
         self._outputs: dict[str, str] = {}
@@ -218,6 +226,7 @@ class Stage:
             "status": status,
             "params": self.params.model_dump(),
             "lineage": self.lineage,
+            "runs": self.runs,
             "fingerprint": self.fingerprint,
             "inputs": inputs(self.notebook, self.upstream),
             "outputs": self._outputs,
@@ -275,9 +284,22 @@ def result_params(params: Parameters) -> dict[str, Any]:
 
 
 def upstream(params: Parameters) -> dict[str, Finished]:
-    """The finished notebooks that a notebook reads; raises :class:`HnasError` if one is not there."""
-    run = getattr(params, "upstream", params.run)
-    return {name: Finished(run, name) for name in READS[params.notebook]}
+    """The finished notebooks that a notebook reads; raises :class:`HnasError` if one is not there.
+
+    The nearest is read from the run that ``params`` name, the others from where that one was made from.
+    """
+    names = list(READS[params.notebook])
+    if not names or gathered(params):
+        return {}
+    nearest = Finished(params.upstream, names[-1])
+    others = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in names[:-1]}
+    return others | {names[-1]: nearest}
+
+
+def gathered(params: Parameters) -> list[str]:
+    """Checksums of the tables of finished sweeps that a notebook gathers; empty if it does not."""
+    run = getattr(params, "runs", "")
+    return [sha256(path) for path in sorted((outputs_root() / run).glob("*.csv"))] if run else []
 
 
 def inputs(notebook: str, parts: dict[str, Finished]) -> dict[str, str]:
@@ -292,8 +314,7 @@ def inputs(notebook: str, parts: dict[str, Finished]) -> dict[str, str]:
 def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
     """SHA-256 of all that a notebook's result follows from: code, parameters, device, images, inputs."""
     own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
-    if images := dataset_version(getattr(params, "dataset", "")):
-        own.append(images)
+    own += filter(None, (dataset_version(getattr(params, "dataset", "")), *gathered(params)))
     return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
 
 

@@ -29,7 +29,8 @@ def options(**values):
     return [part for name, value in values.items() for part in ("-p", name, str(value))]
 
 
-TINY = options(epochs=2, batch_size=32, width=2, images=32, run="tiny", device="cpu")
+FOUR = options(epochs=2, batch_size=32, width=2, images=32, run="tiny", device="cpu")  # notebooks 01 to 04
+TINY = [*FOUR, *options(seeds=1)]
 
 
 def call(command, folder, **environment):
@@ -112,12 +113,12 @@ def test_what_is_up_to_date_is_not_run_again(tiny, executed, capsys):
     ("arguments", "rerun"),
     [
         ("-p device auto -p checkpoint_every 7", ""),
-        ("-p beta 0.9", "04"),
-        ("-p linkage average", "03 04"),
-        ("-p images 16", "02 03 04"),
-        ("-p width 3", "01 02 03 04"),
-        ("--force", "01 02 03 04"),
-        ("--force --from 03", "03 04"),
+        ("-p beta 0.9", "04 05"),
+        ("-p linkage average", "03 04 05"),
+        ("-p images 16", "02 03 04 05"),
+        ("-p width 3", "01 02 03 04 05"),
+        ("--force", "01 02 03 04 05"),
+        ("--force --from 03", "03 04 05"),
         ("--from 04_mcts -p images 16", ""),
         ("--from 02 -p width 3", ""),
     ],
@@ -130,8 +131,10 @@ def test_only_what_depends_on_a_change_is_run_again(tiny, executed, monkeypatch,
 
 @pytest.mark.slow
 def test_a_changed_parameter_really_runs_the_rest(tiny):
-    before = times(tiny / "outputs" / "tiny")
-    result = call(["hnas_kit.cli", "run", "quick", *TINY, "-p", "linkage", "average"], tiny)
+    shutil.copytree(ROOT / "params" / "quick", tiny / "four")
+    (tiny / "four" / "05_ablations.yaml").unlink()
+    before = times(tiny)
+    result = call(["hnas_kit.cli", "run", "four", *FOUR, "-p", "linkage", "average"], tiny)
     assert (result.returncode, result.stderr) == (0, "")
     current = [line.split()[0] for line in result.stdout.splitlines() if "(up to date" in line]
     assert current == ["01_pretrain", "02_distances"]
@@ -153,13 +156,14 @@ def test_ones_own_images_have_no_ground_truth(tmp_path):
         )
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels + np.uint8(128 * (i % 2))).save(path)
-    values = options(
-        dataset="folder:photos", run="own", batch_size=16, images=16, methods="[learned, random]"
-    )
+    values = options(dataset="folder:photos", run="own", batch_size=16, images=16, compare="[random]")
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     result = call(["hnas_kit.cli", "run", "quick", *TINY, *values], tmp_path, **environment)
     assert (result.returncode, result.stderr) == (0, "")
     assert re.search(r"(?m)^04_mcts +\d+ s  learned found \[\d,\d,\d\], no ground truth$", result.stdout)
+    assert re.search(
+        r"(?m)^05_ablations +left out: .* no ground truth of pooling on folder:photos", result.stdout
+    )
     folder = tmp_path / "outputs" / "own"
     assert not [*folder.glob("*/ranking.png"), *folder.glob("*/visits.png")]
     assert (folder / "report.html").read_text().count("<td>no ground truth</td>") == 4
@@ -282,9 +286,9 @@ def test_an_empty_value_is_an_empty_text(empty, monkeypatch):
     monkeypatch.setattr(cli, "run_profile", lambda profile, first, force: given.update(profile) or "a")
     monkeypatch.setattr("hnas_kit.report.write", lambda run: None)
     monkeypatch.setattr("hnas_kit.runs.Finished", lambda *args: type("", (), {"manifest": {"headline": ""}}))
-    assert cli.main(["run", "quick", "-p", "source", "", "-p", "methods", "[learned, random]"]) == 0
-    assert [values["source"] for values in given.values() if "source" in values] == ["", "", ""]
-    assert given["04_mcts"]["methods"] == ["learned", "random"]
+    assert cli.main(["run", "quick", "-p", "source", "", "-p", "compare", "[random]"]) == 0
+    assert [values["source"] for values in given.values() if "source" in values] == [""] * 4
+    assert given["04_mcts"]["compare"] == ["random"]
     assert given["01_pretrain"] == load_profile(ROOT / "params" / "quick")["01_pretrain"]
 
 

@@ -31,6 +31,7 @@ ARTEFACTS = {
     "02_distances": {"distances.npz": {"distances": np.eye(3), "archs": np.arange(9)}},
     "03_tree": {"tree.npz": TREE, "tree.json": {"newick": TREE.to_newick()}},
     "04_mcts": {"found.csv": pd.DataFrame({"rank": [2.5]}, index=pd.Index(["learned"], name="method"))},
+    "05_ablations": {"rows.csv": pd.DataFrame({"rank": [3]})},
 }
 
 
@@ -109,6 +110,7 @@ def test_the_manifest_says_what_was_made_of_what(outputs):
     assert manifest["lineage"] == {
         notebook: runs.result_params(given(notebook)) for notebook in ("01_pretrain", "02_distances")
     }
+    assert manifest["runs"] == {"01_pretrain": "a", "02_distances": "a"}
     assert manifest["device"] == "cpu"
     assert 0 <= manifest["seconds"] < 60
     assert manifest["peak_memory_mb"] > 50
@@ -152,7 +154,7 @@ def test_the_same_values_give_the_same_bits_at_any_time(outputs, monkeypatch):
     first, now = save_all("a"), time.time
     monkeypatch.setattr(time, "time", lambda: now() + 100_000)
     assert save_all("b") == first
-    assert len(first) == 6
+    assert len(first) == 7
     assert first[Path("figure.png")].startswith(b"\x89PNG")
 
 
@@ -219,6 +221,39 @@ def test_a_notebook_needs_those_it_reads_to_be_finished(outputs):
     assert Stage(given("02_distances", run="b", source="a")).upstream["01_pretrain"].params["run"] == "a"
 
 
+def test_what_is_further_up_is_read_from_where_the_nearest_was_made_from(outputs):
+    """02 in run b read 01 in run a; what follows in b, and in c, follows from that 01."""
+    finish("01_pretrain")
+    finish("01_pretrain", run="b", epochs=3)
+    finish("02_distances", run="b", source="a")
+    finish("03_tree", run="b")
+    stage = begin("04_mcts", run="c", source="b")
+    stage.finish("found")
+    assert {name: part.params["run"] for name, part in stage.upstream.items()} == {
+        "01_pretrain": "a",
+        "03_tree": "b",
+    }
+    made = {"01_pretrain": "a", "02_distances": "b", "03_tree": "b", "04_mcts": "c"}
+    assert Finished("c", "04_mcts").runs == made
+    assert Finished("a", "01_pretrain").runs == {"01_pretrain": "a"}
+    assert Finished("c", "04_mcts").manifest["lineage"]["01_pretrain"]["epochs"] != 3
+    assert runs.up_to_date(given("04_mcts", run="c", source="b"))
+    shutil.rmtree(outputs / "a")
+    where = f"{outputs}/a/01_pretrain holds no finished 01_pretrain"
+    assert said(Stage, given("04_mcts", run="c", source="b")) == where + REMEDY
+
+
+def test_a_manifest_from_before_it_said_the_runs_names_the_notebook_to_run(outputs):
+    finish("01_pretrain", "02_distances")
+    path = outputs / "a" / "02_distances" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["runs"]
+    path.write_text(json.dumps(manifest))
+    remedy = "; run notebooks/02_distances.ipynb with run: a"
+    assert said(Stage, given("03_tree")) == f"{path} is corrupt (KeyError('runs')){remedy}"
+    assert runs.up_to_date(given("02_distances")) is None
+
+
 @pytest.mark.parametrize("swapped", [False, True])
 def test_a_swap_of_folders_that_was_cut_short_is_mended(outputs, swapped):
     """Between the two renames the older result is put back; after them its rest is removed."""
@@ -264,7 +299,7 @@ def test_where_and_how_often_it_is_saved_does_not_change_the_fingerprint(noteboo
         ("01_pretrain", {"precision": "bfloat16"}),
         ("02_distances", {"measure": "l2"}),
         ("03_tree", {"linkage": "average"}),
-        ("04_mcts", {"methods": ["learned"]}),
+        ("04_mcts", {"compare": ["random"]}),
     ],
 )
 def test_a_parameter_changes_the_fingerprint(notebook, change):
