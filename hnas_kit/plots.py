@@ -17,7 +17,17 @@ from hnas_kit.search import PHASES
 from hnas_kit.spaces import Arch
 from hnas_kit.trees import ArchTree
 
-COLOURS = {"learned": "#1f5fa8", "default": "#d9772b", "random": "#8a8a8a", "uniform": "#3a8f5c"}
+COLOURS = {
+    "learned": "#1f5fa8",
+    "default": "#d9772b",
+    "random": "#8a8a8a",
+    "uniform": "#3a8f5c",
+    "regularised": "#8a5a2b",
+    "boltzmann": "#7b4fa0",
+    "independent": "#c22f4e",
+    "mixture": "#2a9d9d",
+    "accuracy": "#b59b1c",
+}
 ACCURACY = mpl.colormaps["viridis"]
 NO_TRUTH = "#1f5fa8"
 
@@ -117,7 +127,7 @@ def distance_matrices(matrices: Mapping[str, np.ndarray], labels: Sequence[str])
     return figure
 
 
-def _layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
+def tree_layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
     """Horizontal place of every node, and the leaves from left to right."""
     leaves, stack = [], [0]
     while stack:
@@ -134,6 +144,24 @@ def _layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
             first = tree.first_child[node]
             place[node] = place[first : first + tree.num_children[node]].mean()
     return place, leaves
+
+
+def _branches(axis: Axes, tree: ArchTree, width: ArrayLike | None) -> list[int]:
+    """Draw the lines of a tree, wide where the share of draws is large; the leaves from left to right."""
+    place, leaves = tree_layout(tree)
+    for node in range(1, tree.num_nodes):
+        parent = tree.parent[node]
+        share = None if width is None else width[node]
+        axis.plot(
+            [place[parent], place[node], place[node]],
+            [tree.height[parent], tree.height[parent], tree.height[node]],
+            color="0.25" if share is None else COLOURS["learned"],
+            linewidth=1.0 if share is None else 0.8 + 9 * share,
+            alpha=1.0 if share is None else 0.35 + 0.65 * min(4 * share, 1),
+            solid_capstyle="butt",
+            solid_joinstyle="miter",
+        )
+    return leaves
 
 
 def dendrogram(
@@ -154,33 +182,18 @@ def dendrogram(
         height: what the tree's heights are.
         width: (V,) share of draws through each node; wide lines carry many (None: all alike).
     """
-    place, leaves = _layout(tree)
-    share = np.full(tree.num_nodes, 0.04) if width is None else np.asarray(width)
     figure, axis = plt.subplots(figsize=(max(6.0, 0.27 * tree.num_leaves), 4.2))
-    for node in range(1, tree.num_nodes):
-        parent = tree.parent[node]
-        axis.plot(
-            [place[parent], place[node], place[node]],
-            [tree.height[parent], tree.height[parent], tree.height[node]],
-            color="0.25" if width is None else COLOURS["learned"],
-            linewidth=0.8 + 9 * share[node] if width is not None else 1.0,
-            solid_capstyle="butt",
-            solid_joinstyle="miter",
-            alpha=0.35 + 0.65 * min(4 * share[node], 1) if width is not None else 1.0,
-        )
+    leaves = _branches(axis, tree, width)
     order = [tree.arch_index[leaf] for leaf in leaves]
     axis.set_xticks(
         range(len(order)), [labels[i] for i in order], rotation=90, size="small", family="monospace"
     )
     if truth is not None:
         truth = np.asarray(truth)
-        norm = mpl.colors.Normalize(truth.min(), truth.max())
-        axis.scatter(
-            range(len(order)), np.zeros(len(order)), c=truth[order], cmap=ACCURACY, norm=norm, s=34, zorder=3
+        dots = axis.scatter(
+            range(len(order)), np.zeros(len(order)), c=truth[order], cmap=ACCURACY, s=34, zorder=3
         )
-        figure.colorbar(
-            mpl.cm.ScalarMappable(norm, ACCURACY), ax=axis, label="true accuracy (%)", pad=0.01, aspect=30
-        )
+        figure.colorbar(dots, ax=axis, label="true accuracy (%)", pad=0.01, aspect=30)
     axis.set(ylabel=height, title=title, xlim=(-1, len(order)))
     sns.despine(figure, bottom=True)
     axis.tick_params(axis="x", length=0)
@@ -203,7 +216,7 @@ def variance_levels(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], num_archs
     return figure
 
 
-def _mark_phases(axis: Axes, starts: Sequence[int], steps: int) -> None:
+def mark_phases(axis: Axes, starts: Sequence[int], steps: int) -> None:
     bounds = [*starts, steps]
     for i, name in enumerate(PHASES):
         axis.axvspan(bounds[i], bounds[i + 1], color="0.5", alpha=0.05 * i, linewidth=0)
@@ -215,24 +228,32 @@ def _mark_phases(axis: Axes, starts: Sequence[int], steps: int) -> None:
 
 
 def search_curves(
-    histories: Mapping[str, pd.DataFrame], starts: Sequence[int], truth: pd.Series | None
+    histories: Mapping[str, pd.DataFrame],
+    starts: Sequence[int],
+    steps: int,
+    reward: str,
+    truth: pd.Series | None,
 ) -> Figure:
-    """Over the steps of each search: reward and true accuracy of the drawn architectures (Fig. 3 right)."""
+    """Over the steps of each search: reward and true accuracy of the drawn architectures (Fig. 3 right).
+
+    A search with more steps than ``steps`` (a mixture) is drawn to the same length.
+    """
     panels = 1 if truth is None else 2
     figure, axes = plt.subplots(1, panels, figsize=(4.5 * panels + 0.9, 3.4), squeeze=False)
-    steps = max(len(h) for h in histories.values())
-    window = max(steps // 20, 1)
+    percent = 100 if reward == "absolute validation accuracy" else 1
     for name, history in histories.items():
-        axes[0, 0].plot(100 * smooth(history["reward"], window), color=COLOURS[name], label=name)
+        step, window = np.linspace(0, steps, len(history)), max(len(history) // 20, 1)
+        axes[0, 0].plot(step, percent * smooth(history["reward"], window), color=COLOURS[name], label=name)
         if truth is not None:
             drawn = truth[history["architecture"]].to_numpy()
-            axes[0, 1].plot(smooth(drawn, window), color=COLOURS[name], label=name)
-    axes[0, 0].set(xlabel="step", ylabel="validation accuracy of the drawn\narchitecture in the supernet (%)")
+            axes[0, 1].plot(step, smooth(drawn, window), color=COLOURS[name], label=name)
+    what = "validation accuracy of the drawn\narchitecture in the supernet (%)"
+    axes[0, 0].set(xlabel="step", ylabel=what if percent == 100 else f"{reward}\nof the drawn architecture")
     if truth is not None:
         axes[0, 1].axhline(truth.mean(), color="0.7", linestyle=":")
         axes[0, 1].set(xlabel="step", ylabel="true accuracy of the drawn\narchitecture (%)")
     for axis in axes.flat:
-        _mark_phases(axis, starts, steps)
+        mark_phases(axis, starts, steps)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
     return figure
 
@@ -253,6 +274,46 @@ def visits_by_rank(histories: Mapping[str, pd.DataFrame], ranks: pd.Series) -> F
     return figure
 
 
+def visits_over_time(
+    tree: ArchTree, history: pd.DataFrame, labels: Sequence[str], truth: pd.Series | None
+) -> Figure:
+    """Draws flowing down a tree: warm-up, then three equal parts of the third phase.
+
+    Args:
+        tree: the tree that was searched.
+        history: of the search, see :meth:`hnas_kit.search.History.frame`.
+        labels: text of each of ``tree.archs``.
+        truth: true accuracy (%) by text, or None; colours the leaves.
+    """
+    third = history.index[history["phase"] == PHASES[2]]
+    parts = {PHASES[1]: history.index[history["phase"] == PHASES[1]]}
+    for name, part in zip(("first", "second", "last"), np.array_split(third, 3), strict=True):
+        parts[f"{name} third of the {PHASES[2]}"] = part
+    figure, axes = plt.subplots(len(parts), 1, figsize=(9.5, 1.75 * len(parts)), sharex=True)
+    for axis, (name, part) in zip(axes, parts.items(), strict=True):
+        drawn = history.loc[part, "architecture"].value_counts(normalize=True).reindex(labels, fill_value=0)
+        width = np.zeros(tree.num_nodes)
+        is_leaf = tree.arch_index >= 0
+        width[is_leaf] = drawn.to_numpy()[tree.arch_index[is_leaf]]
+        for node in reversed(range(1, tree.num_nodes)):
+            width[tree.parent[node]] += width[node]
+        leaves = _branches(axis, tree, width)
+        order = [labels[tree.arch_index[leaf]] for leaf in leaves]
+        if truth is not None:
+            place = range(len(order))
+            dots = axis.scatter(place, np.zeros(len(order)), c=truth[order], cmap=ACCURACY, s=26, zorder=3)
+        axis.set_title(name, loc="left", size="small")
+        axis.set_yticks([])
+        axis.margins(x=0.02, y=0.12)
+    axes[-1].set_xticks(range(len(order)), order, rotation=90, size="x-small", family="monospace")
+    if truth is not None:
+        figure.colorbar(dots, ax=axes, label="true accuracy (%)", pad=0.01, aspect=40)
+    sns.despine(figure, left=True, bottom=True)
+    for axis in axes:
+        axis.tick_params(axis="x", length=0)
+    return figure
+
+
 def uct_terms(terms: pd.DataFrame, starts: Sequence[int], steps: int) -> Figure:
     """The two terms of Eq. 3 over the steps, as differences between siblings in units of T.
 
@@ -270,6 +331,6 @@ def uct_terms(terms: pd.DataFrame, starts: Sequence[int], steps: int) -> Figure:
     axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
     axis.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     axis.set(xlabel="step", ylabel="difference between siblings / T")
-    _mark_phases(axis, starts, steps)
+    mark_phases(axis, starts, steps)
     axis.legend()
     return figure

@@ -13,22 +13,24 @@ import pandas as pd
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
+from hnas_kit.paper import LABELS, TABLE_1
 from hnas_kit.runs import Finished, outputs_root
-
-# Table 1 of the paper, accuracies in %; the rows that have a counterpart among the methods
-TABLE_1 = pd.DataFrame(
-    {
-        "uniform": ("Uniform", "[4,3,3]", 90.52, "90.40 ± 0.08", 15, 17.0),
-        "default": ("MCTS", "[4,4,2]", 90.85, "90.57 ± 0.21", 12, 15.3),
-        "learned": ("MCTS + Learned", "[6,2,2]", 91.83, "91.72 ± 0.12", 2, 3.0),
-    },
-    index=["method", "architecture", "best accuracy", "average accuracy", "best rank", "average rank"],
-).T
 
 CAPTIONS = {
     "images.png": "Training images as the network sees them.",
     "loss.png": "Pre-training: loss of the single-path steps.",
     "ranking.png": "How the pre-trained supernet ranks the architectures, against accuracy trained alone.",
+    "figure1.png": "One distribution over eight architectures in three ways (the paper's Fig. 1).",
+    "figure2.png": "The default and a learned tree of eight architectures (the paper's Fig. 2).",
+    "ranks.png": "True rank of what every method found, one dot a seed (the paper's Table 1).",
+    "pretraining.png": "How long to pre-train for the tree (the paper's Fig. 3, left).",
+    "over_steps.png": "Learned, default and random tree over the search (the paper's Fig. 3, right).",
+    "quality.png": "What a tree is like against how its search went.",
+    "onehot.png": "The tree of one-hot encodings (the paper's Fig. 5, right).",
+    "onehot-weighted.png": "The tree of one-hot encodings, layer l weighted with 1/2^l.",
+    "encodings.png": "Distances between encodings, beside those between outputs (the paper's Fig. 4).",
+    "accuracy.png": "The tree that halves the architectures by the supernet's accuracy.",
+    "flow.png": "Draws flowing down the tree over the search; wide lines carry many.",
     "distances.png": "Distances between the architectures' outputs (the paper's Fig. 4, left).",
     "learned.png": "The learned tree, its leaves coloured by true accuracy (the paper's Fig. 5, left).",
     "default.png": "The default tree: layer by layer.",
@@ -80,9 +82,31 @@ def _table(found: pd.DataFrame) -> pd.DataFrame:
         }
     )
     for column in ("architecture", "best accuracy", "average accuracy", "best rank", "average rank"):
-        published = TABLE_1[column].reindex(found.index)
+        published = TABLE_1[column].reindex([LABELS.get(name) for name in found.index]).to_numpy()
         table[f"paper: {column}"] = ["not reported" if pd.isna(v) else v for v in published]
     return table.replace("nan", "no ground truth")
+
+
+TABLES = {
+    "table1.csv": "Table 1: methods",
+    "table2.csv": "Table 2: distance measures",
+    "table3.csv": "Table 3: encodings",
+    "table7.csv": "Table 7: rewards (the paper's on NAS-Bench-Macro, ranks of 3,969)",
+    "trees.csv": "Sec. 5.2: a tree from accuracies; linkages",
+    "paired.csv": "The learned tree against each other method, seed by seed (Wilcoxon's signed-rank test)",
+}
+
+
+def _ablations(part: Finished) -> list[dict[str, str]]:
+    """Heading and HTML of each table that 05_ablations made."""
+    tables = []
+    for name in [name for name in TABLES if name in part.outputs]:
+        table = part.load(name).rename_axis(None)
+        if name != "paired.csv":
+            table.columns = table.columns.str.split(": ", expand=True)
+        html = table.to_html(border=0, na_rep="", float_format="{:g}".format)
+        tables.append({"heading": TABLES[name], "html": jinja2.filters.do_mark_safe(html)})
+    return tables
 
 
 def write(run: str) -> Path:
@@ -92,13 +116,14 @@ def write(run: str) -> Path:
         HnasError: if the run's search is not finished.
     """
     search = Finished(run, "04_mcts")
-    source = search.params["source"] or run
-    pretrain = Finished(source, "01_pretrain")
+    pretrain = Finished(search.runs.get("01_pretrain", run), "01_pretrain")
     parts = {"01_pretrain": pretrain}
     for notebook in ("02_distances", "03_tree"):
         with contextlib.suppress(HnasError):
-            parts[notebook] = Finished(source, notebook)
+            parts[notebook] = Finished(search.runs.get(notebook, run), notebook)
     parts["04_mcts"] = search
+    with contextlib.suppress(HnasError):
+        parts["05_ablations"] = Finished(run, "05_ablations")
     figures = [
         {
             "caption": CAPTIONS[name],
@@ -120,6 +145,8 @@ def write(run: str) -> Path:
         seed=search.params["seed"],
         table=jinja2.filters.do_mark_safe(_table(search.load("found.csv")).to_html(index=False, border=0)),
         differences=_differences(parts),
+        ablations=_ablations(parts["05_ablations"]) if "05_ablations" in parts else [],
+        scale=parts["05_ablations"].manifest["figures"]["scale"] if "05_ablations" in parts else "",
         figures=figures,
         parts=[part.manifest for part in parts.values()],
         provenance=search.manifest["provenance"],

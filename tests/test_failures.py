@@ -18,6 +18,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 import torch
@@ -38,7 +39,7 @@ sys.exit(main(sys.argv[2:]))
 # 28 or more checkpoints, to be killed among them; in 04 half of them are of a second loop
 LONG = {
     "01_pretrain": {"epochs": 30, "checkpoint_every": 15},
-    "04_mcts": {"epochs": 10, "checkpoint_every": 10, "methods": "[learned, default]"},
+    "04_mcts": {"epochs": 10, "checkpoint_every": 10, "compare": "[default]"},
 }
 
 
@@ -48,6 +49,7 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("project")
     for name in ("notebooks", "params"):
         shutil.copytree(ROOT / name, folder / name)
+    (folder / "params" / "quick" / "05_ablations.yaml").unlink()  # it has no loop of its own to be killed in
     (folder / "params" / "pretrain").mkdir()
     shutil.copy(folder / "params/quick/01_pretrain.yaml", folder / "params/pretrain")
     return folder
@@ -55,12 +57,17 @@ def project(tmp_path_factory):
 
 def finish(outputs, last):
     """Make the run ``tiny`` up to a notebook, with small artefacts, without training; its folder."""
-    archs = spaces.make_space("pooling").enumerate()
+    space = spaces.make_space("pooling")
+    archs = space.enumerate()
+    names = [space.format(arch) for arch in archs]
     distances = np.abs(np.subtract.outer(*[np.random.default_rng(0).random(36)] * 2))
     artefacts = {
-        "01_pretrain": {"supernet.pt": {}},
+        "01_pretrain": {"supernet.pt": {}, "ranking.csv": pd.DataFrame({"supernet": np.arange(36.0)}, names)},
         "02_distances": {"distances.npz": {"distances": distances, "archs": np.array(archs)}},
-        "03_tree": {"tree.npz": trees.learned(distances, archs)},
+        "03_tree": {
+            "tree.npz": trees.learned(distances, archs),
+            "accuracy.npz": trees.accuracy(np.arange(36), archs),
+        },
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HNAS_OUTPUTS", str(outputs))

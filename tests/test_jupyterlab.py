@@ -32,6 +32,7 @@ PARAMETERS = {
     "02_distances": {"images": 32},
     "03_tree": {},
     "04_mcts": {"epochs": 2, "batch_size": 32},
+    "05_ablations": {"epochs": 1, "seeds": 1},
 }
 SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # the page holds all cells

@@ -35,8 +35,9 @@ def record(run: Path) -> None:
         content = json.loads(manifest.read_text())
         record = {"lineage": content["lineage"], "values": content["figures"]}
         (REFERENCE / f"{notebook}.json").write_text(json.dumps(record, indent=2) + "\n")
-        read = {file for reads in READS.values() for file in reads.get(notebook, ())}
-        if read:
+        readers = [reads[notebook] for reads in READS.values() if notebook in reads]
+        read = {file for files in readers for file in files}
+        if readers:
             folder = REFERENCE / notebook
             folder.mkdir(exist_ok=True)
             content["outputs"] = {name: content["outputs"][name] for name in read}

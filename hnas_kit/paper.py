@@ -1,0 +1,75 @@
+"""The figures that the paper publishes, to stand beside measured ones; accuracies in %, times in hours."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+
+def _table(columns: tuple[str, ...], rows: dict[str, tuple]) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(columns)).rename_axis("label")
+
+
+# Pooling space, CIFAR-10; average over 3 runs
+TABLE_1 = _table(
+    ("architecture", "best accuracy", "average accuracy", "best rank", "average rank", "search time"),
+    {
+        "Uniform": ("[4,3,3]", 90.52, "90.40 ± 0.08", 15, 17, 1.5),
+        "MCTS": ("[4,4,2]", 90.85, "90.57 ± 0.21", 12, 15.3, 2),
+        "Boltzmann": ("[3,5,2]", 90.88, "90.51 ± 0.12", 11, 15.3, 3),
+        "Independent": ("[3,5,2]", 90.88, "90.86 ± 0.01", 11, 11.7, 2),
+        "Mixture": ("[5,3,2]", 91.55, "91.36 ± 0.27", 4, 5, 6),
+        "MCTS + Reg": ("[6,1,3]", 91.78, "91.42 ± 0.11", 3, 3.6, 2),
+        "MCTS + Learned": ("[6,2,2]", 91.83, "91.72 ± 0.12", 2, 3, 2.2),
+    },
+)
+# the same by the names that methods have in this kit
+LABELS = {
+    "uniform": "Uniform",
+    "default": "MCTS",
+    "boltzmann": "Boltzmann",
+    "independent": "Independent",
+    "mixture": "Mixture",
+    "regularised": "MCTS + Reg",
+    "learned": "MCTS + Learned",
+}
+
+# distance measures, Pooling space
+TABLE_2 = _table(
+    ("architecture", "best accuracy", "average accuracy"),
+    {
+        "cross-entropy": ("[5,3,2]", 91.55, "91.20 ± 0.23"),
+        "L2": ("[6,2,2]", 91.83, "91.52 ± 0.36"),
+        "KL": ("[6,2,2]", 91.83, "91.72 ± 0.12"),
+    },
+)
+
+# encodings, Pooling space; weighted: 1/2^l
+TABLE_3 = _table(
+    ("architecture", "best accuracy", "average accuracy"),
+    {
+        "vector": ("[2,5,3]", 90.89, "90.63 ± 0.68"),
+        "vector, weighted": ("[3,4,3]", 90.92, "90.81 ± 0.15"),
+        "one-hot": ("[5,2,3]", 90.96, "90.60 ± 0.22"),
+        "one-hot, weighted": ("[5,1,4]", 91.05, "90.78 ± 0.21"),
+    },
+)
+
+# Sec. 5.2, "Tree partitioning with accuracy", Pooling space
+ACCURACY_TREE = _table(("best accuracy", "average accuracy"), {"accuracy tree": (90.85, "90.01")})
+
+# rewards; the paper's are on NAS-Bench-Macro, so its ranks are of 3,969
+TABLE_7 = _table(
+    ("architecture", "best accuracy", "best rank", "average rank"),
+    {
+        "MCTS + Reg, relative training loss": ("22121222", 92.74, 85, 97),
+        "MCTS + Learned, relative training loss": ("22122220", 92.78, 61, 67),
+        "MCTS + Reg, absolute training accuracy": ("22121210", 92.55, 227, 278),
+        "MCTS + Learned, absolute training accuracy": ("22110222", 92.56, 209, 301),
+        "MCTS + Reg, relative validation loss": ("22222022", 92.71, 98, 120),
+        "MCTS + Learned, relative validation loss": ("21211220", 92.76, 71, 95),
+        "MCTS + Reg, relative validation accuracy": ("12222222", 92.92, 21, 112),
+        "MCTS + Learned, relative validation accuracy": ("22212200", 92.94, 19, 67),
+        "MCTS + Reg, absolute validation accuracy": ("22221200", 92.86, 34, 54),
+        "MCTS + Learned, absolute validation accuracy": ("22212220", 93.13, 1, 6),
+    },
+)

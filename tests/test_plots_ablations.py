@@ -1,0 +1,66 @@
+"""The comparing figures draw what they are given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hnas_kit import plots_ablations
+from hnas_kit.search import PHASES
+
+LABELS = ("Uniform", "MCTS", "MCTS + Learned")
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    n = 4 * len(LABELS)
+    return pd.DataFrame(
+        {
+            "label": np.repeat(LABELS, 4),
+            "seed": np.tile(range(4), len(LABELS)),
+            "rank": rng.integers(1, 37, n),
+            "accuracy": rng.normal(90, 1, n),
+            "epochs": np.tile([0, 3, 24], 4),
+            "early_variance": rng.random(n),
+            "cophenetic_correlation": rng.random(n),
+            "best_quarter": rng.random(n),
+        }
+    )
+
+
+def test_ranks_shows_every_seed_and_the_mean(rows):
+    axis = plots_ablations.ranks(rows, 36).axes[0]
+    assert [text.get_text() for text in axis.get_yticklabels()] == list(LABELS)
+    assert sum(len(points.get_offsets()) for points in axis.collections) == len(rows)
+    np.testing.assert_allclose(axis.lines[0].get_xdata(), rows.groupby("label", sort=False)["rank"].mean())
+    assert axis.get_xlim()[0] > axis.get_xlim()[1]  # the best on the right
+
+
+def test_pretraining_shows_the_mean_of_each_length(rows):
+    axis = plots_ablations.pretraining(rows, {"default tree": 88.0}).axes[0]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["0", "3", "24"]
+    means = rows.groupby("epochs")["accuracy"].mean()
+    np.testing.assert_allclose(np.asarray(axis.containers[0].lines[0].get_ydata(), float), means)
+    assert "default tree" in [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def test_accuracy_over_steps_averages_over_seeds():
+    phases = np.repeat(PHASES, [4, 3, 3])
+    histories = {
+        "learned": [
+            pd.DataFrame({"phase": phases, "architecture": "x", "reward": np.full(10, value)})
+            for value in (0.2, 0.4)
+        ]
+    }
+    left, right = plots_ablations.accuracy_over_steps(histories, pd.Series({"x": 90.0})).axes
+    np.testing.assert_allclose(left.lines[0].get_ydata(), 30)
+    np.testing.assert_allclose(right.lines[0].get_ydata(), 90)
+
+
+def test_tree_quality_titles_are_the_correlations(rows):
+    figure = plots_ablations.tree_quality(rows)
+    expected = rows[["early_variance", "best_quarter"]].corr(method="spearman").iloc[0, 1]
+    assert figure.axes[0].get_title() == f"Spearman {expected:.2f}"
+    assert len(figure.axes) == 4
