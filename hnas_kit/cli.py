@@ -125,7 +125,7 @@ def _run(args: argparse.Namespace) -> None:
     first = _first(args.start)
     if args.seeds is None:
         run = run_profile(profile, first, args.force)
-        if "04_mcts" in profile:
+        if (runs.outputs_root() / run / "04_mcts").exists():
             headline = runs.Finished(run, "04_mcts").manifest["headline"]
             print(f"{headline}; report: {report.write(run)}")
         return

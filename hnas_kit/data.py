@@ -48,6 +48,8 @@ class Dataset:
         image_size: height and width of the network's input, pixels.
         views: times each image is drawn into a fixed evaluation set (more than one only where drawing
             is random there too).
+        first_half: so many training images, from the start, are for search training and the others for
+            validation; None splits them at random.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Dataset:
     render: Render
     image_size: int
     views: int = 1
+    first_half: int | None = None
 
     @property
     def in_channels(self) -> int:
@@ -67,9 +70,11 @@ class Dataset:
         return len(self.classes)
 
     def halves(self, generator: torch.Generator) -> tuple[Split, Split]:
-        """The training set split at random 50/50 into search training and validation (Appendix B.1)."""
-        order = torch.randperm(len(self.train), generator=generator)
-        half = len(order) // 2
+        """The training set split 50/50 into search training and validation (Appendix B.1)."""
+        if self.first_half is None:
+            order, half = torch.randperm(len(self.train), generator=generator), len(self.train) // 2
+        else:
+            order, half = torch.arange(len(self.train)), self.first_half
         return self.train.take(order[:half]), self.train.take(order[half:])
 
     def batches(
@@ -238,13 +243,19 @@ def _digits(device: torch.device) -> Dataset:
 
 
 def _textures(device: torch.device) -> Dataset:
-    """Patches of ten photographs, 1,600 of each to train and 1,000 to test (see :mod:`hnas_kit.textures`)."""
+    """Patches of ten photographs, 800 of each to train, to validate and to test, from parts of their own."""
     from hnas_kit.textures import PICTURES, SIZE, patches
 
-    arrays = {name: torch.from_numpy(a).to(device) for name, a in patches(1600, 1000).items()}
-    train = Split(arrays["train_x"], arrays["train_y"])
-    test = Split(arrays["test_x"], arrays["test_y"])
-    return Dataset("textures", PICTURES, train, test, textures_render, image_size=SIZE)
+    parts = {
+        name: Split(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
+        for name, (x, y) in patches(800).items()
+    }
+    both = parts["train"], parts["validation"]
+    train = Split(torch.cat([part.images for part in both]), torch.cat([part.labels for part in both]))
+    half = len(both[0])
+    return Dataset(
+        "textures", PICTURES, train, parts["test"], textures_render, image_size=SIZE, first_half=half
+    )
 
 
 def _photos(name: str, arrays: dict, classes: tuple[str, ...], device: torch.device) -> Dataset:

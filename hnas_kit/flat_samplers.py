@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
 
 from hnas_kit.errors import HnasError
 from hnas_kit.sampler import Sampler
@@ -51,25 +53,25 @@ class Independent(Sampler):
         self.archs, self.beta, self.temperature = tuple(space.enumerate()), beta, temperature
         self.value = [np.ones(len(names)) for names in space.ops]
         self._transitions = space.transitions
+        self._known: list[np.ndarray] | None = None  # conditionals, until something changes
 
-    def _weights(self) -> list[np.ndarray]:
-        """A layer's unnormalised probabilities, the largest 1."""
-        return [np.exp((v - v.max()) / self.temperature) for v in self.value]
+    def _conditionals(self) -> list[np.ndarray]:
+        """For each layer p(operation | state), (states, operations): all completions are weighed in."""
+        if self._known is None:
+            tables, ahead = [], np.zeros(1 + self._transitions[-1].max())  # log mass of completions, by state
+            for value, after in zip(reversed(self.value), reversed(self._transitions), strict=True):
+                logs = np.where(after >= 0, value / self.temperature + ahead[after], -np.inf)
+                ahead = np.logaddexp.reduce(logs, axis=1)
+                tables.append(np.exp(logs - ahead[:, None]))
+            self._known = tables[::-1]
+        return self._known
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draw an architecture; takes one uniform number a layer."""
-        weights = self._weights()
-        ahead = [np.ones(1 + self._transitions[-1].max())]  # mass of all completions, by state
-        steps = []  # mass of each operation and its completions, (states, operations) a layer
-        for weight, after in zip(reversed(weights), reversed(self._transitions), strict=True):
-            steps.append(np.where(after >= 0, weight * ahead[-1][after], 0.0))
-            mass = steps[-1].sum(axis=1)
-            ahead.append(mass / mass.max())  # or a deep space would underflow
         state, arch = 0, []
-        for mass, after, draw in zip(
-            reversed(steps), self._transitions, rng.random(len(weights)), strict=True
-        ):
-            cumulative = np.cumsum(mass[state])
+        draws = rng.random(len(self.value))
+        for table, after, draw in zip(self._conditionals(), self._transitions, draws, strict=True):
+            cumulative = np.cumsum(table[state])
             op = int(np.searchsorted(cumulative, draw * cumulative[-1], side="right"))
             arch.append(op)
             state = after[state, op]
@@ -78,10 +80,11 @@ class Independent(Sampler):
     def update(self, arch: Arch, reward: float) -> None:
         for value, op in zip(self.value, arch, strict=True):
             value[op] = self.beta * value[op] + (1 - self.beta) * reward
+        self._known = None
 
     def layer_probabilities(self) -> list[np.ndarray]:
         """One (operations,) array a layer: p(a_l), before any constraint."""
-        return [weight / weight.sum() for weight in self._weights()]
+        return [softmax(value / self.temperature) for value in self.value]
 
     def _log_probabilities(self) -> np.ndarray:
         """(N,) of ``archs``, not normalised."""
@@ -89,16 +92,14 @@ class Independent(Sampler):
         return sum(value[codes[:, layer]] for layer, value in enumerate(self.value)) / self.temperature
 
     def probabilities(self) -> dict[Arch, float]:
-        logs = self._log_probabilities()
-        weights = np.exp(logs - logs.max())
-        return dict(zip(self.archs, (weights / weights.sum()).tolist(), strict=True))
+        return dict(zip(self.archs, softmax(self._log_probabilities()).tolist(), strict=True))
 
     def greedy(self) -> Arch:
         """The most probable architecture."""
         return self.archs[int(np.argmax(self._log_probabilities()))]
 
     def anneal(self, temperature: float) -> None:
-        self.temperature = temperature
+        self.temperature, self._known = temperature, None
 
     def state_dict(self) -> dict:
         return {"value": [torch.from_numpy(v.copy()) for v in self.value]}
@@ -106,6 +107,7 @@ class Independent(Sampler):
     def load_state_dict(self, state: dict) -> None:
         for value, saved in zip(self.value, state["value"], strict=True):
             value[:] = saved.numpy()
+        self._known = None
 
 
 class Mixture(Sampler):
@@ -113,8 +115,8 @@ class Mixture(Sampler):
 
     Per architecture and supernet a moving average C of the reward as in Eq. 4. Given the architecture, the
     supernet is drawn from the softmax of C over T, re-balanced so that on average every supernet is trained
-    alike: columns are divided by the marginal over supernets and rows normalised, until that marginal is
-    uniform.
+    alike. The balance is what dividing columns by the marginal over supernets and normalising rows, again
+    and again, converges to; it is found as the minimum of the convex dual, which is quick at any T.
 
     Args:
         archs: the architectures.
@@ -127,7 +129,7 @@ class Mixture(Sampler):
     """
 
     weighs = False
-    TOLERANCE = 1e-6  # KL divergence, nats, of the marginal over supernets from the uniform one
+    TOLERANCE = 1e-6  # of a supernet's share of the draws
 
     def __init__(
         self, archs: Sequence[Arch], models: int = 2, beta: float = 0.95, temperature: float = 0.02
@@ -142,18 +144,24 @@ class Mixture(Sampler):
         self.value = np.ones((len(self.archs), models))
         self._position = {arch: i for i, arch in enumerate(self.archs)}
         self._model = 0  # of the last draw
+        self._offset = np.zeros(models)  # what balances the supernets, added to C / T
+        self._known: np.ndarray | None = None  # the conditional, until something changes
 
     def conditional(self) -> np.ndarray:
         """(N, M) probability of each supernet given the architecture; its mean over rows is 1 / M."""
-        weights = np.exp((self.value - self.value.max(axis=1, keepdims=True)) / self.temperature)
-        weights /= weights.sum(axis=1, keepdims=True)
-        for _ in range(1000):
-            marginal = weights.mean(axis=0)
-            if np.log(marginal.clip(1e-300) * self.models).mean() > -self.TOLERANCE:
-                break
-            weights = weights / marginal.clip(1e-300)
-            weights /= weights.sum(axis=1, keepdims=True)
-        return weights
+        if self._known is None:
+            logs = self.value / self.temperature
+
+            def dual(offset: np.ndarray) -> tuple[float, np.ndarray]:
+                """Convex, and at its minimum the mean over rows is uniform."""
+                shifted = logs + offset
+                value = logsumexp(shifted, axis=1).mean() - offset.mean()
+                return value, softmax(shifted, axis=1).mean(axis=0) - 1 / self.models
+
+            found = minimize(dual, self._offset, jac=True, method="BFGS", options={"gtol": self.TOLERANCE})
+            self._offset = found.x  # where the next search for it starts
+            self._known = softmax(logs + self._offset, axis=1)
+        return self._known
 
     def sample(self, rng: np.random.Generator) -> Arch:
         arch = Sampler.sample_uniform(self, rng)
@@ -175,21 +183,26 @@ class Mixture(Sampler):
     def update(self, arch: Arch, reward: float) -> None:
         cell = self._position[arch], self._model
         self.value[cell] = self.beta * self.value[cell] + (1 - self.beta) * reward
+        self._known = None
 
     def probabilities(self) -> dict[Arch, float]:
         return dict.fromkeys(self.archs, 1 / len(self.archs))
 
     def anneal(self, temperature: float) -> None:
-        self.temperature = temperature
+        self.temperature, self._known = temperature, None
 
     def exploit(self) -> Mixture:
         return _BestModel(self)
 
     def state_dict(self) -> dict:
-        return {"value": torch.from_numpy(self.value.copy())}
+        known = None if self._known is None else torch.from_numpy(self._known.copy())
+        offset = torch.from_numpy(self._offset.copy())
+        return {"value": torch.from_numpy(self.value.copy()), "offset": offset, "known": known}
 
     def load_state_dict(self, state: dict) -> None:
         self.value[:] = state["value"].numpy()
+        self._offset = state["offset"].numpy().copy()
+        self._known = None if state["known"] is None else state["known"].numpy().copy()
 
 
 class _BestModel(Mixture):

@@ -1,4 +1,4 @@
-"""Patches of real photographs: which picture is it from? A small task on which shared weights interfere."""
+"""Patches of real photographs: which picture is it from? A small task on which shared weights misjudge."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ PICTURES = (
     "astronaut",
 )  # fmt: skip
 SIZE = 16
-CELL = (
-    64  # side of the cells that a picture is cut into, pixels; some are for training, the others for testing
-)
 CROP = (16, 48)  # smallest and largest side of a patch in the picture, pixels
+# where in a picture patches of each part come from, as shares of its width: what is learned on one part of
+# the pictures is judged on another, in the search as in the end
+PARTS = {"train": (0.0, 0.3), "validation": (0.3, 0.6), "test": (0.6, 1.0)}
 
 
 def _picture(name: str) -> Image.Image:
@@ -27,38 +27,33 @@ def _picture(name: str) -> Image.Image:
     return Image.fromarray(readers.get(name, getattr(data, name, None))()).convert("L")
 
 
-def cells(width: int, height: int, test: bool) -> np.ndarray:
-    """(K, 2) left and top corner of a picture's cells: two of five neighbours are for testing."""
-    rows, columns = np.mgrid[: height // CELL, : width // CELL]
-    chosen = ((rows + 2 * columns) % 5 < 2) == test
-    return CELL * np.column_stack([columns[chosen], rows[chosen]])
-
-
-def patches(train: int, test: int) -> dict[str, np.ndarray]:
+def patches(count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Gray patches of all pictures, the same at every call.
 
-    A patch is a square crop at a random place of a random cell, its side uniform over ``CROP``, resized to
-    16x16. No pixel is in both a training and a test patch.
+    A patch is a square crop at a random place of its part, its side uniform over ``CROP``, resized to
+    16x16. No pixel is in patches of two parts.
 
     Args:
-        train, test: patches of each picture.
+        count: patches of each picture in each part.
 
     Returns:
-        ``train_x``, ``test_x`` uint8 (N, 1, 16, 16), ``train_y``, ``test_y`` int64 (N,), shuffled.
+        For each of ``PARTS`` images uint8 (N, 1, 16, 16) and labels int64 (N,), shuffled.
     """
     rng = np.random.default_rng(0)
     pictures = [_picture(name) for name in PICTURES]
-    arrays = {}
-    for part, count in (("train", train), ("test", test)):
+    made = {}
+    for part, shares in PARTS.items():
         x = np.empty((len(pictures), count, 1, SIZE, SIZE), dtype=np.uint8)
         for picture, out in zip(pictures, x, strict=True):
-            corners = cells(*picture.size, part == "test")
+            first, last = (round(share * picture.width) for share in shares)
             sides = rng.integers(CROP[0], CROP[1] + 1, count)
-            starts = rng.choice(corners, count) + rng.integers(0, (CELL - sides + 1)[:, None], (count, 2))
-            for i, (side, (left, top)) in enumerate(zip(sides, starts, strict=True)):
-                box = (left, top, left + side, top + side)
-                out[i, 0] = picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR, box=box)
+            lefts = rng.integers(first, last - sides + 1)
+            tops = rng.integers(0, picture.height - sides + 1)
+            for i, (side, left, top) in enumerate(zip(sides, lefts, tops, strict=True)):
+                # cropped first: resizing a box of the picture would look beyond its border
+                patch = picture.crop((left, top, left + side, top + side))
+                out[i, 0] = patch.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
         order = rng.permutation(len(pictures) * count)
-        arrays[f"{part}_x"] = x.reshape(-1, 1, SIZE, SIZE)[order]
-        arrays[f"{part}_y"] = np.repeat(np.arange(len(pictures)), count)[order]
-    return arrays
+        labels = np.repeat(np.arange(len(pictures)), count)
+        made[part] = x.reshape(-1, 1, SIZE, SIZE)[order], labels[order]
+    return made

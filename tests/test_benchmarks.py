@@ -12,14 +12,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import benchmarks, cost
+from hnas_kit import benchmarks, cost, data
 from hnas_kit.benchmarks import Protocol
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import PoolingSpace, make_space
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()
+MADE_HERE = ("digits-pooling", "textures-pooling")
 TINY = Protocol("pooling", "digits", width=1, image_size=16, in_channels=1, epochs=1, batch_size=450)
+
+
+def alone(arch: tuple[int, ...], seed: int, **changes: object) -> float:
+    """An architecture's accuracy after a training by the tiny protocol."""
+    names = ("width", "epochs", "batch_size", "lr", "weight_decay", "momentum")
+    settings = {name: getattr(TINY, name) for name in names} | changes
+    return benchmarks.train_alone(SPACE, data.load(TINY.dataset), arch, seed, **settings)
+
 
 # Table 1 of the paper: architecture, accuracy of the best training found, its rank
 TABLE_1 = [
@@ -61,7 +70,7 @@ def test_cifar10_is_its_source():
     )
 
 
-@pytest.mark.parametrize("name", ["cifar10-pooling", "digits-pooling"])
+@pytest.mark.parametrize("name", ["cifar10-pooling", *MADE_HERE])
 def test_a_table_has_every_architecture_in_the_spaces_order(name):
     table = benchmarks.load(name)
     assert list(table.index) == [SPACE.format(arch) for arch in ARCHS]
@@ -84,20 +93,22 @@ def test_costs_are_those_of_the_network_that_was_trained():
         assert small.loc[text, "params"] == cost.params(SPACE, arch, **digits)
 
 
-def test_digits_says_how_it_was_made():
-    table = benchmarks.per_seed("digits-pooling")
-    record = json.loads((files("hnas_kit") / "tables" / "digits-pooling.json").read_text())
+@pytest.mark.parametrize("name", MADE_HERE)
+def test_a_table_says_how_it_was_made(name):
+    table = benchmarks.per_seed(name)
+    record = json.loads((files("hnas_kit") / "tables" / f"{name}.json").read_text())
     assert list(table.columns) == [f"seed{s}" for s in range(record["seeds"])]
     assert record["seeds"] >= 5
-    assert record["protocol"] == asdict(benchmarks.PROTOCOLS["digits-pooling"])
-    assert record["benchmark"] == "digits-pooling"
+    assert record["protocol"] == asdict(benchmarks.PROTOCOLS[name])
+    assert record["benchmark"] == name
     assert record["core_seconds"] > 0
     assert set(record["versions"]) >= {"python", "torch", "numpy"}
 
 
-def test_digits_is_the_mean_of_its_trainings():
-    seeds = benchmarks.per_seed("digits-pooling")
-    np.testing.assert_allclose(benchmarks.load("digits-pooling")["accuracy"], seeds.mean(axis=1))
+@pytest.mark.parametrize("name", MADE_HERE)
+def test_a_table_is_the_mean_of_its_trainings(name):
+    seeds = benchmarks.per_seed(name)
+    np.testing.assert_allclose(benchmarks.load(name)["accuracy"], seeds.mean(axis=1))
     assert seeds.nunique().min() > 1
     noise = seeds.std(axis=1).mean() / len(seeds.columns) ** 0.5
     assert noise < seeds.mean(axis=1).std()  # it tells architectures apart
@@ -135,13 +146,32 @@ def test_a_training_is_kept_with_its_protocol(tmp_path):
     assert benchmarks._done(path, TINY) is None
     benchmarks._job(TINY, ARCHS[0], 3, path)
     result = benchmarks._done(path, TINY)
-    assert result["accuracy"] == benchmarks.train_alone(TINY, ARCHS[0], 3)
+    assert result["accuracy"] == alone(ARCHS[0], 3)
     assert 0 < result["accuracy"] < 1
     assert result["seconds"] > 0
     assert benchmarks._done(path, replace(TINY, lr=0.1)) is None
     assert [p.name for p in path.parent.iterdir()] == ["training.json"]
     path.write_text(path.read_text()[:-5])
     assert benchmarks._done(path, TINY) is None
+
+
+def test_a_training_alone_is_the_seeds_and_the_settings(monkeypatch):
+    first = alone(ARCHS[20], 0)
+    assert alone(ARCHS[20], 0) == first
+    assert first not in (alone(ARCHS[20], 1), alone(ARCHS[20], 0, width=2))
+    seen = {}
+
+    def train(net, batches, choose, steps, **options):
+        seen.update(options, steps=steps, archs={choose(step) for step in range(5)}, size=batches.batch_size)
+        seen["images"], seen["running"] = len(batches.split), [name for name, _ in net.named_buffers()]
+
+    monkeypatch.setattr(benchmarks, "train", train)
+    alone(ARCHS[7], 0, epochs=3, batch_size=400, precision="bfloat16")
+    assert (seen["steps"], seen["size"], seen["images"]) == (9, 400, 900)  # all of the training set
+    assert seen["archs"] == {ARCHS[7]}
+    assert seen["precision"] == "bfloat16"
+    assert (seen["lr"], seen["weight_decay"], seen["momentum"]) == (TINY.lr, TINY.weight_decay, TINY.momentum)
+    assert any("running_mean" in name for name in seen["running"])  # ordinary BatchNorm, nothing shared
 
 
 def test_make_goes_on_where_it_was(tmp_path, monkeypatch):
@@ -163,7 +193,7 @@ def test_make_goes_on_where_it_was(tmp_path, monkeypatch):
     assert [path.read_bytes() for path in kept] == before
     assert list(table.index) == ["[1,1,8]", "[1,2,7]", "[1,3,6]"]
     assert list(table["seed1"]) == pytest.approx([60, 61, 62])
-    trained = [100 * benchmarks.train_alone(TINY, arch, 0) for arch in ARCHS[1:3]]
+    trained = [100 * alone(arch, 0) for arch in ARCHS[1:3]]
     assert list(table["seed0"]) == pytest.approx([50, *trained])
 
     written = pd.read_csv(tmp_path / "tiny.csv", index_col="architecture")

@@ -16,10 +16,11 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from hnas_kit import data
-from hnas_kit.data import Batches, Dataset, Split, crop, digits_render, photo_render
+from hnas_kit.data import Batches, Dataset, Split, crop, digits_render, photo_render, textures_render
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
+from hnas_kit.textures import patches
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -87,6 +88,82 @@ def test_digits_are_drawn_anew_each_time_for_testing_too(digits):
     draws = [digits.render(images, source, train) for train in (True, False)]
     assert not torch.equal(*draws)
     assert torch.equal(draws[0], digits.render(images, generator(), False))
+
+
+# textures
+
+
+@pytest.fixture(scope="module")
+def textures_set() -> Dataset:
+    return data.load("textures")
+
+
+def silenced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tensor, "normal_", lambda self, *args, **options: self.zero_())
+
+
+def test_textures_are_patches_of_ten_pictures(textures_set):
+    assert (len(textures_set.train), len(textures_set.test)) == (16_000, 8_000)
+    assert (textures_set.in_channels, textures_set.num_classes, textures_set.image_size) == (1, 10, 16)
+    assert textures_set.views == 1
+    search, validation = textures_set.halves(generator())
+    made = patches(800)
+    for split, part in ((search, "train"), (validation, "validation"), (textures_set.test, "test")):
+        np.testing.assert_array_equal(split.images, made[part][0])
+        np.testing.assert_array_equal(split.labels, made[part][1])
+        assert split.images.dtype == torch.uint8
+        assert split.labels.dtype == torch.int64
+    assert data.version("textures") == ""
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_a_patch_has_mean_0_and_deviation_1_before_the_noise(monkeypatch, textures_set, train):
+    silenced(monkeypatch)
+    x = textures_set.render(textures_set.train.images[:500], generator(), train)
+    assert x.shape == (500, 1, 16, 16)
+    torch.testing.assert_close(x.mean((1, 2, 3)), torch.zeros(500), atol=1e-5, rtol=0)
+    levels = textures_set.train.images[:500].double().std((1, 2, 3))  # of dark sky it may be below one
+    torch.testing.assert_close(x.std((1, 2, 3)).double(), levels.clamp(max=1), atol=1e-4, rtol=0)
+    assert (levels > 1).sum() > 490
+
+
+def test_patches_for_training_are_mirrored_at_random_and_others_never(monkeypatch):
+    silenced(monkeypatch)
+    image = random_images(1, 16, 16)
+    x = image.double() / 255
+    plain = ((x - x.mean()) / x.std()).float()
+    out = textures_render(image.expand(400, 1, 16, 16), generator(), True)
+    mirrored = [torch.allclose(patch, plain.flip(2), atol=1e-4) for patch in out]
+    assert all(m or torch.allclose(patch, plain, atol=1e-4) for m, patch in zip(mirrored, out, strict=True))
+    assert 150 < sum(mirrored) < 250
+    out = textures_render(image.expand(50, 1, 16, 16), generator(), False)
+    torch.testing.assert_close(out, plain.expand(50, 1, 16, 16), atol=1e-4, rtol=0)
+
+
+def test_the_noise_of_patches_is_a_tenth_and_fresh_for_testing_too(textures_set):
+    images = textures_set.test.images[:400]
+    first, second = (textures_set.render(images, g, False) for g in (generator(1), generator(2)))
+    noise = (first - second) / 2**0.5
+    assert noise.std() == pytest.approx(0.1, rel=0.01)
+    assert abs(noise.mean()) < 0.001
+    source = generator(1)
+    assert torch.equal(textures_set.render(images, source, False), first)
+    assert not torch.equal(textures_set.render(images, source, False), first)
+
+
+def test_a_patch_of_one_level_is_finite():
+    x = textures_render(torch.full((20, 1, 16, 16), 200, dtype=torch.uint8), generator(), True)
+    assert x.std() == pytest.approx(0.1, rel=0.1)
+    assert abs(x.mean()) < 0.01
+
+
+def test_the_images_that_networks_are_compared_on_are_the_same_every_time(textures_set):
+    x, y = textures_set.fixed(textures_set.test, limit=50)
+    again, labels = textures_set.fixed(textures_set.test, limit=50)
+    assert torch.equal(x, again)
+    assert torch.equal(y, labels)
+    assert torch.equal(y, textures_set.test.labels[:50])
+    assert x.shape == (50, 1, 16, 16)
 
 
 # crops and photos

@@ -1,6 +1,9 @@
-"""Distances between outputs, against plain loops over scipy's own divergences."""
+"""Distances between outputs, against plain loops over scipy's own divergences, and between encodings."""
 
 from __future__ import annotations
+
+import itertools
+import math
 
 import numpy as np
 import pytest
@@ -12,6 +15,19 @@ from scipy.stats import entropy
 
 from hnas_kit import distances
 from hnas_kit.errors import HnasError
+from hnas_kit.spaces import make_space
+from hnas_kit.toy import ToySpace
+
+POOLING = make_space("pooling")
+
+
+class ThreeOps(ToySpace):
+    """Four layers of three operations."""
+
+    ops = (("a", "b", "c"),) * 4
+
+    def enumerate(self) -> list[tuple[int, ...]]:
+        return list(itertools.product(range(3), repeat=4))
 
 
 def random_outputs(n: int, images: int, classes: int, seed: int) -> np.ndarray:
@@ -116,3 +132,57 @@ def test_an_unknown_measure_is_refused_with_the_near_miss():
 def test_what_is_no_distribution_is_refused_in_one_line(outputs, complaint):
     with pytest.raises(HnasError, match=rf"\A.*{complaint}.*\Z"):
         distances.from_outputs(outputs)
+
+
+# encodings
+
+
+def encoded_distance(a: tuple, b: tuple, kind: str, decay: float) -> float:
+    """Layer by layer: the square of the difference of the indices, or twice 1 where operations differ."""
+    total = 0.0
+    for layer, (x, y) in enumerate(zip(a, b, strict=True), start=1):
+        squared = (x - y) ** 2 if kind == "vector" else 2 * (x != y)
+        total += decay ** (2 * layer) * squared
+    return math.sqrt(total)
+
+
+@pytest.mark.parametrize("decay", [None, 1.0, 0.5, 0.9])
+@pytest.mark.parametrize("kind", ["vector", "onehot"])
+@pytest.mark.parametrize("space", [POOLING, ThreeOps(), ToySpace()], ids=lambda space: type(space).__name__)
+def test_distances_of_encodings_are_the_double_loop(space, kind, decay):
+    archs = space.enumerate()
+    expected = [[encoded_distance(a, b, kind, decay or 1.0) for b in archs] for a in archs]
+    d = distances.from_encodings(space.encode(archs, kind), decay)
+    np.testing.assert_allclose(d, expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_array_equal(d, d.T)
+    assert d.dtype == np.float64
+
+
+def test_the_papers_weights_by_hand():
+    # layers 1 and 3 differ: 1 / 2 and 1 / 8, squared 1 / 4 and 1 / 64, in one-hot form twice as much
+    archs = [(0, 0, 0, 0), (1, 0, 1, 0)]
+    assert distances.from_encodings(ThreeOps().encode(archs), 0.5)[0, 1] == pytest.approx((17 / 64) ** 0.5)
+    onehot = distances.from_encodings(ThreeOps().encode(archs, "onehot"), 0.5)
+    assert onehot[0, 1] == pytest.approx((17 / 32) ** 0.5)
+
+
+@pytest.mark.parametrize("decay", [None, 0.5])
+def test_with_two_operations_one_hot_is_the_vector_times_the_root_of_two(decay):
+    archs = POOLING.enumerate()
+    vector, onehot = (distances.from_encodings(POOLING.encode(archs, k), decay) for k in ("vector", "onehot"))
+    np.testing.assert_allclose(onehot, math.sqrt(2) * vector, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("encodings", "decay", "complaint"),
+    [
+        (np.zeros(3), None, r"shape \(3,\)"),
+        (np.zeros((0, 3)), None, r"shape \(0, 3\)"),
+        (np.eye(3), 0.0, "decay is 0.0.*above 0 and at most 1"),
+        (np.eye(3), 1.5, "decay is 1.5"),
+        (np.eye(3), math.nan, "decay is nan"),
+    ],
+)
+def test_what_is_no_encoding_is_refused_in_one_line(encodings, decay, complaint):
+    with pytest.raises(HnasError, match=rf"\A.*{complaint}.*\Z"):
+        distances.from_encodings(encodings, decay)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 from pathlib import Path
 
 import nbformat
@@ -12,9 +13,14 @@ import yaml
 from hnas_kit import params
 from hnas_kit.errors import HnasError
 from hnas_kit.params import NOTEBOOKS
+from hnas_kit.rewards import REWARDS
+from hnas_kit.samplers import COMMUNICATIONS, METHODS, SAMPLERS, TREES, Method
+from hnas_kit.search import Schedule
 
 ROOT = Path(__file__).resolve().parents[1]
-PROFILES = sorted(folder for folder in (ROOT / "params").iterdir() if folder.is_dir())
+PROFILES = sorted(
+    folder for folder in (ROOT / "params").iterdir() if folder.is_dir() and folder.name != "sweeps"
+)
 QUICK = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "params" / "quick").glob("*.yaml")}
 
 
@@ -50,7 +56,9 @@ def test_a_profile_is_valid_and_one_run(folder):
 
 def test_the_profile_of_the_paper_has_the_papers_values():
     """Appendix B.1; KL is the best measure of Table 2; the default width is that of ResNet20."""
-    pretrain, distances, tree, search = params.load_profile(ROOT / "params" / "pooling_cifar10").values()
+    profile = params.load_profile(ROOT / "params" / "pooling_cifar10")
+    names = ("01_pretrain", "02_distances", "03_tree", "04_mcts")
+    pretrain, distances, tree, search = (profile[name] for name in names)
     assert pretrain["space"] == "pooling"
     assert pretrain["dataset"] == "cifar10"
     assert pretrain["width"] == 16
@@ -63,7 +71,9 @@ def test_the_profile_of_the_paper_has_the_papers_values():
     shares = search["uniform_share"], search["warmup_share"]
     assert [*shares, 1 - sum(shares)] == pytest.approx([0.40, 0.25, 0.35])
     assert search["final"] == "path"
-    assert search["methods"][0] == "learned"
+    assert (search["sampler"], search["tree"], search["communication"]) == ("mcts", "learned", "")
+    assert search["reward"] == "absolute validation accuracy"
+    assert distances["decay"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -72,7 +82,8 @@ def test_the_profile_of_the_paper_has_the_papers_values():
         ("01_pretrain", "epochs", "3", "a valid integer"),
         ("01_pretrain", "epochs", 3.0, "a valid integer"),
         ("01_pretrain", "epochs", True, "a valid integer"),
-        ("01_pretrain", "epochs", 0, "greater than or equal to 1"),
+        ("01_pretrain", "epochs", -1, "greater than or equal to 0"),
+        ("04_mcts", "epochs", 0, "greater than or equal to 1"),
         ("01_pretrain", "lr", "1e-3", "a valid number"),
         ("01_pretrain", "lr", True, "a valid number"),
         ("01_pretrain", "lr", 0, "greater than 0"),
@@ -87,24 +98,113 @@ def test_the_profile_of_the_paper_has_the_papers_values():
         ("01_pretrain", "space", "poling", "'pooling'"),
         ("01_pretrain", "dataset", None, "a valid string"),
         ("02_distances", "images", 0, "greater than or equal to 1"),
-        ("02_distances", "measure", "l1", "'kl', 'l2' or 'cross_entropy'"),
+        ("02_distances", "measure", "l1", "'kl', 'l2', 'cross_entropy', 'vector' or 'onehot'"),
+        ("02_distances", "decay", 0.0, "greater than 0"),
+        ("02_distances", "decay", 1.5, "less than or equal to 1"),
         ("03_tree", "linkage", "single", "'ward', 'average' or 'complete'"),
         ("04_mcts", "beta", 1.5, "less than 1"),
         ("04_mcts", "temperature_start", 0.0, "greater than 0"),
         ("04_mcts", "temperature_end", -0.1, "greater than 0"),
         ("04_mcts", "final", "best", "'path' or 'samples'"),
-        ("04_mcts", "methods", "learned", "a valid list"),
+        ("04_mcts", "compare", "learned", "a valid list"),
+        ("04_mcts", "coefficient", 1.5, "less than or equal to 1"),
+        ("04_mcts", "coefficient", -0.5, "greater than or equal to 0"),
+        ("04_mcts", "models", 0, "greater than or equal to 1"),
+        ("04_mcts", "retrain", -1, "greater than or equal to 0"),
+        ("04_mcts", "retrain_epochs", 0, "greater than or equal to 1"),
+        (
+            "04_mcts",
+            "sampler",
+            "mct",
+            "'uniform', 'independent', 'boltzmann', 'mixture', 'mcts' or 'mcts_reg'",
+        ),
+        ("04_mcts", "tree", "binary", "'', 'learned', 'default', 'random' or 'accuracy'"),
+        ("04_mcts", "communication", "all", "'', 'shared_table' or 'equivalent_nodes'"),
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(notebook, name, value, allowed):
     assert mistake(notebook, **{name: value}) == f"{name} is {value!r}: Input should be {allowed}"
 
 
-def test_methods_are_known_and_all_different():
-    said = "methods is 'mcts': Input should be 'learned', 'default', 'random' or 'uniform'"
-    assert mistake("04_mcts", methods=["learned", "mcts"]) == said
-    assert mistake("04_mcts", methods=[]).startswith("methods is []: List should have at least 1 item")
-    assert mistake("04_mcts", methods=["learned", "learned"]) == "methods must differ from each other"
+@pytest.mark.parametrize("reward", REWARDS)
+def test_every_reward_is_taken(reward):
+    assert NOTEBOOKS["04_mcts"].checked(QUICK["04_mcts"] | {"reward": reward}, "").reward == reward
+
+
+@pytest.mark.parametrize("reward", ["validation accuracy", "absolute  training loss", "", None])
+def test_another_reward_is_refused_with_the_eight(reward):
+    said = mistake("04_mcts", reward=reward)
+    assert said.startswith(f"reward is {reward!r}: Input should be ")
+    assert all(repr(name) in said for name in REWARDS)
+
+
+def search(**changes: object) -> params.Search:
+    return NOTEBOOKS["04_mcts"].checked(QUICK["04_mcts"] | changes, "")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_is_searched_with_is_refused_in_words_unless_it_makes_sense(sampler):
+    accepted = set()
+    for tree, communication in itertools.product(("", *TREES), ("", *COMMUNICATIONS)):
+        changes = {"sampler": sampler, "tree": tree, "communication": communication, "compare": []}
+        if words := Method(sampler, tree, communication).mistake():
+            assert mistake("04_mcts", **changes) == words
+        else:
+            (method,) = search(**changes).methods.values()
+            assert method == Method(sampler, tree, communication)
+            accepted.add((tree, communication))
+    if sampler == "mcts":
+        assert accepted == {(tree, "") for tree in TREES}
+    elif sampler == "mcts_reg":
+        assert accepted == {("default", communication) for communication in COMMUNICATIONS}
+    else:
+        assert accepted == {("", "")}
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS.items())
+def test_every_method_can_be_searched_with_and_compared(name, method):
+    others = [other for other in METHODS if other != name]
+    changes = {"sampler": method.sampler, "tree": method.tree, "communication": method.communication}
+    found = search(**changes, compare=others)
+    assert list(found.methods) == [name, *others]  # the first one's result is the run's
+    assert found.methods == METHODS
+    said = mistake("04_mcts", **changes, compare=[name])
+    assert said == f"compare must not repeat a method, nor {name}, which is searched anyway"
+    assert mistake("04_mcts", **changes, compare=[others[0]] * 2) == said
+
+
+def test_what_is_compared_is_known():
+    said = mistake("04_mcts", compare=["default", "mcts"])
+    assert said.startswith("compare is 'mcts': Input should be ")
+    assert all(repr(name) in said for name in METHODS)
+
+
+def test_a_reward_that_nothing_learns_from_is_refused():
+    alone = {"sampler": "uniform", "tree": "", "compare": []}
+    said = mistake("04_mcts", **alone, reward="relative training loss")
+    assert said == "sampler uniform learns from no reward: leave reward at 'absolute validation accuracy'"
+    assert search(**alone).reward == REWARDS[0]
+    search(**alone | {"compare": ["boltzmann"]}, reward="relative training loss")
+    search(sampler="mixture", tree="", compare=[], reward="relative training loss")
+
+
+def test_decay_is_for_encodings():
+    for measure in ("vector", "onehot"):
+        checked = NOTEBOOKS["02_distances"].checked(
+            QUICK["02_distances"] | {"measure": measure, "decay": 0.5}, ""
+        )
+        assert (checked.measure, checked.decay) == (measure, 0.5)
+    for measure in ("kl", "l2", "cross_entropy"):
+        said = mistake("02_distances", measure=measure, decay=0.5)
+        assert said == f"decay weighs the layers of an encoding; with measure: {measure} it must be 1.0"
+
+
+def test_a_search_knows_its_schedule_and_its_samplers_settings():
+    changes = {"epochs": 3, "batch_size": 64, "uniform_share": 0.3, "warmup_share": 0.2}
+    found = search(**changes, temperature_start=0.1, temperature_end=0.05, models=5, coefficient=0.7)
+    assert found.schedule(130) == Schedule(9, 0.3, 0.2, 0.1, 0.05)  # 130 images are 3 batches of 64
+    assert found.schedule(128).steps == 6
+    assert found.sampler_settings == {"beta": 0.95, "exploration": 0.1, "models": 5, "coefficient": 0.7}
 
 
 @pytest.mark.parametrize("shares", [(0.6, 0.4), (0.9, 0.5)])
@@ -183,6 +283,7 @@ def test_a_change_goes_to_every_notebook_that_has_the_parameter():
     assert {name: v["epochs"] for name, v in after.items() if "epochs" in v} == {
         "01_pretrain": 7,
         "04_mcts": 7,
+        "05_ablations": 7,
     }
     assert after["03_tree"] == QUICK["03_tree"] | {"linkage": "average"}
     assert after["02_distances"] == QUICK["02_distances"]

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 
 from hnas_kit import plots, spaces, trees
+from hnas_kit.rewards import REWARDS
+from hnas_kit.samplers import METHODS
 
 SPACE = spaces.make_space("pooling")
 ARCHS = SPACE.enumerate()
@@ -138,11 +140,13 @@ def test_variance_levels_has_a_curve_a_tree():
 
 @pytest.mark.parametrize("truth", [None, TRUTH], ids=["no truth", "truth"])
 def test_search_curves(histories, truth):
-    figure = plots.search_curves(histories, STARTS, truth)
+    figure = plots.search_curves(histories, STARTS, STEPS, "absolute validation accuracy", truth)
     axes = figure.axes
     assert len(axes) == (1 if truth is None else 2)
     assert texts(figure.legends[0].texts) == ["learned", "uniform"]
     np.testing.assert_allclose(axes[0].lines[0].get_ydata(), 100 * histories["learned"]["reward"])
+    assert "accuracy" in axes[0].get_ylabel()
+    assert "(%)" in axes[0].get_ylabel()
     for axis in axes:
         assert texts(axis.texts) == ["uniform", "warm-up", "search"]
         assert axis.get_xlim() == (0, STEPS)
@@ -150,6 +154,32 @@ def test_search_curves(histories, truth):
         accuracy = truth[histories["learned"]["architecture"]]
         np.testing.assert_allclose(axes[1].lines[0].get_ydata(), accuracy)
         assert axes[1].lines[2].get_ydata()[0] == truth.mean()
+
+
+@pytest.mark.parametrize("reward", [name for name in REWARDS if name != "absolute validation accuracy"])
+def test_another_reward_is_drawn_as_it_is_and_named(histories, reward):
+    axis = plots.search_curves(histories, STARTS, STEPS, reward, TRUTH).axes[0]
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), histories["learned"]["reward"])
+    assert axis.get_ylabel() == f"{reward}\nof the drawn architecture"
+
+
+def test_a_longer_search_is_drawn_to_the_same_length(histories):
+    longer = histories["learned"].iloc[np.repeat(np.arange(STEPS), 3)].reset_index(drop=True)
+    axes = plots.search_curves(
+        histories | {"mixture": longer}, STARTS, STEPS, "relative training loss", TRUTH
+    ).axes
+    for axis in axes:
+        first, *_, last = axis.lines[2].get_xdata()
+        assert (first, last) == (0, STEPS)
+        assert len(axis.lines[2].get_xdata()) == 3 * STEPS
+        assert axis.get_xlim() == (0, STEPS)
+    smoothed = plots.smooth(longer["reward"], 3)  # over the same share of the search
+    np.testing.assert_allclose(axes[0].lines[2].get_ydata(), smoothed)
+
+
+def test_every_method_has_a_colour_of_its_own():
+    assert set(METHODS) <= set(plots.COLOURS)
+    assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)
 
 
 def test_visits_are_those_of_the_third_phase_by_rank(histories):
@@ -161,6 +191,44 @@ def test_visits_are_those_of_the_third_phase_by_rank(histories):
     np.testing.assert_allclose(np.flatnonzero(uniform) + 1, ranks[NAMES[13:20]].sort_values())
     empty = {"learned": histories["learned"].head(8)}  # a search too short to have a third phase
     assert not any(bar.get_height() for bar in plots.visits_by_rank(empty, ranks).axes[0].patches)
+
+
+@pytest.mark.parametrize("truth", [None, TRUTH], ids=["no truth", "truth"])
+@pytest.mark.parametrize("tree", [trees.random(ARCHS, 0), trees.default(SPACE)], ids=["binary", "default"])
+def test_visits_over_time_have_a_tree_for_each_part_of_the_search(tree, truth):
+    phase = ["uniform"] * 8 + ["warm-up"] * 6 + ["search"] * 6
+    drawn = NAMES[:8] + NAMES[8:14] + [NAMES[0]] * 2 + [NAMES[0], NAMES[35]] + [NAMES[35]] * 2
+    history = pd.DataFrame({"phase": phase, "architecture": drawn})
+    figure = plots.visits_over_time(tree, history, NAMES, truth)
+    axes = figure.axes[:4]
+    assert [axis.get_title(loc="left") for axis in axes] == [
+        "warm-up",
+        "first third of the search",
+        "second third of the search",
+        "last third of the search",
+    ]
+    assert [axis.get_ylabel() for axis in figure.axes[4:]] == ([] if truth is None else ["true accuracy (%)"])
+    labels = texts(axes[-1].get_xticklabels())
+    assert sorted(labels) == sorted(NAMES)
+    parts = [drawn[8:14], drawn[14:16], drawn[16:18], drawn[18:]]
+    for axis, part in zip(axes, parts, strict=True):
+        assert len(axis.lines) == tree.num_nodes - 1
+        through = np.zeros(tree.num_nodes)
+        for name in part:  # every draw goes through all nodes from its leaf up
+            v = tree.leaf[ARCHS[NAMES.index(name)]]
+            while v >= 0:
+                through[v] += 1 / len(part)
+                v = tree.parent[v]
+        np.testing.assert_allclose([line.get_linewidth() for line in axis.lines], 0.8 + 9 * through[1:])
+        if truth is not None:
+            np.testing.assert_allclose(axis.collections[0].get_array(), truth[labels])
+
+
+def test_visits_over_time_of_a_search_too_short_for_all_parts():
+    history = pd.DataFrame({"phase": ["uniform"] * 3 + ["search"], "architecture": NAMES[:4]})
+    axes = plots.visits_over_time(trees.random(ARCHS, 0), history, NAMES, None).axes
+    widest = [max(line.get_linewidth() for line in axis.lines) for axis in axes]
+    np.testing.assert_allclose(widest, [0.8, 9.8, 0.8, 0.8])  # nothing went down the other trees
 
 
 def test_uct_terms_are_over_the_steps():

@@ -1,116 +1,53 @@
-"""Samplers: Eq. 2 to 4 by hand, exact probabilities against draws, MCTS against a plain one."""
+"""All samplers: made by name, drawing with the probabilities they give, and going on from a saved state."""
 
 from __future__ import annotations
 
+import inspect
 import itertools
-import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
-from scipy.cluster import hierarchy
 
 from hnas_kit import samplers, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
-from hnas_kit.samplers import MCTS
+from hnas_kit.samplers import METHODS, SAMPLERS, Method, Sampler
 from hnas_kit.spaces import make_space
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()
-A, B, C = (0,), (1,), (2,)
-
-
-def learned_tree(n: int = 36, seed: int = 0) -> trees.ArchTree:
-    points = np.random.default_rng(seed).standard_normal((n, 3))
-    return trees.learned(np.linalg.norm(points[:, None] - points, axis=2), ARCHS[:n])
-
-
-TREES = {
-    "learned": learned_tree(),
+GOOD = np.random.default_rng(0).random(36)  # how good each architecture is
+POINTS = np.random.default_rng(1).standard_normal((36, 3))
+FOREST = {
+    "learned": trees.learned(np.linalg.norm(POINTS[:, None] - POINTS, axis=2), ARCHS),
     "default": trees.default(SPACE),
     "random": trees.random(ARCHS, seed=1),
+    "accuracy": trees.accuracy(GOOD + 0.1 * POINTS[:, 0], ARCHS),
 }
+ALL = METHODS | {"regularised by nodes": Method("mcts_reg", "default", "equivalent_nodes")}
+STATES = {"new": (0, 0.02), "young": (60, 0.05), "old": (3000, 0.0025)}  # updates, temperature
 
 
-def three_leaves(**settings: float) -> MCTS:
-    """The tree root -> (c, (a, b)): nodes 0 root, 1 leaf c, 2 inner node, 3 leaf a, 4 leaf b."""
-    return MCTS(trees.learned([1.0, 4.0, 4.0], [A, B, C], linkage="average"), **settings)
+def new(name: str) -> Sampler:
+    return ALL[name].make(SPACE, FOREST, beta=0.95, exploration=0.1, models=3, coefficient=0.2)
 
 
-def trained(tree: trees.ArchTree, updates: int, seed: int, **settings: float) -> MCTS:
-    """MCTS after rewards that differ by architecture and vary, for architectures drawn uniformly."""
-    rng = np.random.default_rng(seed)
-    sampler = MCTS(tree, **settings)
-    good = rng.random(tree.num_leaves)
-    for i in rng.integers(tree.num_leaves, size=updates):
-        sampler.update(tree.archs[i], 0.5 + 0.1 * good[i] + 0.02 * rng.standard_normal())
+def taught(name: str, state: str) -> Sampler:
+    """A sampler after noisy rewards for its own draws without preference."""
+    sampler, rng = new(name), np.random.default_rng(2)
+    updates, temperature = STATES[state]
+    for _ in range(updates):
+        arch = sampler.sample_uniform(rng)
+        sampler.update(arch, 0.6 + 0.02 * GOOD[ARCHS.index(arch)] + 0.01 * rng.standard_normal())
+    sampler.anneal(temperature)
     return sampler
 
 
-# the equations, worked out by hand
+# what holds for every one
 
 
-def test_equation_4_smooths_the_accuracy_from_the_leaf_up():
-    s = three_leaves(beta=0.5)
-    assert s.value[1:].tolist() == [1, 1, 1, 1]
-    s.update(A, 0.6)  # a and (a, b): 0.5 x 1 + 0.5 x 0.6 = 0.8
-    np.testing.assert_allclose(s.value[1:], [1, 0.8, 0.8, 1], rtol=1e-15)
-    s.update(B, 0.2)  # b: 0.5 x 1 + 0.5 x 0.2 = 0.6; (a, b): 0.5 x 0.8 + 0.5 x 0.2 = 0.5
-    np.testing.assert_allclose(s.value[1:], [1, 0.5, 0.8, 0.6], rtol=1e-15)
-    assert s.visits.tolist() == [2, 0, 2, 1, 1]
-
-
-def test_equation_3_adds_the_exploration_bonus():
-    s = three_leaves(beta=0.5, exploration=0.5)
-    s.update(A, 0.6)
-    s.update(B, 0.2)
-    value, bonus = s.terms()
-    np.testing.assert_array_equal(value, s.value)
-    # sqrt(ln 2) = 0.8325546, sqrt(ln(2) / 2) = 0.5887050; half of it each, lambda being 0.5
-    # c was never visited and counts as visited once, as a and b were: 0.5 x 0.8325546 = 0.4162773
-    # (a, b) was visited twice: 0.5 x 0.5887050 = 0.2943525
-    np.testing.assert_allclose(bonus, [0, 0.4162773, 0.2943525, 0.4162773, 0.4162773], atol=1e-7)
-
-
-def test_equation_2_is_a_softmax_over_siblings():
-    s = three_leaves(beta=0.5, exploration=0.5, temperature=0.5)
-    s.update(A, 0.6)
-    s.update(B, 0.2)
-    # root: R(c) = 1 + 0.4162773, R((a, b)) = 0.5 + 0.2943525, difference 0.6219248, over T 1.2438496:
-    #   p(c) = 1 / (1 + exp(-1.2438496)) = 0.7762334
-    # (a, b): the bonus is the same, C differs by 0.2, over T 0.4: p(a) = 1 / (1 + exp(-0.4)) = 0.5986877
-    np.testing.assert_allclose(s.conditional(), [1, 0.7762334, 0.2237666, 0.5986877, 0.4013123], atol=1e-6)
-    p = s.probabilities()
-    assert p[C] == pytest.approx(0.7762334, abs=1e-6)
-    assert p[A] == pytest.approx(0.2237666 * 0.5986877, abs=1e-6)
-    assert p[B] == pytest.approx(0.2237666 * 0.4013123, abs=1e-6)
-
-
-def test_a_fresh_search_takes_every_turn_alike():
-    p = three_leaves().probabilities()
-    assert (p[A], p[B], p[C]) == pytest.approx((0.25, 0.25, 0.5))
-
-
-def test_siblings_spread_by_hand():
-    s = three_leaves(beta=0.5, exploration=0.5, temperature=0.5)
-    assert all(map(math.isnan, s.sibling_spread()))  # no node has seen all of its children
-    s.update(A, 0.6)
-    s.update(B, 0.2)
-    # only (a, b) has: C 0.8 and 0.6, over T 0.4; the bonus is the same
-    assert s.sibling_spread() == pytest.approx((0.4, 0))
-    s.update(C, 0.2)
-    # root too: C 0.6 and 0.5 give 0.2, mean 0.3; ln 3 = 1.0986123, 0.5 sqrt(ln 3) = 0.5240735 for c,
-    # 0.5 sqrt(ln(3) / 2) = 0.3705759 for (a, b), 0.1534976 apart, over T 0.3069951, mean 0.1534976
-    assert s.sibling_spread() == pytest.approx((0.3, 0.1534976), abs=1e-6)
-
-
-# exact probabilities
-
-
-def assert_draws_agree(sampler: samplers.Sampler, seed: int, draws: int = 100_000) -> None:
+def assert_draws_agree(sampler: Sampler, seed: int, draws: int) -> None:
     """A chi-square test of draws against ``probabilities()``, the rare architectures taken together."""
     rng = np.random.default_rng(seed)
     count = dict.fromkeys(sampler.archs, 0)
@@ -118,252 +55,127 @@ def assert_draws_agree(sampler: samplers.Sampler, seed: int, draws: int = 100_00
         count[sampler.sample(rng)] += 1
     p = sampler.probabilities()
     assert set(p) == set(count)
-    expected = draws * np.array(list(p.values()))
-    observed = np.array([count[arch] for arch in p])
-    rare = expected < 10
-    assert observed[rare].sum() <= stats.poisson.ppf(1 - 1e-6, expected[rare].sum())
-    if rare.any():
-        expected = np.append(expected[~rare], max(expected[rare].sum(), 1e-9))
-        observed = np.append(observed[~rare], observed[rare].sum())
-        if expected[-1] < 10:
-            expected, observed = expected[:-1], observed[:-1]
-            expected = expected * observed.sum() / expected.sum()
-    assert len(expected) >= 2
-    assert stats.chisquare(observed, expected).pvalue > 1e-4
+    order = sorted(p, key=p.get)
+    expected, observed = draws * np.array([p[a] for a in order]), np.array([count[a] for a in order])
+    rare = int(np.sum(expected < 5))
+    while 0 < rare < len(order) and expected[:rare].sum() < 5:  # together they must be expected 5 times
+        rare += 1
+    if rare:
+        expected, observed = (np.append(a[rare:], a[:rare].sum()) for a in (expected, observed))
+    assert len(expected) >= 3
+    assert stats.chisquare(observed, expected).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("n", [2, 7, 36])
-def test_uniform_draws_with_the_probabilities_it_gives(n):
-    sampler = samplers.Uniform(ARCHS[:n])
-    assert sampler.probabilities() == dict.fromkeys(ARCHS[:n], 1 / n)
-    assert_draws_agree(sampler, seed=n)
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", ALL)
+def test_draws_have_the_probabilities_that_are_given(name, state):
+    assert_draws_agree(taught(name, state), seed=3, draws=100_000)
 
 
-@pytest.mark.parametrize("state", ["fresh", "explores", "exploits"])
-@pytest.mark.parametrize("tree", TREES)
-def test_mcts_draws_with_the_probabilities_it_gives(tree, state):
-    if state == "fresh":
-        sampler = MCTS(TREES[tree])
-    else:
-        sampler = trained(TREES[tree], updates=400, seed=2, temperature=0.05, exploration=0.2)
-        sampler = sampler.exploit() if state == "exploits" else sampler
-    assert_draws_agree(sampler, seed=3)
-
-
-@st.composite
-def states(draw) -> MCTS:
-    """MCTS on a random tree with visits that add up and any values."""
-    n = draw(st.integers(2, 20))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    tree = draw(st.sampled_from([trees.random(ARCHS[:n], 5), trees.default(SPACE, ARCHS[-n:])]))
-    sampler = MCTS(
-        tree,
-        exploration=draw(st.sampled_from([0.0, 0.1, 0.5, 5.0])),
-        temperature=10.0 ** draw(st.integers(-6, 3)),
-    )
-    sampler.value[:] = rng.random(tree.num_nodes)
-    for v in range(tree.num_nodes - 1, 0, -1):
-        if tree.num_children[v] == 0:
-            sampler.visits[v] = rng.integers(draw(st.sampled_from([1, 3, 1000])))
-        sampler.visits[tree.parent[v]] += sampler.visits[v]
-    return sampler
-
-
-@given(states())
-@settings(deadline=None)
-def test_probabilities_add_up(sampler):
-    p = sampler.probabilities()
-    assert set(p) == set(sampler.archs)
-    assert min(p.values()) >= 0
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", ALL)
+def test_probabilities_are_of_all_architectures_and_add_up(name, state):
+    p = taught(name, state).probabilities()
+    assert set(p) == set(ARCHS)
+    assert all(type(value) is float and value >= 0 for value in p.values())
     assert sum(p.values()) == pytest.approx(1, abs=1e-12)
-    assert sampler.sample(np.random.default_rng(0)) in p
+    if state == "old" and SAMPLERS[ALL[name].sampler].weighs:
+        assert max(p.values()) > 2 / 36  # it has learned something
 
 
-@given(states())
-@settings(deadline=None)
-def test_a_node_is_as_probable_as_its_leaves_together(sampler):
-    tree = sampler.tree
-    through = np.zeros(tree.num_nodes)
-    for arch, p in sampler.probabilities().items():
-        v = tree.leaf[arch]
-        while v >= 0:
-            through[v] += p
-            v = tree.parent[v]
-    np.testing.assert_allclose(sampler.node_probabilities(), through, atol=1e-12)
-    siblings = np.bincount(tree.parent[1:], weights=sampler.conditional()[1:], minlength=tree.num_nodes)
-    np.testing.assert_allclose(siblings[tree.num_children > 0], 1, atol=1e-12)
+@pytest.mark.parametrize("name", ALL)
+def test_without_preference_all_are_alike_whatever_was_learned(name):
+    sampler, rng = taught(name, "old"), np.random.default_rng(4)
+    counts = dict.fromkeys(ARCHS, 0)
+    for _ in range(20_000):
+        counts[sampler.sample_uniform(rng)] += 1
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-3
 
 
-# the same search, plain
-
-
-class Node:
-    """A node object of a plain tree search."""
-
-    def __init__(self, nested: object, parent: Node | None = None) -> None:
-        self.parent, self.c, self.n = parent, 1.0, 0
-        self.arch = nested if isinstance(nested, tuple) else None
-        self.children = [] if self.arch else [Node(child, self) for child in nested]
-
-    def uct(self, exploration: float) -> float:
-        return self.c + exploration * math.sqrt(math.log(max(self.parent.n, 1)) / max(self.n, 1))
-
-    def choose(self, exploration: float, temperature: float, draw: float) -> Node:
-        rewards = [child.uct(exploration) for child in self.children]
-        weights = [math.exp((r - max(rewards)) / temperature) for r in rewards]
-        up_to = [p / sum(weights) for p in itertools.accumulate(weights)]
-        return next((c for c, p in zip(self.children, up_to, strict=True) if draw < p), self.children[-1])
-
-    def leaves(self) -> list[Node]:
-        return [self] if self.arch else [leaf for child in self.children for leaf in child.leaves()]
-
-
-def nested_by_clustering(n: int, seed: int) -> list:
-    """The learned tree of :func:`learned_tree` as nested lists, straight from scipy."""
-    points = np.random.default_rng(seed).standard_normal((n, 3))
-    matrix = np.linalg.norm(points[:, None] - points, axis=2)
-
-    def nested(node: hierarchy.ClusterNode) -> object:
-        return ARCHS[node.id] if node.is_leaf() else [nested(node.left), nested(node.right)]
-
-    upper = matrix[np.triu_indices(n, 1)]
-    return nested(hierarchy.to_tree(hierarchy.linkage(upper, "ward")))
-
-
-def nested_by_layers(beginning: tuple[int, ...] = ()) -> object:
-    """The default tree as nested lists, by trying every operation."""
-    if len(beginning) == 9:
-        return beginning
-    longer = [(*beginning, op) for op in (0, 1)]
-    return [nested_by_layers(b) for b in longer if any(arch[: len(b)] == b for arch in ARCHS)]
-
-
-@pytest.mark.parametrize(
-    ("tree", "nested"),
-    [(TREES["learned"], nested_by_clustering(36, 0)), (TREES["default"], nested_by_layers())],
-    ids=["learned", "default"],
-)
-@pytest.mark.parametrize("exploration", [0.05, 0.5])
-def test_mcts_is_the_plain_search(tree, nested, exploration):
-    steps, beta, ends = 3000, 0.95, (0.1, 0.005)
-    rng = np.random.default_rng(7)
-    good = dict(zip(ARCHS, rng.random(36), strict=True))
-    noise = rng.standard_normal(steps)
-    rewards = [{arch: 0.6 + 0.2 * good[arch] + 0.05 * noise[t] for arch in ARCHS} for t in range(steps)]
-    temperatures = np.linspace(*ends, steps).tolist()
-
-    root, plain, plain_rng = Node(nested), [], np.random.default_rng(11)
-    for t in range(steps):
-        node = root
-        for draw in plain_rng.random(tree.depth):
-            if node.children:
-                node = node.choose(exploration, temperatures[t], draw)
-        plain.append(node.arch)
-        reward = rewards[t][node.arch]
-        while node:
-            node.c = beta * node.c + (1 - beta) * reward
-            node.n += 1
-            node = node.parent
-
-    sampler, kit, kit_rng = MCTS(tree, beta, exploration), [], np.random.default_rng(11)
-    for t in range(steps):
-        sampler.anneal(temperatures[t])
-        kit.append(sampler.sample(kit_rng))
-        sampler.update(kit[-1], rewards[t][kit[-1]])
-
-    assert kit == plain
-    assert len(set(kit)) > 20  # it explored
-    queue = [root]  # breadth first, as the arrays are numbered
-    for node in queue:
-        queue += node.children
-    assert sampler.visits.tolist() == [node.n for node in queue]
-    np.testing.assert_allclose(sampler.value[1:], [node.c for node in queue[1:]], rtol=1e-12)
-    greedy = root
-    while greedy.children:
-        greedy = max(greedy.children, key=lambda child: child.c)
-    assert sampler.greedy() == greedy.arch
-
-
-# what else a sampler offers
-
-
-def test_greedy_follows_the_largest_c_and_not_the_best_leaf():
-    s = three_leaves()
-    s.value[:] = [1, 0.6, 0.7, 0.2, 0.3]  # the turn to (a, b) is better than c, though c is the best leaf
-    assert s.greedy() == B
-    s.visits[:] = [100, 1, 99, 1, 98]  # nothing is explored
-    assert s.greedy() == B
-
-
-def test_exploit_shares_what_was_learned_and_explores_nothing():
-    s = trained(TREES["learned"], updates=300, seed=4, beta=0.9, exploration=0.5, temperature=0.03)
-    greedy = s.exploit()
-    assert (greedy.exploration, greedy.temperature, greedy.beta) == (0, 0.03, 0.9)
-    assert s.exploration == 0.5
-    assert not np.allclose(greedy.node_probabilities(), s.node_probabilities())
-    s.update(ARCHS[0], 0.1)
-    assert greedy.value is s.value
-    assert greedy.visits is s.visits
-    np.testing.assert_array_equal(greedy.terms()[1], 0)
-    best = max(greedy.probabilities().values())
-    greedy.anneal(1e-6)
-    assert best < 0.9
-    assert greedy.probabilities()[s.greedy()] == pytest.approx(1)
-
-
-def test_state_goes_through_a_file_and_the_search_goes_on_the_same():
-    first = trained(TREES["default"], updates=100, seed=5)
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", ALL)
+def test_a_state_goes_through_a_file_and_the_sampler_goes_on_the_same(name, state):
+    first, second = taught(name, state), new(name)
     data = torch_bytes(first.state_dict())
-    second = MCTS(TREES["default"])
     shared = second.exploit()
     second.load_state_dict(torch_value(data))
-    np.testing.assert_array_equal(second.value, first.value)
-    np.testing.assert_array_equal(second.visits, first.visits)
+    second.anneal(STATES[state][1])  # the temperature is the schedule's
+    shared.anneal(STATES[state][1])
+    assert torch_bytes(second.state_dict()) == data
+    assert second.probabilities() == first.probabilities()
     assert shared.probabilities() == first.exploit().probabilities()
-    rngs = [np.random.default_rng(6), np.random.default_rng(6)]
-    for _ in range(50):
-        drawn = [s.sample(rng) for s, rng in zip((first, second), rngs, strict=True)]
-        assert drawn[0] == drawn[1]
+    rngs = np.random.default_rng(5), np.random.default_rng(5)
+    for step in range(40):
+        drawn, again = (s.sample(rng) for s, rng in zip((first, second), rngs, strict=True))
+        assert drawn == again
+        assert first.path(drawn) == second.path(drawn)
         for s in (first, second):
-            s.update(drawn[0], 0.5)
-    assert first.probabilities() == second.probabilities()
-    assert torch_bytes(first.state_dict()) != data  # a state is a copy
+            s.update(drawn, 0.5 + 0.01 * step)
+    assert rngs[0].bit_generator.state == rngs[1].bit_generator.state
+    assert second.probabilities() == first.probabilities()
+    assert torch_bytes(first.state_dict()) == torch_bytes(second.state_dict())
+    if first.state_dict():
+        assert torch_bytes(first.state_dict()) != data
 
 
-def test_a_draw_takes_the_same_numbers_however_long_its_path():
-    sampler = trained(TREES["learned"], updates=200, seed=8)
-    lengths = {int(sampler.tree.level[v]) for v in sampler.tree.leaf.values()}
-    assert len(lengths) > 1
-    used, counted = np.random.default_rng(9), np.random.default_rng(9)
+@pytest.mark.parametrize("name", ALL)
+def test_a_saved_state_is_a_copy(name):
+    sampler = taught(name, "young")
+    state = sampler.state_dict()
+    data = torch_bytes(state)
+    for arch in ARCHS:
+        sampler.update(arch, 0.0)
+    assert torch_bytes(state) == data
+    sampler.load_state_dict(state)
+    for arch in ARCHS:
+        sampler.update(arch, 0.0)
+    assert torch_bytes(state) == data
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_weighs_has_a_favourite(name):
+    sampler = taught(name, "old")
+    assert sampler.weighs == (name not in ("uniform", "mixture"))
+    if sampler.weighs:
+        assert sampler.greedy() in ARCHS
+        assert sampler.exploit().greedy() == sampler.greedy()
+    else:
+        with pytest.raises(HnasError, match="prefers no architecture, so none is the most probable"):
+            sampler.greedy()
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_paths_are_what_the_network_runs(name):
+    sampler, rng = new(name), np.random.default_rng(6)
     for _ in range(20):
-        sampler.sample(used)
-        counted.random(sampler.tree.depth)
-        assert used.bit_generator.state == counted.bit_generator.state
+        arch = sampler.sample(rng)
+        assert sampler.path(arch)[-9:] == arch
+        assert len(sampler.path(arch)) == (10 if name == "mixture" else 9)
+    assert sampler.rounds == (3 if name == "mixture" else 1)
 
 
-@pytest.mark.parametrize("tree", TREES)
-def test_extreme_temperatures_are_stable(tree):
-    sampler = trained(TREES[tree], updates=300, seed=10)
-    rng = np.random.default_rng(0)
-    for temperature in (1e-6, 1e-12, 1e12):
-        sampler.anneal(temperature)
-        p = sampler.node_probabilities()
-        assert np.all(np.isfinite(p))
-        drawn = {sampler.sample(rng) for _ in range(200)}
-        assert len(drawn) == 1 if temperature < 1 else len(drawn) > 10
-        assert all(sampler.probabilities()[arch] > 0 for arch in drawn)
-    fresh_p = MCTS(TREES[tree]).node_probabilities()
-    np.testing.assert_allclose(p, fresh_p, rtol=1e-9)  # T = 1e12: every turn alike
+# made by name
 
 
 def test_make_sampler_gives_the_one_asked_for():
-    tree = TREES["random"]
+    tree = FOREST["random"]
     mcts = samplers.make_sampler("mcts", tree=tree, beta=0.9, exploration=0.1, temperature=0.3)
     assert (mcts.tree, mcts.beta, mcts.exploration, mcts.temperature) == (tree, 0.9, 0.1, 0.3)
     assert samplers.make_sampler("mcts", space=SPACE, tree=tree).beta == 0.95  # the paper's
-    assert list(samplers.make_sampler("uniform", space=SPACE).archs) == ARCHS
-    few = learned_tree(5)
-    assert list(samplers.make_sampler("uniform", space=SPACE, tree=few).archs) == ARCHS[:5]
+    few = trees.random(ARCHS[:5], seed=2)
+    for name in ("uniform", "boltzmann", "mixture"):
+        assert list(samplers.make_sampler(name, space=SPACE).archs) == ARCHS
+        assert list(samplers.make_sampler(name, space=SPACE, tree=few).archs) == ARCHS[:5]
+        assert list(samplers.make_sampler(name, tree=few).archs) == ARCHS[:5]
+    mixture = samplers.make_sampler("mixture", space=SPACE, models=3, temperature=0.1)
+    assert (mixture.value.shape, mixture.temperature) == ((36, 3), 0.1)
+    reg = samplers.make_sampler("mcts_reg", space=SPACE, communication="equivalent_nodes", coefficient=0.4)
+    assert list(reg.tree.archs) == ARCHS
+    assert reg.tree.to_newick() == FOREST["default"].to_newick()  # made, if none is given
+    assert (reg.communication, reg.coefficient) == ("equivalent_nodes", 0.4)
+    assert samplers.make_sampler("mcts_reg", tree=FOREST["default"]).tree is FOREST["default"]
+    for name, cls in SAMPLERS.items():
+        assert type(samplers.make_sampler(name, space=SPACE, tree=FOREST["default"])) is cls
 
 
 @pytest.mark.parametrize(
@@ -371,12 +183,16 @@ def test_make_sampler_gives_the_one_asked_for():
     [
         ("mtcs", {}, r"unknown sampler 'mtcs' \(did you mean 'mcts'\?\)"),
         ("mcts", {"space": SPACE}, "needs a tree"),
-        ("mcts", {"tree": TREES["learned"], "lambda": 0.5}, "unknown setting of sampler mcts 'lambda'"),
-        ("mcts", {"tree": TREES["learned"], "beta": 1.0}, "beta is 1.0.*0 <= beta < 1"),
-        ("mcts", {"tree": TREES["learned"], "exploration": -0.1}, "exploration -0.1"),
-        ("mcts", {"tree": TREES["learned"], "temperature": 0.0}, "temperature 0.0"),
-        ("mcts", {"tree": TREES["learned"], "temperature": math.nan}, "temperature nan"),
+        ("mcts_reg", {}, "needs a tree"),
+        ("mcts", {"tree": FOREST["learned"], "lambda": 0.5}, "unknown setting of sampler mcts 'lambda'"),
+        ("mcts", {"tree": FOREST["learned"], "beta": 1.0}, "beta is 1.0.*0 <= beta < 1"),
+        ("mcts_reg", {"tree": FOREST["learned"]}, "the default tree"),
+        ("boltzmann", {"space": SPACE, "exploration": 1.0}, "unknown setting of sampler boltzmann"),
+        ("mixture", {"space": SPACE, "model": 2}, r"unknown setting .*did you mean 'models'"),
         ("uniform", {}, "needs a space or a tree"),
+        ("mixture", {}, "needs a space or a tree"),
+        ("boltzmann", {}, "needs a space or a tree"),
+        ("independent", {"tree": FOREST["learned"]}, r"independent needs a space\Z"),
         ("uniform", {"space": SPACE, "beta": 0.9}, "uniform has no settings; beta given"),
     ],
 )
@@ -385,16 +201,61 @@ def test_what_makes_no_sampler_is_refused_in_one_line(name, options, complaint):
         samplers.make_sampler(name, **options)
 
 
-def test_uniform_learns_nothing():
-    sampler = samplers.Uniform(ARCHS)
-    rng = np.random.default_rng(1)
-    before = [sampler.sample(rng) for _ in range(5)]
-    for arch, reward in itertools.product(ARCHS, (0.0, 1.0)):
-        sampler.update(arch, reward)
-    sampler.anneal(0.1)
-    assert sampler.probabilities() == dict.fromkeys(ARCHS, 1 / 36)
-    rng = np.random.default_rng(1)
-    assert [sampler.sample(rng) for _ in range(5)] == before
-    assert sampler.exploit() is sampler
-    with pytest.raises(HnasError, match=r"\AUniform learns nothing.*\Z"):
-        sampler.greedy()
+# methods
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS.items())
+def test_every_method_makes_sense_and_goes_by_its_name(name, method):
+    assert method.mistake() == ""
+    assert method.name == name
+    sampler = new(name)
+    assert type(sampler) is SAMPLERS[method.sampler]
+    if method.sampler.startswith("mcts"):
+        assert sampler.tree is FOREST[method.tree]
+        assert sampler.exploration == 0.1
+    if method.communication:
+        assert (sampler.communication, sampler.coefficient) == (method.communication, 0.2)
+
+
+def test_a_method_takes_of_the_settings_those_it_has():
+    settings = {"beta": 0.5, "exploration": 0.3, "temperature": 0.7, "models": 5, "coefficient": 0.9}
+    taken = {setting: set() for setting in settings}
+    for name, method in ALL.items():
+        sampler = method.make(SPACE, FOREST, **settings)
+        known = inspect.signature(SAMPLERS[method.sampler]).parameters
+        for setting in settings.keys() & known.keys():
+            assert getattr(sampler, setting) == settings[setting]
+            taken[setting].add(name)
+    assert taken["models"] == {"mixture"}
+    assert taken["beta"] == taken["temperature"] == set(ALL) - {"uniform"}
+    assert taken["coefficient"] == {"regularised", "regularised by nodes"}
+    assert taken["exploration"] == {n for n, m in ALL.items() if m.sampler.startswith("mcts")}
+
+
+def makes_sense(sampler: str, tree: str, communication: str) -> bool:
+    if sampler == "mcts":
+        return tree != "" and communication == ""
+    if sampler == "mcts_reg":
+        return tree == "default" and communication != ""
+    return tree == communication == ""
+
+
+@pytest.mark.parametrize(
+    "combination",
+    list(itertools.product(SAMPLERS, ("", *samplers.TREES), ("", *samplers.COMMUNICATIONS))),
+    ids=lambda combination: "+".join(combination),
+)
+def test_a_combination_is_refused_in_words_unless_it_makes_sense(combination):
+    sampler, tree, _ = combination
+    mistake = Method(*combination).mistake()
+    assert (mistake == "") == makes_sense(*combination)
+    if mistake:
+        assert "\n" not in mistake
+        assert mistake.startswith(f"sampler {sampler} ")
+        wrong = "tree" if (sampler.startswith("mcts") != (tree != "")) else "communication"
+        if sampler == "mcts_reg" and tree not in ("", "default"):
+            wrong = "tree to default instead of"
+        assert wrong in mistake
+    else:
+        made = Method(*combination).make(SPACE, FOREST, beta=0.9, models=2)
+        assert type(made) is SAMPLERS[sampler]

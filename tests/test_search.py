@@ -1,20 +1,25 @@
-"""The search: its schedule, its three phases on a tiny supernet, resuming, and the final choice."""
+"""The search: its schedule, its three phases on a tiny supernet, rewards, resuming, final choice, trials."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from hnas_kit import data, evaluation, search, trees
 from hnas_kit.errors import HnasError
+from hnas_kit.files import torch_bytes
 from hnas_kit.randomness import Generators
-from hnas_kit.samplers import MCTS, Uniform
+from hnas_kit.rewards import REWARDS, Reward
+from hnas_kit.samplers import MCTS, METHODS, Method, Mixture, Sampler, Uniform
 from hnas_kit.search import Schedule
 from hnas_kit.spaces import make_space
-from hnas_kit.supernets import make_supernet
+from hnas_kit.supernets import make_supernet, mixture
 from hnas_kit.training import Checkpoints
 
 SPACE = make_space("pooling")
@@ -220,6 +225,99 @@ def test_a_search_that_broke_off_goes_on_bit_for_bit(done, tmp_path, broken_off_
     assert_same(resumed, done)
 
 
+# what the sampler learns from
+
+
+class NoBatches:
+    """Validation batches that nobody may ask for."""
+
+    def __next__(self):
+        raise AssertionError("a validation batch was drawn")
+
+    def state_dict(self) -> dict:
+        return {}
+
+
+@pytest.mark.parametrize("name", [name for name in REWARDS if "training" in name])
+def test_a_reward_of_training_draws_no_validation_batch(done, name):
+    s = new()
+    s.valid = NoBatches()
+    run(s, reward=Reward(name))
+    losses, rewards = s.history.loss.astype(float), s.history.reward
+    if name == "absolute training loss":  # that of the step, before its update
+        np.testing.assert_allclose(rewards, -losses, rtol=1e-6)
+    elif name == "relative training loss":
+        average = losses[0]
+        for loss, reward in zip(losses, rewards, strict=True):
+            average = 0.96 * average + 0.04 * loss
+            assert reward == pytest.approx(average / loss, rel=1e-5)
+    else:
+        assert np.all(np.isfinite(rewards) & (rewards >= 0))
+        assert rewards.max() > 0
+    # neither phase before the third looks at rewards
+    np.testing.assert_array_equal(s.history.arch_index[:26], done.history.arch_index[:26])
+    np.testing.assert_array_equal(s.history.loss[:26], done.history.loss[:26])
+
+
+@pytest.mark.parametrize("name", [name for name in REWARDS if "validation" in name])
+def test_a_reward_of_validation_is_that_of_the_weights_after_the_update(name):
+    """Recomputed with the weights that every step left behind."""
+    s, states, batches = new(), [], []
+
+    class Seen(data.Batches):
+        def __init__(self, batches: data.Batches) -> None:
+            self.__dict__.update(batches.__dict__)
+
+        def __next__(self):
+            batches.append(super().__next__())
+            states.append({k: v.clone() for k, v in s.net.state_dict().items()})  # asked for after the update
+            return batches[-1]
+
+    s.valid = Seen(s.valid)
+    trained = [{k: v.clone() for k, v in s.net.state_dict().items()}]
+
+    def progress(steps: int) -> None:
+        if steps:
+            trained.append({k: v.clone() for k, v in s.net.state_dict().items()})
+
+    run(s, reward=Reward(name, beta=0.5), progress=progress)
+    assert len(states) == 40
+    net, again = new().net.to(memory_format=torch.channels_last), Reward(name, beta=0.5)
+    stale = Reward(name, beta=0.5)
+    by_stale = []
+    for step in range(40):
+        assert all(torch.equal(v, trained[step + 1][k]) for k, v in states[step].items())
+        x, y = batches[step]
+        arch = ARCHS[s.history.arch_index[step]]
+        with torch.no_grad():
+            net.load_state_dict(trained[step])
+            by_stale.append(stale(net(x, arch), y))
+            net.load_state_dict(trained[step + 1])
+            assert s.history.reward[step] == pytest.approx(again(net(x, arch), y), rel=1e-5)
+    assert not np.allclose(by_stale, s.history.reward, rtol=1e-3)  # before the update it was another
+
+
+@pytest.mark.parametrize("name", [REWARDS[0], "relative validation loss"])
+def test_a_mixture_is_rewarded_in_the_supernet_that_was_trained(new_net, name):
+    s, paths = new(), []
+    s.net, s.sampler = mixture([new_net(seed=seed) for seed in range(3)]), Mixture(ARCHS, models=3)
+    s.net.register_forward_hook(lambda module, args, out: paths.append(args[1]))
+    run(s, reward=Reward(name))
+    assert len(paths) == 80
+    assert paths[::2] == paths[1::2]  # trained, then validated
+    assert [path[1:] for path in paths[::2]] == [ARCHS[i] for i in s.history.arch_index]
+    assert {path[0] for path in paths} == {0, 1, 2}
+    value = np.ones((36, 3))
+    statistics = zip(paths[32::2], s.history.arch_index[16:], s.history.reward[16:], strict=True)
+    for (model, *_), i, reward in statistics:
+        value[i, model] = 0.95 * value[i, model] + 0.05 * reward
+    np.testing.assert_allclose(s.sampler.value, value, rtol=1e-12)
+
+
+def test_the_papers_reward_is_the_default(done):
+    assert_same(run(new(), reward=Reward("absolute validation accuracy")), done)
+
+
 # the final choice
 
 
@@ -274,15 +372,200 @@ def test_all_are_scored_for_a_sampler_that_learns_nothing(done):
     assert 1 < len(few) <= 5
 
 
+def test_what_prefers_no_architecture_has_all_scored_for_a_path(done):
+    arch, accuracy = search.choose_final(
+        done.net, Uniform(ARCHS), done.x, done.y, np.random.default_rng(2), "path", samples=5
+    )
+    assert set(accuracy.index) == set(ARCHS)
+    assert accuracy[arch] == accuracy.max()
+
+
+@pytest.mark.parametrize("how", ["path", "samples"])
+def test_every_architecture_of_a_mixture_is_scored_in_its_best_supernet(new_net, done, how):
+    nets, sampler = [new_net(seed=seed) for seed in range(3)], Mixture(ARCHS, models=3)
+    sampler.value[:] = np.random.default_rng(3).random((36, 3))
+    arch, accuracy = search.choose_final(
+        mixture(nets), sampler, done.x, done.y, np.random.default_rng(2), how, samples=36
+    )
+    assert len(accuracy) == 36
+    each = [evaluation.accuracy(net, ARCHS, done.x, done.y) for net in nets]
+    for i, arch_scored in enumerate(ARCHS):
+        assert accuracy[arch_scored] == each[int(np.argmax(sampler.value[i]))][i]
+    assert accuracy[arch] == accuracy.max()
+    _, few = search.choose_final(
+        mixture(nets), sampler, done.x, done.y, np.random.default_rng(2), "samples", samples=5
+    )
+    assert 1 < len(few) <= 5
+    assert all(few[a] == accuracy[a] for a in few.index)
+
+
 @pytest.mark.parametrize(
     ("sampler", "options", "complaint"),
     [
         (MCTS(TREE), {"how": "paths"}, r"unknown final choice 'paths' \(did you mean 'path'\?\)"),
         (MCTS(TREE), {"samples": 0}, "samples is 0.*at least 1"),
         (Uniform(ARCHS), {"samples": 0}, "samples is 0.*at least 1"),
-        (Uniform(ARCHS), {"how": "path"}, "Uniform learns nothing"),
+        (Mixture(ARCHS), {"samples": 0}, "samples is 0.*at least 1"),
     ],
 )
 def test_no_final_choice_is_refused_in_one_line(done, sampler, options, complaint):
     with pytest.raises(HnasError, match=rf"\A.*{complaint}.*\Z"):
         search.choose_final(done.net, sampler, done.x, done.y, np.random.default_rng(0), **options)
+
+
+# a whole trial
+
+FOREST = {
+    "learned": TREE,
+    "default": trees.default(SPACE),
+    "random": trees.random(ARCHS, seed=1),
+    "accuracy": trees.accuracy(np.arange(36.0), ARCHS),
+}
+SHORT = Schedule(20, temperature_start=0.05, temperature_end=0.01)  # phases of 8, 5 and 7 steps
+
+
+def few_to_validate() -> tuple[data.Split, data.Split]:
+    """The halves of the digits, the second one cut to make the final choice quick."""
+    train, valid = data.load("digits").halves(Generators(0).torch("split"))
+    return train, valid.take(torch.arange(100))
+
+
+def trial(sampler: Sampler, **options) -> search.Result:
+    settings = {"seed": 0, "batch_size": BATCH, "lr": 0.05, "weight_decay": 1e-3} | options
+    return search.trial(SPACE, data.load("digits"), few_to_validate(), 2, sampler, SHORT, **settings)
+
+
+def assert_same_result(one: search.Result, other: search.Result) -> None:
+    """Bit for bit the same weights, history, statistics and final architecture."""
+    pd.testing.assert_frame_equal(one.history, other.history, check_exact=True)
+    pd.testing.assert_series_equal(one.scores, other.scores, check_exact=True)
+    assert one.arch == other.arch
+    assert torch_bytes(one.sampler.state_dict()) == torch_bytes(other.sampler.state_dict())
+    weights = other.net.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in one.net.state_dict().items())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_trial_of_every_method_goes_from_weights_to_architecture(name):
+    sampler = METHODS[name].make(SPACE, FOREST, models=2)
+    result = trial(sampler, final_samples=10)
+    steps = 40 if name == "mixture" else 20
+    assert len(result.history) == steps
+    assert result.history["phase"].value_counts(sort=False).to_dict() == {
+        "uniform": 8 * steps // 20,
+        "warm-up": 5 * steps // 20,
+        "search": 7 * steps // 20,
+    }
+    assert np.isfinite(result.history[["loss", "reward"]]).all(axis=None)
+    assert result.sampler is sampler
+    assert result.arch in ARCHS
+    assert result.arch == result.scores.index[0]
+    assert 1 <= len(result.scores) <= 10
+    assert result.scores.is_monotonic_decreasing
+    assert result.seconds > 0
+    # its scores are of all validation images, of which it trained on none
+    x, y = data.load("digits").fixed(few_to_validate()[1])
+    path = sampler.exploit().path(result.arch)
+    assert result.scores.iloc[0] == evaluation.accuracy(result.net, [path], x, y)[0]
+
+
+def test_trials_that_differ_in_the_sampler_start_alike():
+    histories = [
+        trial(METHODS[name].make(SPACE, FOREST)).history for name in ("learned", "default", "boltzmann")
+    ]
+    for history in histories[1:]:  # the phases without preference are the same to the bit
+        pd.testing.assert_frame_equal(history.head(13), histories[0].head(13), check_exact=True)
+
+
+def test_a_trial_is_the_run_and_the_choice_made_one_by_one():
+    result = trial(MCTS(TREE), final="path", reward="relative training loss")
+    generators, digits = Generators(0), data.load("digits")
+    halves = few_to_validate()
+    net = make_supernet(SPACE, 1, 10, width=2, generator=generators.torch("weights"))
+    sampler = MCTS(TREE)
+    history = search.run(
+        net,
+        sampler,
+        digits.batches(halves[0], BATCH, generators),
+        digits.batches(halves[1], BATCH, generators, "validation", train=False),
+        SHORT,
+        generators=generators,
+        reward=Reward("relative training loss"),
+        lr=0.05,
+        weight_decay=1e-3,
+    )
+    arch, scores = search.choose_final(
+        net, sampler, *digits.fixed(halves[1]), generators.numpy("final"), "path"
+    )
+    assert_same_result(
+        result, search.Result(net, sampler, history.frame(SPACE, SHORT), arch, scores, seconds=0.0)
+    )
+
+
+def test_a_trial_of_a_mixture_of_one_is_that_of_uniform_sampling():
+    uniform, one = trial(Uniform(ARCHS)), trial(Mixture(ARCHS, models=1))
+    pd.testing.assert_frame_equal(one.history, uniform.history, check_exact=True)
+    pd.testing.assert_series_equal(one.scores, uniform.scores, check_exact=True)
+    assert one.arch == uniform.arch
+    assert len(one.scores) == 36
+    weights = list(uniform.net.state_dict().values())
+    inside = list(one.net.state_dict().values())
+    assert len(inside) == len(weights)
+    assert all(torch.equal(a, b) for a, b in zip(inside, weights, strict=True))
+
+
+def test_a_mixture_trains_one_supernet_a_step_and_each_from_weights_of_its_own():
+    sampler = Mixture(ARCHS, models=3)
+    result = trial(sampler)
+    assert len(result.history) == 60
+    nets = [
+        [layer.models[m] for layer in (result.net.layers[0], *result.net.layers[1:], result.net.head)]
+        for m in range(3)
+    ]
+    first = [next(net[0].parameters()) for net in nets]
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(first, 2))
+    assert (sampler.value != 1).sum() > 20
+
+
+@functools.cache
+def unbroken(method: Method, reward: str) -> search.Result:
+    return trial(method.make(SPACE, FOREST, models=2, coefficient=0.5), reward=reward, final_samples=5)
+
+
+@pytest.mark.parametrize(("broken_off_at", "saved"), [(11, 8), (19, 16)], ids=["warm-up", "search"])
+@pytest.mark.parametrize(
+    ("method", "reward"),
+    [
+        (METHODS["mixture"], "relative validation loss"),
+        (METHODS["regularised"], REWARDS[0]),
+        (Method("mcts_reg", "default", "equivalent_nodes"), "relative training accuracy"),
+        (METHODS["independent"], "relative validation accuracy"),
+        (METHODS["learned"], "relative training loss"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_a_trial_that_broke_off_goes_on_bit_for_bit(tmp_path, method, reward, broken_off_at, saved):
+    def go(progress) -> search.Result:
+        sampler = method.make(SPACE, FOREST, models=2, coefficient=0.5)
+        checkpoints = Checkpoints(tmp_path, every=4 * sampler.rounds)
+        return trial(sampler, reward=reward, final_samples=5, checkpoints=checkpoints, progress=progress)
+
+    rounds, progressed = method.make(SPACE, FOREST, models=2).rounds, []
+
+    def power_cut(steps: int) -> None:
+        progressed.append(steps)
+        if sum(progressed) == broken_off_at * rounds:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(power_cut)
+    rest = []
+    resumed = go(rest.append)
+    assert rest[0] == saved * rounds
+    assert_same_result(resumed, unbroken(method, reward))
+    assert resumed.history["reward"].nunique() > 5
+
+
+def test_an_unknown_reward_is_refused_before_a_step():
+    with pytest.raises(HnasError, match="unknown reward 'accuracy'"):
+        trial(MCTS(TREE), reward="accuracy")

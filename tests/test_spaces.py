@@ -1,6 +1,8 @@
-"""The Pooling space: the published 36 architectures, their order, codes and text forms."""
+"""The Pooling space: its 36 architectures, their order, codes and text forms; the automaton of any space."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import make_space
+from hnas_kit.spaces import Arch, SearchSpace, make_space
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()
@@ -101,3 +103,171 @@ def test_an_invalid_architecture_is_refused_with_what_is_valid(use):
 def test_an_unknown_space_is_refused_with_the_known_ones():
     with pytest.raises(HnasError, match=r"unknown search space 'poling' \(did you mean 'pooling'\?\)"):
         make_space("poling")
+
+
+# the automaton of a constraint, and encodings
+
+
+class Toy(SearchSpace):
+    """A space whose architectures are listed by :meth:`allows`, which knows nothing of the automaton."""
+
+    name = "toy"
+    ops = (("a", "b", "c"),) * 4
+
+    def allows(self, arch: Arch) -> bool:
+        return True
+
+    def sequences(self) -> list[Arch]:
+        return list(itertools.product(*(range(len(names)) for names in self.ops)))
+
+    def enumerate(self) -> list[Arch]:
+        return [arch for arch in self.sequences() if self.allows(arch)]
+
+    def describe(self) -> str:
+        return "what is allowed"
+
+    def parse(self, text: str) -> Arch:
+        return self.canonical(map(int, text))
+
+    def format(self, arch: Arch) -> str:
+        return "".join(map(str, arch))
+
+
+class Even(Toy):
+    """The sum of the operations is even; layers differ in how many they have."""
+
+    ops = (("a", "b"), ("a", "b", "c"), ("a",), ("a", "b", "c", "d"))
+
+    def allows(self, arch: Arch) -> bool:
+        return sum(arch) % 2 == 0
+
+    def advance(self, state: int, layer: int, op: int) -> int:
+        return (state + op) % 2
+
+    def accepts(self, state: int) -> bool:
+        return state == 0
+
+
+class NoRepeat(Toy):
+    """No operation twice in a row; the start is a state of its own."""
+
+    start = -1
+
+    def allows(self, arch: Arch) -> bool:
+        return all(a != b for a, b in itertools.pairwise(arch))
+
+    def advance(self, state: int, layer: int, op: int) -> int | None:
+        return None if op == state else op
+
+
+class Spend(Toy):
+    """All of a budget of 7 is spent in four layers of 0 to 2, so that who saves at first has lost."""
+
+    start = 7
+
+    def allows(self, arch: Arch) -> bool:
+        return sum(arch) == 7
+
+    def advance(self, state: int, layer: int, op: int) -> int | None:
+        return state - op if state >= op else None
+
+    def accepts(self, state: int) -> bool:
+        return state == 0
+
+
+class LateC(Toy):
+    """Operation c from the third layer on only, and once at most: the move depends on the layer."""
+
+    def allows(self, arch: Arch) -> bool:
+        return 2 not in arch[:2] and arch.count(2) <= 1
+
+    def advance(self, state: int, layer: int, op: int) -> int | None:
+        if op < 2:
+            return state
+        return 1 if layer >= 2 and state == 0 else None
+
+
+class OnlyOne(Toy):
+    """All but one way are dead ends, found at the very end."""
+
+    def allows(self, arch: Arch) -> bool:
+        return arch == (2, 1, 0, 2)
+
+    def advance(self, state: int, layer: int, op: int) -> int:
+        return 3 * state + op
+
+    def accepts(self, state: int) -> bool:
+        return state == 2 * 27 + 1 * 9 + 0 * 3 + 2
+
+
+TOYS = (Toy, Even, NoRepeat, Spend, LateC, OnlyOne)
+SPACES = [SPACE, *(toy() for toy in TOYS)]
+
+
+def read_by_tables(space: SearchSpace, arch: Arch) -> bool:
+    state = 0
+    for table, op in zip(space.transitions, arch, strict=True):
+        state = table[state, op]
+        if state < 0:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: type(space).__name__)
+def test_tables_accept_exactly_the_architectures(space):
+    sequences = list(itertools.product(*(range(len(names)) for names in space.ops)))
+    accepted = [arch for arch in sequences if read_by_tables(space, arch)]
+    assert accepted == [arch for arch in sequences if space.is_valid(arch)]
+    assert sorted(accepted) == sorted(space.enumerate())
+    assert accepted
+    assert len(accepted) < len(sequences) or type(space) is Toy
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: type(space).__name__)
+def test_tables_have_no_dead_ends_and_no_state_that_is_never_reached(space):
+    tables = space.transitions
+    archs = space.enumerate()
+    assert [table.shape[1] for table in tables] == [len(names) for names in space.ops]
+    assert len(tables[0]) == 1
+    reached = {0}
+    for layer, table in enumerate(tables):
+        assert reached == set(range(len(table)))
+        assert np.all((table >= 0).any(axis=1))  # from every state something is allowed
+        reached = set(table[table >= 0].tolist())
+        # what can follow an architecture's beginning is what the tables allow there
+        for beginning in {arch[:layer] for arch in archs}:
+            state = 0
+            for before, op in zip(tables, beginning, strict=False):
+                state = before[state, op]
+            follows = {arch[layer] for arch in archs if arch[:layer] == beginning}
+            assert set(np.flatnonzero(table[state] >= 0)) == follows
+
+
+def test_the_tables_of_pooling_count_pools():
+    sizes = [len(table) for table in SPACE.transitions]
+    assert sizes == [1, 2, 3, 3, 3, 3, 3, 3, 2]  # 0 pools; 0 or 1; ...; 0 pools are too few before the last
+    assert SPACE.transitions is SPACE.transitions
+    np.testing.assert_array_equal(SPACE.transitions[-1], [[-1, 0], [0, -1]])
+
+
+@pytest.mark.parametrize("kind", ["vector", "onehot"])
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: type(space).__name__)
+def test_an_encoding_is_the_loop_over_layers(space, kind):
+    archs = space.enumerate()[::-1]
+    rows = []
+    for arch in archs:
+        row = []
+        for op, names in zip(arch, space.ops, strict=True):
+            row += [op] if kind == "vector" else [float(op == other) for other in range(len(names))]
+        rows.append(row)
+    encoded = space.encode(archs, kind)
+    assert encoded.dtype == np.float64
+    np.testing.assert_array_equal(encoded, rows)
+    assert len(np.unique(encoded, axis=0)) == len(archs)
+
+
+def test_the_encoding_by_index_is_the_default_and_others_are_refused():
+    np.testing.assert_array_equal(SPACE.encode(ARCHS), ARCHS)
+    assert SPACE.encode(ARCHS, "onehot").shape == (36, 18)
+    with pytest.raises(HnasError, match=r"\Aunknown encoding 'onhot' \(did you mean 'onehot'\?\).*\Z"):
+        SPACE.encode(ARCHS, "onhot")

@@ -1,4 +1,4 @@
-"""The Pooling supernet: resolutions, shared weights, initial weights, refused sizes."""
+"""The Pooling supernet: resolutions, shared weights, initial weights, refused sizes; several as a mixture."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from hnas_kit import evaluation
+from hnas_kit.data import Batches, Split
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
-from hnas_kit.supernets import default_width, make_supernet
+from hnas_kit.supernets import default_width, make_supernet, mixture
+from hnas_kit.training import train
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()
@@ -101,3 +104,56 @@ def test_initial_weights_are_pytorchs_own(new_net, shared):
 def test_a_size_below_one_is_refused_in_one_line(size):
     with pytest.raises(HnasError, match=rf"^{size} is 0; it must be at least 1$"):
         make_supernet(SPACE, **{"in_channels": 1, "num_classes": 2, "width": 2} | {size: 0})
+
+
+# a mixture
+
+
+@pytest.mark.parametrize("models", [1, 3])
+def test_a_mixture_answers_as_the_supernet_that_was_chosen(new_net, models):
+    nets = [new_net(seed=seed) for seed in range(models)]
+    both, x = mixture(nets), images()
+    for arch in (ARCHS[0], ARCHS[20], ARCHS[35]):
+        answers = [both(x, (model, *arch)) for model in range(models)]
+        for net, answer in zip(nets, answers, strict=True):
+            assert torch.equal(answer, net(x, arch))
+        assert len(torch.unique(torch.stack(answers), dim=0)) == models
+    assert sum(p.numel() for p in both.parameters()) == models * sum(p.numel() for p in nets[0].parameters())
+
+
+def test_a_mixture_is_evaluated_like_its_supernets(new_net):
+    nets = [new_net(seed=seed) for seed in range(2)]
+    x, y = images(30), torch.arange(30) % 10
+    paths = [(model, *arch) for arch in ARCHS[::5] for model in (1, 0)]
+    outputs = evaluation.outputs(mixture(nets), paths, x)
+    for model, net in enumerate(nets):
+        alone = evaluation.outputs(net, ARCHS[::5], x)
+        assert torch.equal(outputs[[i for i, path in enumerate(paths) if path[0] == model]], alone)
+    accuracy = evaluation.accuracy(mixture(nets), paths, x, y)
+    assert accuracy[::2].tolist() == evaluation.accuracy(nets[1], ARCHS[::5], x, y).tolist()
+
+
+def test_supernets_that_are_not_chosen_stay_untouched(new_net):
+    nets = [new_net(seed=seed) for seed in range(3)]
+    before = [copy.deepcopy(net.state_dict()) for net in nets]
+    pixels = torch.randint(
+        256, (40, 1, 16, 16), generator=torch.Generator().manual_seed(1), dtype=torch.uint8
+    )
+    split = Split(pixels, torch.arange(40) % 10)
+    batches = Batches(split, lambda x, *_: x / 255, 20, torch.Generator().manual_seed(2), None)
+    chosen, states = [0, 2, 2, 0], []
+
+    def choose(step: int) -> tuple[int, ...]:
+        states.append([copy.deepcopy(net.state_dict()) for net in nets])
+        return (chosen[step], *ARCHS[step])
+
+    train(mixture(nets), batches, choose, 4, lr=0.1, weight_decay=0.1)
+    states.append([net.state_dict() for net in nets])
+    for step, model in enumerate(chosen):
+        for other in range(3):
+            same = [
+                torch.equal(value, states[step + 1][other][name])
+                for name, value in states[step][other].items()
+            ]
+            assert not any(same) if other == model else all(same)  # neither momentum nor decay moves them
+    assert all(torch.equal(value, nets[1].state_dict()[name]) for name, value in before[1].items())

@@ -123,8 +123,8 @@ def test_hooks_are_called_in_step_with_training():
     net = TwoBranches().eval()
     weight = net.head.weight.detach().clone()
 
-    def after_step(step: int, arch: tuple[int]) -> None:
-        seen.append((step, arch, torch.equal(net.head.weight, weight)))
+    def after_step(step: int, logits: Tensor, labels: Tensor) -> None:
+        seen.append((step, torch.equal(net.head.weight, weight)))
 
     def choose(step: int) -> tuple[int]:
         assert len(seen) == step
@@ -142,9 +142,44 @@ def test_hooks_are_called_in_step_with_training():
         after_step=after_step,
         progress=progress.append,
     )
-    assert seen == [(0, (0,), False), (1, (1,), False), (2, (0,), False)]
+    assert seen == [(0, False), (1, False), (2, False)]
     assert progress == [0, 1, 1, 1]
     assert modes == [True] * 3
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_after_a_step_its_logits_before_the_update_and_its_labels_are_given(precision):
+    net, archs = TwoBranches(), [(0,), (1,), (1,), (0,)]
+    expected, before, batches = [], [], toy_batches()
+    for _ in archs:
+        expected.append(next(batches))
+
+    def choose(step: int) -> tuple[int]:
+        before.append(copy.deepcopy(net))
+        return archs[step]
+
+    def after_step(step: int, logits: Tensor, labels: Tensor) -> None:
+        x, y = expected[step]
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+            assert torch.equal(logits, before[step](x, archs[step]))
+            assert not torch.equal(logits, net(x, archs[step]))  # the weights have moved since
+        assert torch.equal(labels, y)
+        assert not logits.requires_grad
+        assert logits.shape == (8, 2)
+        given.append(F.cross_entropy(logits.float(), labels).item())
+
+    given = []
+    losses = train(
+        net,
+        toy_batches(),
+        choose,
+        4,
+        lr=0.5,
+        weight_decay=0.0,
+        precision=precision,
+        after_step=after_step,
+    )
+    np.testing.assert_allclose(losses, given, rtol=1e-2 if precision == "bfloat16" else 1e-6)
 
 
 # resuming
@@ -182,7 +217,7 @@ class Session:
             self.history.archs.append(ARCHS[rng.integers(36)])
             return self.history.archs[-1]
 
-        def after_step(step: int, arch: tuple[int, ...]) -> None:
+        def after_step(step: int, logits: Tensor, labels: Tensor) -> None:
             if step == kill_after:
                 raise Killed
 
@@ -303,7 +338,7 @@ def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
 def test_a_loss_that_is_not_finite_is_named_and_good_checkpoints_are_kept(tmp_path, device):
     net = TwoBranches()
 
-    def poison(step: int, arch: tuple[int]) -> None:
+    def poison(step: int, logits: Tensor, labels: Tensor) -> None:
         if step == 4:
             net.branches[1].bias.data.fill_(math.nan)
 

@@ -17,6 +17,7 @@ from sklearn.cluster import AgglomerativeClustering
 from hnas_kit import trees
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
+from hnas_kit.toy import ToySpace
 
 SPACE = make_space("pooling")
 ARRAYS = ("parent", "first_child", "num_children", "arch_index", "height")
@@ -260,6 +261,116 @@ def test_random_is_the_seeds():
     np.testing.assert_array_equal(one.to_linkage(), again.to_linkage())
     assert not np.array_equal(one.arch_index, other.arch_index)
     assert set(one.leaf) == set(other.leaf) == set(archs)
+
+
+# the tree by accuracy, and the flat one
+
+
+def halves(values: list[float], group: list[int]) -> list:
+    """Nested halves of the positions, better half first, by repeated selection of the best (ties: first)."""
+    if len(group) == 1:
+        return group[0]
+    left, best_first = list(group), []
+    while left:
+        best = max(left, key=lambda i: (values[i], -i))
+        best_first.append(best)
+        left.remove(best)
+    half = (len(group) + 1) // 2
+    return [halves(values, best_first[:half]), halves(values, best_first[half:])]
+
+
+def nested(tree: trees.ArchTree, v: int = 0) -> list | int:
+    if tree.num_children[v] == 0:
+        return int(tree.arch_index[v])
+    return [nested(tree, tree.first_child[v] + k) for k in range(tree.num_children[v])]
+
+
+@given(st.lists(st.sampled_from([0.1, 0.5, 0.50001, 0.7, 0.9]) | st.floats(0, 1), min_size=2, max_size=30))
+@settings(deadline=None)
+def test_accuracy_halves_again_and_again(values):
+    archs = some_archs(len(values))
+    tree = trees.accuracy(values, archs)
+    assert list(tree.archs) == archs
+    assert nested(tree) == halves(values, list(range(len(values))))
+    assert trees._is_numbered(tree)
+    below = leaves_under(tree)
+    for v, members in enumerate(below):
+        of_members = [values[i] for i in members]
+        assert tree.height[v] == max(of_members) - min(of_members)
+        if tree.num_children[v]:
+            assert tree.num_children[v] == 2
+            better, worse = below[tree.first_child[v]], below[tree.first_child[v] + 1]
+            assert len(better) - len(worse) in (0, 1)
+            assert min(values[i] for i in better) >= max(values[i] for i in worse)
+    assert hierarchy.is_valid_linkage(tree.to_linkage())
+    assert tree.depth == int(np.ceil(np.log2(len(values))))
+
+
+def test_accuracy_by_hand():
+    tree = trees.accuracy([0.2, 0.9, 0.5, 0.9, 0.1], some_archs(5))
+    # best first 1, 3 (a tie, so the first one leads), 2, 0, 4; of five the better half are three
+    assert nested(tree) == [[[1, 3], 2], [0, 4]]
+    np.testing.assert_allclose(tree.height, [0.8, 0.4, 0.1, 0, 0, 0, 0, 0, 0], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("values", "n", "complaint"),
+    [
+        ([0.1, 0.2], 3, "3 architectures .* 2 accuracies"),
+        ([0.1], 1, "1 architectures .*at least two"),
+        ([0.1, float("nan")], 2, "one finite number"),
+        ([0.1, float("inf")], 2, "one finite number"),
+        ([[0.1], [0.2]], 2, "one finite number"),
+        ([], 0, "0 architectures"),
+    ],
+)
+def test_accuracies_that_make_no_tree_are_refused_in_one_line(values, n, complaint):
+    with pytest.raises(HnasError, match=rf"\A.*{complaint}.*\Z"):
+        trees.accuracy(values, some_archs(n))
+
+
+@pytest.mark.parametrize("n", [2, 3, 36])
+def test_flat_has_every_architecture_below_the_root(n):
+    archs = some_archs(n)
+    tree = trees.flat(archs)
+    assert nested(tree) == list(range(n))
+    assert list(tree.archs) == archs
+    assert (tree.depth, tree.num_nodes, tree.num_leaves) == (1, n + 1, n)
+    assert trees.load(tree.to_bytes()).leaf == tree.leaf
+    with pytest.raises(HnasError, match=r"\A1 architectures.*at least two.*\Z"):
+        trees.flat(archs[:1])
+
+
+class ThreeOps(ToySpace):
+    """Three layers of three operations."""
+
+    ops = (("a", "b", "c"),) * 3
+
+    def enumerate(self) -> list[tuple[int, ...]]:
+        return list(itertools.product(range(3), repeat=3))
+
+
+@pytest.mark.parametrize("linkage", ["average", "complete"])
+@pytest.mark.parametrize("space", [SPACE, ToySpace(), ThreeOps()], ids=lambda space: type(space).__name__)
+def test_clustering_by_where_the_default_tree_parts_gives_its_groups_back(space, linkage):
+    """Distance: the height of the lowest node that two architectures have in common."""
+    archs = space.enumerate()
+    matrix = np.zeros((len(archs), len(archs)))
+    for i, j in itertools.combinations(range(len(archs)), 2):
+        common = next(k for k, (a, b) in enumerate(zip(archs[i], archs[j], strict=True)) if a != b)
+        matrix[i, j] = matrix[j, i] = space.num_layers - common
+    default, tree = trees.default(space), trees.learned(matrix, archs, linkage)
+    branching = {
+        members
+        for members, children in zip(leaves_under(default), default.num_children, strict=True)
+        if children > 1
+    }
+    assert len(branching) > 3
+    assert branching <= set(leaves_under(tree))
+    for height in range(space.num_layers + 1):
+        assert cut(tree, height) == cut(default, height)
+        by_default = blocks(default.groups(space.num_layers - height))
+        assert cut(tree, height) == by_default
 
 
 # forms on paper and on disk
