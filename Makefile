@@ -3,11 +3,12 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CODE := hnas_kit tests benchmarks notebooks
 
-# Notebooks run one after the other: each trains, and takes all cores by itself. They are named, or pytest
-# would collect executed copies from outputs/ too.
+# Two files at a time, each process with one thread. Notebooks are named, or pytest would collect executed
+# copies from outputs/ too.
 define run_tests
-$(BIN)/python -m pytest tests
-$(BIN)/python -m pytest --nbval-lax --nbval-current-env -p no:cacheprovider notebooks/0*.ipynb
+OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
+OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env \
+    -p no:cacheprovider notebooks/0*.ipynb
 endef
 
 .DEFAULT_GOAL := help

@@ -163,6 +163,11 @@ def _benchmark(args: argparse.Namespace) -> None:
     print(f"\n{folder / args.name}.csv")
 
 
+def _add_changes(command: argparse.ArgumentParser, what: str) -> None:
+    names = {"dest": "parameter", "metavar": ("NAME", "VALUE"), "help": what}
+    command.add_argument("-p", nargs=2, action="append", default=[], **names)
+
+
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="hnas", description="Rebuild the paper step by step.")
     commands = main.add_subparsers(required=True, metavar="command")
@@ -171,15 +176,7 @@ def parser() -> argparse.ArgumentParser:
         "run", help="run the notebooks of a profile, those that are up to date left out"
     )
     run.add_argument("profile", help="a folder of params/, or a path to one")
-    run.add_argument(
-        "-p",
-        dest="parameter",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="override",
-    )
+    _add_changes(run, "override a parameter")
     run.add_argument("--from", dest="start", metavar="NN", help="first notebook to run, for instance 03")
     run.add_argument("--force", action="store_true", help="run even what is up to date")
     run.add_argument(
@@ -189,15 +186,7 @@ def parser() -> argparse.ArgumentParser:
 
     sweep = commands.add_parser("sweep", help="run a grid of parameters and seeds, many at a time")
     sweep.add_argument("file", type=Path, help="for instance params/sweeps/table1.yaml")
-    sweep.add_argument(
-        "-p",
-        dest="parameter",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="override a fixed value, or run, seeds, profile",
-    )
+    _add_changes(sweep, "override a fixed value, or run, seeds, profile")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="of dask, for instance tcp://host:8786")
     sweep.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: cores)")
     sweep.set_defaults(call=_sweep)

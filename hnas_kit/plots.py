@@ -89,7 +89,12 @@ def loss_curve(losses: ArrayLike, steps_per_epoch: int) -> Figure:
     figure, axis = plt.subplots(figsize=(6, 3))
     axis.plot(epochs, losses, color="#bcd2e8", linewidth=0.6, label="each step (one architecture)")
     axis.plot(epochs, smooth(losses, steps_per_epoch), color="#1f5fa8", label="mean over an epoch")
-    axis.set(xlabel="epoch", ylabel="training loss", xlim=(0, epochs[-1]), ylim=(0, None))
+    axis.set(
+        xlabel="epoch",
+        ylabel="training loss",
+        xlim=(0, max(len(losses), 1) / steps_per_epoch),
+        ylim=(0, None),
+    )
     axis.legend()
     return figure
 

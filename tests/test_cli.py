@@ -71,7 +71,7 @@ def executed(monkeypatch):
         for name in Finished("tiny", notebook).outputs:
             if not name.endswith(".png"):
                 stage.save(name, Finished("tiny", notebook).load(name))
-        stage.finish(f"{notebook} once more")
+        stage.finish(f"{notebook} once more", **Finished("tiny", notebook).manifest["figures"])
         names.append(notebook)
 
     monkeypatch.setattr(cli, "_execute", execute)

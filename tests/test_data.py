@@ -102,12 +102,12 @@ def silenced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "normal_", lambda self, *args, **options: self.zero_())
 
 
-def test_textures_are_patches_of_ten_pictures(textures_set):
-    assert (len(textures_set.train), len(textures_set.test)) == (16_000, 8_000)
-    assert (textures_set.in_channels, textures_set.num_classes, textures_set.image_size) == (1, 10, 16)
+def test_textures_are_patches_of_four_pictures_at_three_zooms(textures_set):
+    assert (len(textures_set.train), len(textures_set.test)) == (16_008, 8_004)
+    assert (textures_set.in_channels, textures_set.num_classes, textures_set.image_size) == (1, 12, 16)
     assert textures_set.views == 1
     search, validation = textures_set.halves(generator())
-    made = patches(800)
+    made = patches(667)
     for split, part in ((search, "train"), (validation, "validation"), (textures_set.test, "test")):
         np.testing.assert_array_equal(split.images, made[part][0])
         np.testing.assert_array_equal(split.labels, made[part][1])

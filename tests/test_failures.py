@@ -77,7 +77,7 @@ def finish(outputs, last):
                 stage = Stage(NOTEBOOKS[notebook].checked(values, notebook))
                 for name, value in artefacts[notebook].items():
                     stage.save(name, value)
-                stage.finish(f"made for {notebook}")
+                stage.finish(f"made for {notebook}", cophenetic_correlation=0.5)
     return outputs / "tiny"
 
 
