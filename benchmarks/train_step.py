@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from PIL import Image
 from torchvision import transforms
 
 from hnas_kit.data import Batches, Split, photo_render
+from hnas_kit.parallel import cores
 from hnas_kit.provenance import provenance
 from hnas_kit.randomness import Generators
 from hnas_kit.samplers import Uniform
@@ -159,7 +159,7 @@ def measure(
     """Images per second of each way, one value a turn."""
     split = random_split(images, device)
     batches, archs = kit_batches(split, batch_size), architectures(warm_up + steps)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = cores()
     queue = 2 * workers  # batches that a DataLoader makes ahead
     loader = usual_loader(split, batch_size, repeats * (warm_up + steps) + queue, workers)
     ready = next(batches)

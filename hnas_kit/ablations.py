@@ -6,20 +6,16 @@ The rows are those of ``params/sweeps/*.yaml``. :func:`gather` reads what ``hnas
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-import yaml
 from scipy.stats import wilcoxon
 
-from hnas_kit import benchmarks, data, distances, evaluation, grids, search, trees
+from hnas_kit import benchmarks, data, distances, evaluation, grids, parallel, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_value
 from hnas_kit.params import NOTEBOOKS, Parameters, Pretrain
@@ -125,7 +121,6 @@ def _tree(job: Job, space: Any, dataset: Any, valid: Any) -> tuple[trees.ArchTre
 
 def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     """One search without notebooks: the row that 04_mcts would give, and its history."""
-    torch.set_num_threads(1)
     p1, _, _, p4 = job.params
     space, dataset = make_space(p1.space), data.load(p1.dataset, job.device)
     halves = dataset.halves(Generators(p1.seed).torch("split"))
@@ -170,8 +165,8 @@ def rehearsal(
     weights = upstream["01_pretrain"].read("supernet.pt")
     rows = []
     for sweep in SWEEPS:
-        content = yaml.safe_load((project_root() / "params" / "sweeps" / f"{sweep}.yaml").read_text())
-        for label, values in grids.points(content["grid"]):
+        file = grids.read(project_root() / "params" / "sweeps" / f"{sweep}.yaml", {})
+        for label, values in grids.points(file.grid):
             changed = grids.assign(base, values)
             for seed in seeds if sweep == "table1" else seeds[:1]:
                 changed["04_mcts"] = changed["04_mcts"] | {"seed": seed}
@@ -193,18 +188,16 @@ def rehearse(
 
     Args:
         plan: see :func:`rehearsal`.
-        workers: number of processes.
+        workers: number of processes; 0 for one a core.
         progress: called with 1 after each search.
 
     Returns:
         Rows as :func:`gather` gives them, and the history of each by sweep, label and seed.
     """
     done: dict[str, tuple[dict, pd.DataFrame]] = {}
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        futures = {pool.submit(run_job, job): key for key, job in {j.key: j for _, j in plan}.items()}
-        for future in as_completed(futures):
-            done[futures[future]] = future.result()
-            progress(1)
+    for key, result in parallel.run_all(run_job, {job.key: (job,) for _, job in plan}, workers):
+        done[key] = result
+        progress(1)
     rows = pd.DataFrame([row | done[job.key][0] for row, job in plan])
     return rows, {(row["sweep"], row["label"], row["seed"]): done[job.key][1] for row, job in plan}
 

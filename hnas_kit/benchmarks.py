@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +13,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from hnas_kit import cost, data, evaluation
+from hnas_kit import cost, data, evaluation, parallel
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import write_atomic
 from hnas_kit.provenance import provenance
@@ -228,17 +224,9 @@ def make(
     paths = {(s, i): folder / f"seed{s}-{i:03d}.json" for s in range(seeds) for i in range(len(archs))}
     todo = [key for key, path in paths.items() if not _done(path, protocol)]
     report(len(paths) - len(todo), len(paths))
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    context = multiprocessing.get_context("spawn")  # a forked PyTorch may hang
-    with ProcessPoolExecutor(workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        jobs = [pool.submit(_job, protocol, archs[i], s, paths[s, i]) for s, i in todo]
-        try:
-            for count, job in enumerate(as_completed(jobs), start=len(paths) - len(todo) + 1):
-                job.result()
-                report(count, len(paths))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # or the error would wait for all that are left
-            raise
+    jobs = {(s, i): (protocol, archs[i], s, paths[s, i]) for s, i in todo}
+    for count, _ in enumerate(parallel.run_all(_job, jobs), start=len(paths) - len(todo) + 1):
+        report(count, len(paths))
     results = {key: _done(path, protocol) for key, path in paths.items()}
     accuracy = np.array([[results[s, i]["accuracy"] for s in range(seeds)] for i in range(len(archs))])
     table = pd.DataFrame(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from hnas_kit import benchmarks, report, runs
-from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit import ablations, benchmarks, report, runs
+from hnas_kit.errors import HnasError
 from hnas_kit.params import NOTEBOOKS, Parameters, load_profile, override
 
 
@@ -79,8 +79,6 @@ def _checked(profile: dict[str, dict]) -> tuple[dict[str, Parameters], str]:
 def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
     """Run the notebooks of a profile from ``first`` on, leaving out what is up to date; the run's name."""
     checked, run = _checked(profile)
-    from hnas_kit import ablations  # it reads this module, too
-
     for notebook in [name for name in NOTEBOOKS if name in profile and name >= first]:
         print(f"{notebook:14}", end="", flush=True)
         if notebook == "05_ablations" and not checked[notebook].runs:
@@ -107,21 +105,12 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
     return run
 
 
-def profile_folder(profile: str) -> Path:
-    """The folder that a profile's name or path stands for; raises :class:`HnasError` if there is none."""
-    if Path(profile).is_dir():
-        return Path(profile)
-    folders = (runs.project_root() / "params").iterdir()
-    require_one_of("profile", profile, sorted(p.name for p in folders if p.is_dir() and p.name != "sweeps"))
-    return runs.project_root() / "params" / profile
-
-
 def _changes(args: argparse.Namespace) -> dict[str, object]:
     return {name: _value(text) for name, text in args.parameter}
 
 
 def _run(args: argparse.Namespace) -> None:
-    profile = override(load_profile(profile_folder(args.profile)), _changes(args))
+    profile = override(load_profile(runs.profile_folder(args.profile)), _changes(args))
     first = _first(args.start)
     if args.seeds is None:
         run = run_profile(profile, first, args.force)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hnas_kit import cli, runs
+from hnas_kit import runs
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import sha256
 from hnas_kit.params import NOTEBOOKS, Count, Parameters, RunName, _explain, load_profile, override
@@ -72,6 +72,27 @@ class Plan:
     tasks: dict[Key, Task]
 
 
+def read(path: Path, own: Mapping[str, Any]) -> SweepFile:
+    """A sweep file's content, with ``own`` run, seeds or profile instead of the file's.
+
+    Raises:
+        HnasError: one line that names the file.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise HnasError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
+    except yaml.YAMLError as error:
+        raise HnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise HnasError(f"{path} must hold name: value lines")
+    try:
+        return SweepFile.model_validate(content | dict(own))
+    except ValidationError as error:
+        mistakes = "; ".join(dict.fromkeys(_explain(e, SweepFile) for e in error.errors()))
+        raise HnasError(f"{path}: {mistakes.replace('parameter', 'key')}") from None
+
+
 def load(path: Path, changes: Mapping[str, Any]) -> Plan:
     """Read a sweep file and check every run of it.
 
@@ -82,20 +103,8 @@ def load(path: Path, changes: Mapping[str, Any]) -> Plan:
     Raises:
         HnasError: one line that names the file, and the point if it is one's mistake.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise HnasError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
-    except yaml.YAMLError as error:
-        raise HnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise HnasError(f"{path} must hold name: value lines")
     own = {name: value for name, value in changes.items() if name in ("run", "seeds", "profile")}
-    try:
-        file = SweepFile.model_validate(content | own)
-    except ValidationError as error:
-        mistakes = "; ".join(dict.fromkeys(_explain(e, SweepFile) for e in error.errors()))
-        raise HnasError(f"{path}: {mistakes.replace('parameter', 'key')}") from None
+    file = read(path, own)
     try:
         return expand(file, {name: value for name, value in changes.items() if name not in own})
     except HnasError as error:
@@ -104,7 +113,7 @@ def load(path: Path, changes: Mapping[str, Any]) -> Plan:
 
 def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
     """All rows and tasks of a sweep, checked; raises :class:`HnasError`, which names the point."""
-    profile, books = load_profile(cli.profile_folder(file.profile)), chain(file.notebook)
+    profile, books = load_profile(runs.profile_folder(file.profile)), chain(file.notebook)
     if absent := [name for name in books if name not in profile]:
         raise HnasError(f"profile {file.profile} has no {absent[0]}.yaml, which {file.notebook} needs")
     try:

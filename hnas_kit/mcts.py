@@ -271,6 +271,10 @@ class MCTSReg(MCTS):
         self.table = np.zeros(self.group.max() + 1)
         self._members = [np.flatnonzero(self.group == g) for g in range(len(self.table))]
 
+    def _spread_table(self) -> None:
+        """Add G to C of every node (the root, which is no choice, has a G of its own that stays 0)."""
+        self.extra[:] = self.coefficient * self.table[self.group]
+
     def update(self, arch: Arch, reward: float) -> None:
         node, path = self.tree.leaf[arch], []
         while node > 0:
@@ -279,8 +283,7 @@ class MCTSReg(MCTS):
         if self.communication == "shared_table":
             groups = self.group[path]
             self.table[groups] = self.beta * self.table[groups] + (1 - self.beta) * reward
-            self.extra[:] = self.coefficient * self.table[self.group]
-            self.extra[0] = 0.0  # the root is no choice
+            self._spread_table()
         else:
             for node in path:
                 others = self._members[self.group[node]]
@@ -295,5 +298,4 @@ class MCTSReg(MCTS):
         super().load_state_dict(state)
         self.table[:] = state["table"].numpy()
         if self.communication == "shared_table":
-            self.extra[:] = self.coefficient * self.table[self.group]
-            self.extra[0] = 0.0
+            self._spread_table()

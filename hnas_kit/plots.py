@@ -29,7 +29,6 @@ COLOURS = {
     "accuracy": "#b59b1c",
 }
 ACCURACY = mpl.colormaps["viridis"]
-NO_TRUTH = "#1f5fa8"
 
 
 def use_style() -> None:

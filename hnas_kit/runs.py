@@ -26,7 +26,7 @@ import torch
 from tqdm import tqdm
 
 from hnas_kit.data import version as dataset_version
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.params import NOTEBOOKS, Parameters
 from hnas_kit.provenance import code_digest, provenance
@@ -51,6 +51,15 @@ def project_root() -> Path:
     raise HnasError(
         f"{Path.cwd()} is not inside a copy of the project (no folder with notebooks/ and params/ above it)"
     )
+
+
+def profile_folder(profile: str) -> Path:
+    """The folder that a profile's name or path stands for; raises :class:`HnasError` if there is none."""
+    if Path(profile).is_dir():
+        return Path(profile)
+    folders = (project_root() / "params").iterdir()
+    require_one_of("profile", profile, sorted(p.name for p in folders if p.is_dir() and p.name != "sweeps"))
+    return project_root() / "params" / profile
 
 
 def outputs_root() -> Path:
@@ -289,7 +298,7 @@ def upstream(params: Parameters) -> dict[str, Finished]:
     The nearest is read from the run that ``params`` name, the others from where that one was made from.
     """
     names = list(READS[params.notebook])
-    if not names or gathered(params):
+    if not names or getattr(params, "runs", ""):  # gathered from other runs
         return {}
     nearest = Finished(params.upstream, names[-1])
     others = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in names[:-1]}

@@ -27,6 +27,7 @@ from hnas_kit import cli, grids, runs
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
 from hnas_kit.grids import Key, Plan, Task, shown
+from hnas_kit.parallel import cores
 
 Place = tuple[Path, Path, dict[str, str]]  # where a task is run as if it were: folder, project, environment
 SHOW_EVERY = 10  # seconds between progress lines that are not written over one another
@@ -220,7 +221,7 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
         try:
             cluster = stack.enter_context(
                 LocalCluster(
-                    n_workers=workers or len(os.sched_getaffinity(0)),
+                    n_workers=workers or cores(),
                     threads_per_worker=1,
                     dashboard_address=None,
                     memory_limit=None,

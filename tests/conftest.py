@@ -1,4 +1,4 @@
-"""What several test files share: small networks with seeded weights, and data folders that are empty."""
+"""What several test files share: small networks with seeded weights, and folders that are empty."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ def new_net() -> Callable[..., Supernet]:
         return make_supernet(make_space("pooling"), 1, width=width, generator=generator, **options)
 
     return new
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty outputs folder, on a machine without CUDA."""
+    for name in ("HNAS_REFERENCE", "HNAS_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    return tmp_path / "outputs"
 
 
 @pytest.fixture

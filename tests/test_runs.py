@@ -35,14 +35,7 @@ ARTEFACTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def outputs(tmp_path, monkeypatch):
-    """An empty outputs folder, on a machine without CUDA."""
-    for name in ("HNAS_REFERENCE", "HNAS_DEVICE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    return tmp_path / "outputs"
+pytestmark = pytest.mark.usefixtures("outputs")
 
 
 def given(notebook, **changes):

@@ -19,7 +19,6 @@ import distributed
 import pandas as pd
 import psutil
 import pytest
-import torch
 import yaml
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -31,16 +30,6 @@ from hnas_kit.runs import Stage
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = load_profile(ROOT / "params" / "quick")
 TREE = {"run": "a", "profile": "quick", "notebook": "03_tree", "seeds": 2, "grid": [{}]}
-
-
-@pytest.fixture
-def outputs(tmp_path, monkeypatch):
-    """An empty outputs folder, on a machine without CUDA."""
-    for name in ("HNAS_REFERENCE", "HNAS_DEVICE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    return tmp_path / "outputs"
 
 
 def plan(changes=(), **content):
