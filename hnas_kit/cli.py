@@ -32,6 +32,13 @@ def _first(prefix: str | None) -> str:
     return matching[0]
 
 
+# A kernel that is ended in the middle of a cell may log an interrupt, or that a socket has gone.
+KERNEL_IS_QUIET = [
+    "--IPKernelApp.log_level=CRITICAL",
+    """--IPKernelApp.exec_lines=__import__("logging").getLogger("tornado").setLevel("CRITICAL")""",
+]
+
+
 def _execute(notebook: str, run: str, values: dict) -> None:
     """Run one notebook; the executed copy is kept, with the error in it if it fails."""
     import papermill
@@ -48,7 +55,7 @@ def _execute(notebook: str, run: str, values: dict) -> None:
             values,
             kernel_name="python3",
             progress_bar=False,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],  # at its end it may log an interrupt
+            extra_arguments=KERNEL_IS_QUIET,
         )
     except PapermillExecutionError as error:
         what = error.evalue if error.ename == HnasError.__name__ else f"{error.ename}: {error.evalue}"

@@ -24,6 +24,7 @@ import pytest
 import torch
 
 from hnas_kit import cli, spaces, trees
+from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256
 from hnas_kit.params import NOTEBOOKS, load_profile, override
 from hnas_kit.runs import Stage
@@ -301,6 +302,22 @@ def test_data_that_is_not_there_is_one_line_and_nothing_is_written(project, tmp_
     line = failure(project, tmp_path / "outputs", "01", environment=environment, **values)
     assert re.sub(r"^01_pretrain, cell \d+: ", "", line).startswith(said.format(tmp_path))
     assert list(contents(tmp_path / "outputs")) == ["tiny/01_pretrain.ipynb"]
+
+
+@pytest.mark.slow
+def test_what_a_kernel_logs_at_its_end_is_not_printed(project, tmp_path, monkeypatch, capfd):
+    """A kernel that is stopped in mid-cell may log that a socket has gone; the line says enough"""
+    cell = "import logging\nlogging.getLogger('tornado.general').error('gone')\nraise ValueError('the cause')"
+    copy = tmp_path / "project"
+    shutil.copytree(project, copy)
+    book = nbformat.read(copy / "notebooks/01_pretrain.ipynb", 4)
+    book.cells = [nbformat.v4.new_code_cell(cell)]
+    nbformat.write(book, copy / "notebooks/01_pretrain.ipynb")
+    monkeypatch.chdir(copy)
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
+    with pytest.raises(HnasError, match=r"^01_pretrain, cell \d+: ValueError: the cause \(see "):
+        cli._execute("01_pretrain", "tiny", {})
+    assert "gone" not in capfd.readouterr().err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
