@@ -168,6 +168,9 @@ def _placed(folder: Path, root: Path, environment: Mapping[str, str]) -> Iterato
     for name in [name for name in os.environ if name.startswith("HNAS_")]:
         del os.environ[name]
     os.environ.update(environment)
+    # dask's setting for its workers: memory goes back to the system with every tensor, and a search on the
+    # CPU takes twice as long
+    os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
     try:
         with contextlib.chdir(folder):
             if (found := runs.project_root().resolve()) != root:
