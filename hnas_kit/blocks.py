@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -20,11 +22,20 @@ def batch_norm(channels: int, shared: bool) -> nn.BatchNorm2d:
 
 
 class ConvBN(nn.Sequential):
-    """Convolution (no bias, same padding) and BatchNorm; (B, C_in, H, W) -> (B, C_out, H, W)."""
+    """Convolution (no bias, same padding) and BatchNorm; (B, C_in, H, W) -> (B, C_out, H / s, W / s)."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int, shared: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        shared: bool,
+        stride: int = 1,
+        groups: int = 1,
+    ) -> None:
+        padding = kernel // 2
         super().__init__(
-            nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
+            nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False),
             batch_norm(out_channels, shared),
         )
 
@@ -57,6 +68,43 @@ class OptionalPool(nn.Module):
     def active(self, op: int) -> nn.Module:
         """The module whose weights choice ``op`` uses."""
         return self.block
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block (Sandler et al., 2018) with ReLU: expand, filter each channel, project.
+
+    (B, C_in, H, W) -> (B, C_out, H / s, W / s); a shortcut where the shape stays.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int, shared: bool
+    ) -> None:
+        super().__init__()
+        hidden = expansion * in_channels
+        self.expand = ConvBN(in_channels, hidden, 1, shared)
+        self.filter = ConvBN(hidden, hidden, kernel, shared, stride, groups=hidden)
+        self.project = ConvBN(hidden, out_channels, 1, shared)
+        self.shortcut = stride == 1 and in_channels == out_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = F.relu(self.expand(x), inplace=True)
+        out = self.project(F.relu(self.filter(out), inplace=True))
+        return out + x if self.shortcut else out
+
+
+class Choice(nn.Module):
+    """One layer with a module for each of its operations, which share no weights."""
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.choices = nn.ModuleList(modules)
+
+    def forward(self, x: Tensor, op: int) -> Tensor:
+        return self.choices[op](x)
+
+    def active(self, op: int) -> nn.Module:
+        """The module whose weights choice ``op`` uses."""
+        return self.choices[op]
 
 
 class Classifier(nn.Module):

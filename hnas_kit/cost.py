@@ -38,12 +38,17 @@ class CostTable:
             self._known[key, shape, args] = (counter.get_total_flops() // 2, tuple(out.shape))
         return self._known[key, shape, args]
 
-    def macs(self, arch: Arch) -> int:
-        total, shape = self._run("stem", self.net.stem, self._input)
+    def parts(self, arch: Arch) -> list[int]:
+        """MACs of the stem, of each layer and of the head."""
+        macs, shape = self._run("stem", self.net.stem, self._input)
+        parts = [macs]
         for i, (layer, op) in enumerate(zip(self.net.layers, arch, strict=True)):
             macs, shape = self._run(i, layer, shape, op)
-            total += macs
-        return total + self._run("head", self.net.head, shape)[0]
+            parts.append(macs)
+        return [*parts, self._run("head", self.net.head, shape)[0]]
+
+    def macs(self, arch: Arch) -> int:
+        return sum(self.parts(arch))
 
     def params(self, arch: Arch) -> int:
         used = [self.net.stem, self.net.head]
@@ -52,7 +57,10 @@ class CostTable:
 
 
 @lru_cache(maxsize=16)
-def _table(space: str, width: int | None, image_size: int, in_channels: int, num_classes: int) -> CostTable:
+def table(
+    space: str, width: int | None = None, image_size: int = 32, in_channels: int = 3, num_classes: int = 10
+) -> CostTable:
+    """The costs of a space's network of that size."""
     with torch.device("meta"):
         net = make_supernet(make_space(space), in_channels, num_classes, width, shared=False)
     return CostTable(net.eval(), image_size, in_channels)
@@ -68,7 +76,7 @@ def macs(
     num_classes: int = 10,
 ) -> int:
     """Multiply-accumulates of one architecture for one image (the paper's "FLOPs")."""
-    return _table(space.name, width, image_size, in_channels, num_classes).macs(space.canonical(arch))
+    return table(space.name, width, image_size, in_channels, num_classes).macs(space.canonical(arch))
 
 
 def params(
@@ -80,4 +88,4 @@ def params(
     num_classes: int = 10,
 ) -> int:
     """Number of weights of one architecture trained alone, BatchNorm's affine ones included."""
-    return _table(space.name, width, 32, in_channels, num_classes).params(space.canonical(arch))
+    return table(space.name, width, 32, in_channels, num_classes).params(space.canonical(arch))

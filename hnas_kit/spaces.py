@@ -6,6 +6,7 @@ codes for the same network, the one that stands for all of them).
 
 from __future__ import annotations
 
+import itertools
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -22,9 +23,10 @@ ENCODINGS = ("vector", "onehot")
 class SearchSpace(ABC):
     """What every search space offers; a new one says its operations, its constraint and its text form.
 
-    The constraint is a small automaton that reads an architecture layer by layer: from ``start``,
-    ``advance`` gives the next state, and ``accepts`` says whether a state may be the last. Exact sampling
-    and counting under the constraint follow from it by dynamic programming. By default all is allowed.
+    Which codes are canonical architectures is said by a small automaton that reads them layer by layer:
+    from ``start``, ``advance`` gives the next state, and ``accepts`` says whether a state may be the last.
+    Exact sampling and counting follow from it by dynamic programming. By default all codes are. Where
+    several codes are one network, ``_normalise`` gives the one that the automaton accepts.
 
     Attributes:
         name: the name that parameters and artefacts use.
@@ -42,14 +44,18 @@ class SearchSpace(ABC):
         return len(self.ops)
 
     def is_valid(self, arch: Iterable[int]) -> bool:
-        """Whether ``arch`` has one known operation per layer and meets the space's constraint."""
+        """Whether ``arch`` has one known operation per layer and is a network of the space."""
         arch = tuple(arch)
         return (
             len(arch) == self.num_layers
             and all(isinstance(op, int | np.integer) and not isinstance(op, bool) for op in arch)
             and all(0 <= op < len(names) for op, names in zip(arch, self.ops, strict=True))
-            and self._meets_constraint(arch)
+            and self._accepted(self._normalise(arch))
         )
+
+    def _normalise(self, arch: Arch) -> Arch:
+        """Of the codes with one known operation per layer that are the same network, the canonical one."""
+        return arch
 
     def advance(self, state: int, layer: int, op: int) -> int | None:
         """The state after operation ``op`` of ``layer``, None if it is not allowed there."""
@@ -59,7 +65,7 @@ class SearchSpace(ABC):
         """Whether an architecture may end in ``state``."""
         return True
 
-    def _meets_constraint(self, arch: Arch) -> bool:
+    def _accepted(self, arch: Arch) -> bool:
         state = self.start
         for layer, op in enumerate(arch):
             state = self.advance(state, layer, op)
@@ -120,15 +126,23 @@ class SearchSpace(ABC):
         arch = tuple(arch)
         if not self.is_valid(arch):
             raise HnasError(f"{arch} is not an architecture of the {self.name} space: {self.describe()}")
-        return tuple(int(op) for op in arch)
+        return tuple(int(op) for op in self._normalise(arch))
 
     @abstractmethod
     def describe(self) -> str:
         """What a valid architecture is, in one clause (used in error messages)."""
 
-    @abstractmethod
     def enumerate(self) -> list[Arch]:
-        """All canonical architectures, in a fixed order."""
+        """All canonical architectures, in a fixed order: that of the codes, unless a space has its own."""
+        partial: list[tuple[Arch, int]] = [((), 0)]
+        for table in self.transitions:
+            partial = [
+                ((*arch, op), int(after))
+                for arch, state in partial
+                for op, after in enumerate(table[state])
+                if after >= 0
+            ]
+        return [arch for arch, _ in partial]
 
     @abstractmethod
     def parse(self, text: str) -> Arch:
@@ -184,7 +198,66 @@ class PoolingSpace(SearchSpace):
         return f"[{first},{second - first},{10 - second}]"
 
 
-SPACES: dict[str, type[SearchSpace]] = {cls.name: cls for cls in (PoolingSpace,)}
+class StagedSpace(SearchSpace):
+    """Layers in stages, among whose operations is an identity.
+
+    Within a stage, behind its first layer, which changes the shape, an identity does nothing wherever it
+    stands: such codes are the same network. In the canonical one these identities come last.
+
+    Attributes:
+        stages: number of layers of each stage.
+        identity: index of the identity among the operations.
+    """
+
+    stages: tuple[int, ...]
+    identity: int
+
+    @cached_property
+    def _starts(self) -> tuple[int, ...]:
+        return tuple(itertools.accumulate(self.stages, initial=0))
+
+    def _normalise(self, arch: Arch) -> Arch:
+        parts = [arch[a:b] for a, b in itertools.pairwise(self._starts)]
+        moved = [(first, *sorted(rest, key=lambda op: op == self.identity)) for first, *rest in parts]
+        return tuple(itertools.chain(*moved))
+
+    def advance(self, state: int, layer: int, op: int) -> int | None:
+        """The state is 1 behind an identity that is not the first layer of its stage, else 0."""
+        if layer in self._starts:
+            return 0
+        if op == self.identity:
+            return 1
+        return None if state else 0
+
+
+class MacroSpace(StagedSpace):
+    """NAS-Bench-Macro (Sec. 5.3; Su et al., CVPR 2021): 3^8 codes, 3,969 networks.
+
+    Eight layers in stages of 2, 3 and 3, each an identity or an inverted residual block with kernel 3 and
+    expansion 3, or kernel 5 and expansion 6. The text form is the eight digits, as in the published file.
+    """
+
+    name = "macro"
+    ops = (("identity", "k3 e3", "k5 e6"),) * 8
+    stages = (2, 3, 3)
+    identity = 0
+
+    def describe(self) -> str:
+        return "8 layers of 0 (identity), 1 (kernel 3, expansion 3) or 2 (kernel 5, expansion 6)"
+
+    def parse(self, text: str) -> Arch:
+        code = text.strip()
+        if not re.fullmatch("[012]{8}", code):
+            raise HnasError(
+                f"{text!r} is not an architecture of the macro space: write eight digits, each 0, 1 or 2"
+            )
+        return self.canonical(int(digit) for digit in code)
+
+    def format(self, arch: Arch) -> str:
+        return "".join(map(str, self.canonical(arch)))
+
+
+SPACES: dict[str, type[SearchSpace]] = {cls.name: cls for cls in (PoolingSpace, MacroSpace)}
 
 
 def make_space(name: str) -> SearchSpace:

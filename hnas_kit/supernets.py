@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from hnas_kit.blocks import BasicBlock, Classifier, ConvBN, OptionalPool
+from hnas_kit.blocks import BasicBlock, Choice, Classifier, ConvBN, InvertedResidual, OptionalPool
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import PoolingSpace, SearchSpace
+from hnas_kit.spaces import MacroSpace, PoolingSpace, SearchSpace
 
 
 class Supernet(nn.Module):
@@ -42,6 +42,29 @@ def _pooling(in_channels: int, num_classes: int, width: int, shared: bool) -> Su
     stem = nn.Sequential(ConvBN(in_channels, widths[0], 3, shared), nn.ReLU())
     layers = [OptionalPool(BasicBlock(a, b, shared)) for a, b in itertools.pairwise(widths)]
     return Supernet(stem, layers, Classifier(widths[-1], num_classes))
+
+
+def _macro(in_channels: int, num_classes: int, width: int, shared: bool) -> Supernet:
+    """NAS-Bench-Macro: stages of widths 2w, 4w, 8w behind a stem of w; each begins with stride 2."""
+
+    def layer(a: int, b: int, stride: int) -> Choice:
+        same = stride == 1 and a == b
+        return Choice(
+            [
+                nn.Identity() if same else ConvBN(a, b, 1, shared, stride),
+                InvertedResidual(a, b, 3, stride, 3, shared),
+                InvertedResidual(a, b, 5, stride, 6, shared),
+            ]
+        )
+
+    layers, before = [], width
+    for stage, length in enumerate(MacroSpace.stages, 1):
+        for i in range(length):
+            layers.append(layer(before, before := width * 2**stage, 1 if i else 2))
+    stem = nn.Sequential(ConvBN(in_channels, width, 3, shared), nn.ReLU())
+    features = 40 * width
+    head = nn.Sequential(ConvBN(before, features, 1, shared), nn.ReLU(), Classifier(features, num_classes))
+    return Supernet(stem, layers, head)
 
 
 class _Each(nn.Module):
@@ -78,11 +101,14 @@ def mixture(nets: Sequence[Supernet]) -> Supernet:
     return Supernet(nn.Identity(), [enter, *layers], leave)
 
 
-_BUILDERS: dict[str, tuple[Callable[..., Supernet], int]] = {PoolingSpace.name: (_pooling, 16)}
+_BUILDERS: dict[str, tuple[Callable[..., Supernet], int]] = {
+    PoolingSpace.name: (_pooling, 16),
+    MacroSpace.name: (_macro, 32),
+}
 
 
 def default_width(space: SearchSpace) -> int:
-    """The width of the paper's network: channels of the first stage."""
+    """The width of the paper's network: channels of the stem."""
     return _BUILDERS[space.name][1]
 
 
@@ -100,7 +126,8 @@ def make_supernet(
         space: the search space.
         in_channels: channels of an image.
         num_classes: number of classes.
-        width: channels of the first stage; the others follow (default: the paper's, 16 for Pooling).
+        width: channels of the stem; the others follow (default: the paper's, 16 for Pooling, 32 for
+            NAS-Bench-Macro).
         shared: True for BatchNorm fit for shared weights; False for the ordinary one, with which one
             architecture is trained alone (see :func:`hnas_kit.blocks.batch_norm`).
         generator: draws the initial weights; default: PyTorch's global generator.

@@ -8,7 +8,7 @@ import torch
 
 from hnas_kit import evaluation
 from hnas_kit.spaces import make_space
-from hnas_kit.supernets import Supernet
+from hnas_kit.supernets import Supernet, make_supernet
 
 ARCHS = make_space("pooling").enumerate()
 SHUFFLED = [ARCHS[i] for i in (35, 3, 17, 3, 0, 20, 35, 4)]  # with duplicates
@@ -50,6 +50,21 @@ def test_outputs_are_those_of_the_loop(new_net, images, archs, shared):
     assert out.shape == (len(archs), 50, 10)
     assert out.dtype == torch.float32
     torch.testing.assert_close(out.sum(2), torch.ones(len(archs), 50))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_outputs_of_nas_bench_macro_are_those_of_the_loop(shared):
+    space = make_space("macro")
+    archs = [*space.enumerate()[::131][::-1], space.parse("22212220"), space.parse("00000000")]
+    generator = torch.Generator().manual_seed(0)
+    net = make_supernet(space, 3, width=2, shared=shared, generator=generator)
+    x = torch.randn(12, 3, 32, 32, generator=generator)
+    out = evaluation.outputs(net, archs, x)
+    assert torch.equal(out, one_by_one(net, archs, x))
+    y = out[3].argmax(1)
+    accuracy = evaluation.accuracy(net, archs, x, y)
+    assert accuracy[3] == 1
+    np.testing.assert_array_equal(accuracy, (out.argmax(2) == y).double().mean(1))
 
 
 @pytest.mark.parametrize("archs", [ARCHS, SHUFFLED], ids=["all", "shuffled"])

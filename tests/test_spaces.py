@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.spaces import Arch, SearchSpace, StagedSpace, make_space
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()
@@ -200,7 +200,17 @@ class OnlyOne(Toy):
         return state == 2 * 27 + 1 * 9 + 0 * 3 + 2
 
 
-TOYS = (Toy, Even, NoRepeat, Spend, LateC, OnlyOne)
+class Staged(StagedSpace, Toy):
+    """Stages of one and three layers; the identity is neither the first operation nor the last."""
+
+    stages = (1, 3)
+    identity = 1
+
+    def allows(self, arch: Arch) -> bool:
+        return not (arch[2] == 1 and arch[3] != 1)
+
+
+TOYS = (Toy, Even, NoRepeat, Spend, LateC, OnlyOne, Staged)
 SPACES = [SPACE, *(toy() for toy in TOYS)]
 
 
@@ -217,7 +227,7 @@ def read_by_tables(space: SearchSpace, arch: Arch) -> bool:
 def test_tables_accept_exactly_the_architectures(space):
     sequences = list(itertools.product(*(range(len(names)) for names in space.ops)))
     accepted = [arch for arch in sequences if read_by_tables(space, arch)]
-    assert accepted == [arch for arch in sequences if space.is_valid(arch)]
+    assert accepted == [a for a in sequences if space.is_valid(a) and space.canonical(a) == a]
     assert sorted(accepted) == sorted(space.enumerate())
     assert accepted
     assert len(accepted) < len(sequences) or type(space) is Toy
@@ -271,3 +281,51 @@ def test_the_encoding_by_index_is_the_default_and_others_are_refused():
     assert SPACE.encode(ARCHS, "onehot").shape == (36, 18)
     with pytest.raises(HnasError, match=r"\Aunknown encoding 'onhot' \(did you mean 'onehot'\?\).*\Z"):
         SPACE.encode(ARCHS, "onhot")
+
+
+# NAS-Bench-Macro
+
+MACRO = make_space("macro")
+NETWORKS = MACRO.enumerate()
+codes = st.tuples(*[st.integers(0, 2)] * 8)
+
+
+def by_hand(code: tuple[int, ...]) -> tuple[int, ...]:
+    """The first layer of each stage stays; of the others, those that are no identity come first."""
+    canonical: list[int] = []
+    for stage in (code[:2], code[2:5], code[5:]):
+        others = [op for op in stage[1:] if op != 0]
+        canonical += [stage[0], *others, *[0] * (len(stage) - 1 - len(others))]
+    return tuple(canonical)
+
+
+def test_all_codes_are_3969_networks():
+    everything = list(itertools.product(range(3), repeat=8))
+    assert len(everything) == 6561
+    assert all(MACRO.is_valid(code) for code in everything)
+    assert sorted({by_hand(code) for code in everything}) == NETWORKS
+    assert len(NETWORKS) == 3969
+
+
+@given(codes)
+def test_a_code_becomes_its_network(code):
+    canonical = MACRO.canonical(np.array(code))
+    assert canonical == by_hand(code) == MACRO.canonical(canonical)
+    assert {type(op) for op in canonical} == {int}
+    text = "".join(map(str, code))
+    assert MACRO.parse(f" {text}\n") == canonical
+    assert MACRO.format(code) == "".join(map(str, canonical))
+
+
+@pytest.mark.parametrize("text", ["", "2221222", "222122201", "2221222x", "[2,2]", "22212223", "-2221222"])
+def test_other_text_is_no_network(text):
+    with pytest.raises(
+        HnasError, match=r"\A.*is not an architecture of the macro space: write eight digits.*\Z"
+    ):
+        MACRO.parse(text)
+
+
+@given(codes, st.integers(0, 7), st.sampled_from([-1, 3, True, 1.0]))
+def test_other_operations_are_no_network(code, layer, op):
+    assert not MACRO.is_valid((*code[:layer], op, *code[layer + 1 :]))
+    assert not MACRO.is_valid(code[:layer])

@@ -157,3 +157,63 @@ def test_supernets_that_are_not_chosen_stay_untouched(new_net):
             ]
             assert not any(same) if other == model else all(same)  # neither momentum nor decay moves them
     assert all(torch.equal(value, nets[1].state_dict()[name]) for name, value in before[1].items())
+
+
+# NAS-Bench-Macro
+
+MACRO = make_space("macro")
+SOME = [MACRO.parse(code) for code in ("00000000", "22222222", "12021210", "20110021")]
+
+
+def new_macro(seed: int = 0, width: int = 2, **options: object) -> nn.Module:
+    return make_supernet(MACRO, 3, width=width, generator=torch.Generator().manual_seed(seed), **options)
+
+
+@pytest.mark.parametrize("arch", SOME)
+@pytest.mark.parametrize("shared", [True, False])
+def test_stages_halve_the_resolution_and_double_the_width(arch, shared):
+    net, shapes = new_macro(shared=shared), []
+    for layer in net.layers:
+        layer.register_forward_hook(lambda module, args, out: shapes.append(tuple(out.shape[1:])))
+    assert net(images(4, 32, 3), arch).shape == (4, 10)
+    assert shapes == [(4, 16, 16)] * 2 + [(8, 8, 8)] * 3 + [(16, 4, 4)] * 3
+    assert net.head[0][0].weight.shape == (80, 16, 1, 1)  # 1280 at the paper's width of 32
+
+
+def test_the_papers_macro_network_has_its_widths():
+    assert default_width(MACRO) == 32
+    with torch.device("meta"):
+        net = make_supernet(MACRO)
+    assert net.stem[0][0].weight.shape == (32, 3, 3, 3)
+    assert net.head[0][0].weight.shape == (1280, 256, 1, 1)
+
+
+def test_an_identity_behind_the_first_layer_of_a_stage_changes_nothing():
+    net, x = new_macro(), images(4, 32, 3)
+    for layer, module in enumerate(net.layers):
+        here = net.stem(x)
+        for before in net.layers[:layer]:
+            here = before(here, 1)
+        assert torch.equal(module(here, 0), here) == (layer not in (0, 2, 5))
+
+
+def test_operations_share_no_weights_and_those_not_chosen_stay_untouched():
+    net = new_macro()
+    pixels = torch.randint(
+        256, (40, 3, 32, 32), generator=torch.Generator().manual_seed(1), dtype=torch.uint8
+    )
+    split = Split(pixels, torch.arange(40) % 10)
+    batches = Batches(split, lambda x, *_: x / 255, 20, torch.Generator().manual_seed(2), None)
+    states = []
+
+    def choose(step: int) -> tuple[int, ...]:
+        states.append(copy.deepcopy(net.state_dict()))
+        return SOME[step]
+
+    train(net, batches, choose, len(SOME), lr=0.1, weight_decay=0.1)
+    states.append(net.state_dict())
+    for step, arch in enumerate(SOME):
+        used = {f"layers.{i}.choices.{op}." for i, op in enumerate(arch)}
+        for name, before in states[step].items():
+            on_path = not name.startswith("layers.") or any(name.startswith(prefix) for prefix in used)
+            assert torch.equal(before, states[step + 1][name]) != on_path, (name, arch)
