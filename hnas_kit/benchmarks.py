@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hnas_kit import cost, data, evaluation, parallel
+from hnas_kit import cost, data, evaluation, nas_bench_macro, parallel
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import write_atomic
+from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.provenance import provenance
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import Arch, SearchSpace, make_space
@@ -48,13 +48,16 @@ PROTOCOLS = {
     "digits-pooling": Protocol("pooling", "digits", width=8, image_size=16, in_channels=1, epochs=40),
     "textures-pooling": Protocol("pooling", "textures", width=8, image_size=16, in_channels=1, epochs=5),
     "cifar10-pooling": Protocol("pooling", "cifar10", width=16, image_size=32, in_channels=3),
+    "cifar10-macro": Protocol("macro", "cifar10", width=32, image_size=32, in_channels=3),
 }
 
 
 def _read(name: str) -> pd.DataFrame:
     require_one_of("benchmark", name, PROTOCOLS)
+    if name == "cifar10-macro":
+        return nas_bench_macro.read()
     with (files("hnas_kit") / "tables" / f"{name}.csv").open() as file:
-        return pd.read_csv(file, comment="#", index_col="architecture")
+        return read_csv(file, comment="#", index_col="architecture")
 
 
 def load(name: str) -> pd.DataFrame:
@@ -64,29 +67,25 @@ def load(name: str) -> pd.DataFrame:
     the benchmark trained).
 
     Raises:
-        HnasError: for an unknown name.
+        HnasError: for an unknown name, or a published file that is not there and cannot be downloaded.
     """
-    table = _read(name)
-    protocol = PROTOCOLS[name]
+    table, protocol = _read(name), PROTOCOLS[name]
+    accuracy = table.filter(regex="^(accuracy|seed)").mean(axis=1)
+    rank = accuracy.rank(ascending=False, method="min").astype(int)
+    judged = pd.DataFrame({"accuracy": accuracy, "rank": rank})
+    if "macs" in table:
+        return judged.join(table[["macs", "params"]])
     space = make_space(protocol.space)
-    size = {"width": protocol.width, "in_channels": protocol.in_channels}
     archs = [space.parse(text) for text in table.index]
-    return pd.DataFrame(
-        {
-            "accuracy": table.filter(regex="^(accuracy|seed)").mean(axis=1),
-            "rank": table.filter(regex="^(accuracy|seed)")
-            .mean(axis=1)
-            .rank(ascending=False, method="min")
-            .astype(int),
-            "macs": [cost.macs(space, a, image_size=protocol.image_size, **size) for a in archs],
-            "params": [cost.params(space, a, **size) for a in archs],
-        },
-        index=table.index,
+    size = {"width": protocol.width, "in_channels": protocol.in_channels}
+    return judged.assign(
+        macs=[cost.macs(space, a, image_size=protocol.image_size, **size) for a in archs],
+        params=[cost.params(space, a, **size) for a in archs],
     )
 
 
 def per_seed(name: str) -> pd.DataFrame:
-    """Accuracy (%) of every architecture, one column per training seed; only for tables made by this kit."""
+    """Accuracy (%) of every architecture, one column per training seed, where they are known."""
     table = _read(name).filter(regex="^seed")
     if table.empty:
         raise HnasError(f"benchmark {name!r} was published without its single trainings")

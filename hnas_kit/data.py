@@ -278,7 +278,8 @@ def data_folders() -> list[Path]:
     return ([Path(given)] if given else []) + [user_cache_path("hnas_kit")]
 
 
-def _find(*names: str) -> Path | None:
+def find(*names: str) -> Path | None:
+    """The first of these files or folders that a data folder has, None if there is none."""
     candidates = (folder / name for folder in data_folders() for name in names)
     return next((path for path in candidates if path.exists()), None)
 
@@ -287,7 +288,7 @@ def _cifar10(device: torch.device) -> Dataset:
     """CIFAR-10, downloaded and checksummed by torchvision unless a data folder has it already."""
     from torchvision.datasets import CIFAR10
 
-    found = _find("cifar-10-batches-py")
+    found = find("cifar-10-batches-py")
     root = found.parent if found else data_folders()[-1]
     try:
         parts = {name: CIFAR10(root, train=name == "train", download=not found) for name in ("train", "test")}
@@ -311,7 +312,7 @@ def _images(name: str, source: Path, device: torch.device) -> Dataset:
 
 
 def _cifar10_jpeg(device: torch.device) -> Dataset:
-    source = _find("cifar10_jpeg", "cifar10_jpeg.tar.xz")
+    source = find("cifar10_jpeg", "cifar10_jpeg.tar.xz")
     if source is None:
         folders = " or ".join(str(f) for f in data_folders())
         raise HnasError(

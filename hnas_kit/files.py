@@ -8,7 +8,9 @@ import hashlib
 import io
 import os
 from pathlib import Path
+from typing import IO, Any
 
+import pandas as pd
 import torch
 
 from hnas_kit.errors import HnasError
@@ -53,3 +55,8 @@ def torch_bytes(value: object) -> bytes:
 def torch_value(data: bytes, map_location: str | torch.device = "cpu") -> object:
     """The value saved by :func:`torch_bytes`; tensors and plain containers only (no code is run)."""
     return torch.load(io.BytesIO(data), map_location=map_location, weights_only=True)
+
+
+def read_csv(source: Path | IO, **options: Any) -> pd.DataFrame:
+    """A table whose architectures stay text: the code 00000001 is no number."""
+    return pd.read_csv(source, dtype={"architecture": str}, **options)

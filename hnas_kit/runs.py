@@ -21,13 +21,12 @@ from typing import Any
 
 import nbformat
 import numpy as np
-import pandas as pd
 import torch
 from tqdm import tqdm
 
 from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.params import NOTEBOOKS, Parameters
 from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.training import Checkpoints, pick_device
@@ -155,7 +154,7 @@ class Finished:
             with np.load(io.BytesIO(data)) as arrays:
                 return dict(arrays)
         if name.endswith(".csv"):
-            return pd.read_csv(io.BytesIO(data), index_col=0)
+            return read_csv(io.BytesIO(data), index_col=0)
         return json.loads(data)
 
 

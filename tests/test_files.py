@@ -8,12 +8,13 @@ import io
 import os
 import pickle
 
+import pandas as pd
 import pytest
 import torch
 
 from hnas_kit import files
 from hnas_kit.errors import HnasError
-from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
 
 
 def test_sha256_of_bytes_and_of_a_file(tmp_path):
@@ -95,3 +96,14 @@ def test_a_file_with_code_is_refused_and_not_run(tmp_path, monkeypatch):
     with pytest.raises(pickle.UnpicklingError):
         torch_value(torch_bytes({"a": Code()}))
     assert not os.listdir(tmp_path)
+
+
+def test_a_code_in_a_table_stays_text(tmp_path):
+    table = pd.DataFrame({"rank": [1, 2]}, index=pd.Index(["00000001", "22212220"], name="architecture"))
+    table.to_csv(tmp_path / "table.csv")
+    pd.testing.assert_frame_equal(
+        read_csv(tmp_path / "table.csv", index_col=0), table, check_index_type=False
+    )
+    assert read_csv(tmp_path / "table.csv")["architecture"].tolist() == ["00000001", "22212220"]
+    (tmp_path / "other.csv").write_text("step,loss\n1,0.5\n")
+    assert read_csv(tmp_path / "other.csv")["step"].tolist() == [1]
