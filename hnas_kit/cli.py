@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from pathlib import Path
 
 import yaml
 
-from hnas_kit import ablations, benchmarks, report, runs
+from hnas_kit import ablations, benchmarks, report, runs, study
 from hnas_kit.errors import HnasError
+from hnas_kit.files import write_atomic
 from hnas_kit.params import NOTEBOOKS, Parameters, load_profile, override
 
 
@@ -159,6 +161,22 @@ def _benchmark(args: argparse.Namespace) -> None:
     print(f"\n{folder / args.name}.csv")
 
 
+def _simulate(args: argparse.Namespace) -> None:
+    for name, value in {"--seeds": args.seeds, "--steps": args.steps}.items():
+        if value < 1:
+            raise HnasError(f"{name} is {value}; it must be at least 1")
+    schedule = dataclasses.replace(study.SCHEDULE, steps=args.steps)
+    start, setting = time.perf_counter(), study.macro()
+    results = study.run(*setting, range(args.seeds), schedule)
+    seconds = time.perf_counter() - start
+    table = study.table(results)
+    target = runs.outputs_root() / "simulate.csv"
+    write_atomic(target, table.to_csv().encode())
+    print(f"NAS-Bench-Macro, {args.steps} evaluations, {args.seeds} seeds each, {seconds:.0f} s")
+    print(table.to_string(float_format="{:.3f}".format))
+    print(target)
+
+
 def _add_changes(command: argparse.ArgumentParser, what: str) -> None:
     names = {"dest": "parameter", "metavar": ("NAME", "VALUE"), "help": what}
     command.add_argument("-p", nargs=2, action="append", default=[], **names)
@@ -190,6 +208,14 @@ def parser() -> argparse.ArgumentParser:
     make_report = commands.add_parser("report", help="write outputs/<run>/report.html again")
     make_report.add_argument("run")
     make_report.set_defaults(call=_report)
+
+    simulate = commands.add_parser(
+        "simulate", help="compare all samplers and trees on NAS-Bench-Macro, in seconds, without a network"
+    )
+    simulate.add_argument("--seeds", type=int, default=100, help="searches of each method (default 100)")
+    steps = study.SCHEDULE.steps
+    simulate.add_argument("--steps", type=int, default=steps, help=f"evaluations of each (default {steps})")
+    simulate.set_defaults(call=_simulate)
 
     benchmark = commands.add_parser(
         "benchmark", help="train every architecture alone: the ground truth table"

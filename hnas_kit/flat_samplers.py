@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
+from hnas_kit import compiled
 from hnas_kit.errors import HnasError
 from hnas_kit.sampler import Sampler
 from hnas_kit.spaces import Arch, SearchSpace
@@ -43,6 +44,8 @@ class Independent(Sampler):
 
     Attributes:
         value: one (operations,) array of C a layer, 1 at the start.
+        padded: (layers, operations) the same, layers with fewer operations padded.
+        transitions: (layers, states, operations) the automaton's, padded with -1.
     """
 
     def __init__(self, space: SearchSpace, beta: float = 0.95, temperature: float = 0.02) -> None:
@@ -51,36 +54,33 @@ class Independent(Sampler):
                 f"beta is {beta}, temperature {temperature}; allowed: 0 <= beta < 1, temperature > 0"
             )
         self.archs, self.beta, self.temperature = tuple(space.enumerate()), beta, temperature
-        self.value = [np.ones(len(names)) for names in space.ops]
-        self._transitions = space.transitions
-        self._known: list[np.ndarray] | None = None  # conditionals, until something changes
+        states = max(1 + space.transitions[-1].max(), *(len(table) for table in space.transitions))
+        shape = len(space.ops), states, max(map(len, space.ops))
+        self.transitions = np.full(shape, -1)
+        for padded, table in zip(self.transitions, space.transitions, strict=True):
+            padded[: table.shape[0], : table.shape[1]] = table
+        self.padded = np.ones((shape[0], shape[2]))
+        self.value = [row[: len(names)] for row, names in zip(self.padded, space.ops, strict=True)]
+        self._tables = np.empty(shape)
+        self._known = False  # whether the tables are up to date
 
-    def _conditionals(self) -> list[np.ndarray]:
-        """For each layer p(operation | state), (states, operations): all completions are weighed in."""
-        if self._known is None:
-            tables, ahead = [], np.zeros(1 + self._transitions[-1].max())  # log mass of completions, by state
-            for value, after in zip(reversed(self.value), reversed(self._transitions), strict=True):
-                logs = np.where(after >= 0, value / self.temperature + ahead[after], -np.inf)
-                ahead = np.logaddexp.reduce(logs, axis=1)
-                tables.append(np.exp(logs - ahead[:, None]))
-            self._known = tables[::-1]
-        return self._known
+    def _conditionals(self) -> np.ndarray:
+        """p(operation | state) of each layer, (layers, states, operations)."""
+        if not self._known:
+            compiled.conditionals(self.padded, self.transitions, self.temperature, self._tables)
+            self._known = True
+        return self._tables
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draw an architecture; takes one uniform number a layer."""
-        state, arch = 0, []
-        draws = rng.random(len(self.value))
-        for table, after, draw in zip(self._conditionals(), self._transitions, draws, strict=True):
-            cumulative = np.cumsum(table[state])
-            op = int(np.searchsorted(cumulative, draw * cumulative[-1], side="right"))
-            arch.append(op)
-            state = after[state, op]
-        return tuple(arch)
+        ops = np.empty(len(self.value), dtype=np.int64)
+        compiled.draw_layers(self._conditionals(), self.transitions, rng.random(len(ops)), ops)
+        return tuple(ops.tolist())
 
     def update(self, arch: Arch, reward: float) -> None:
         for value, op in zip(self.value, arch, strict=True):
             value[op] = self.beta * value[op] + (1 - self.beta) * reward
-        self._known = None
+        self._known = False
 
     def layer_probabilities(self) -> list[np.ndarray]:
         """One (operations,) array a layer: p(a_l), before any constraint."""
@@ -99,7 +99,7 @@ class Independent(Sampler):
         return self.archs[int(np.argmax(self._log_probabilities()))]
 
     def anneal(self, temperature: float) -> None:
-        self.temperature, self._known = temperature, None
+        self.temperature, self._known = temperature, False
 
     def state_dict(self) -> dict:
         return {"value": [torch.from_numpy(v.copy()) for v in self.value]}
@@ -107,7 +107,7 @@ class Independent(Sampler):
     def load_state_dict(self, state: dict) -> None:
         for value, saved in zip(self.value, state["value"], strict=True):
             value[:] = saved.numpy()
-        self._known = None
+        self._known = False
 
 
 class Mixture(Sampler):

@@ -2,64 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 import torch
 
-from hnas_kit import trees
+from hnas_kit import compiled, trees
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.sampler import Sampler
 from hnas_kit.spaces import Arch
 from hnas_kit.trees import ArchTree
 
 COMMUNICATIONS = ("shared_table", "equivalent_nodes")
-
-
-@numba.njit(cache=True)
-def _reward(value: float, visits: int, parent_visits: int, exploration: float) -> float:
-    """R of Eq. 3; a node that was not visited counts as visited once in the exploration term."""
-    return value + exploration * math.sqrt(math.log(max(parent_visits, 1)) / max(visits, 1))
-
-
-@numba.njit(cache=True)
-def _descend(first_child, num_children, value, extra, visits, exploration, temperature, draws):
-    """Walk from the root to a leaf, choosing among siblings by Eq. 2 with one uniform draw a level."""
-    node = 0
-    level = 0
-    while num_children[node] > 0:
-        first, n = first_child[node], num_children[node]
-        best = -math.inf
-        for child in range(first, first + n):
-            reward = _reward(value[child] + extra[child], visits[child], visits[node], exploration)
-            best = max(best, reward)
-        total = 0.0
-        for child in range(first, first + n):
-            reward = _reward(value[child] + extra[child], visits[child], visits[node], exploration)
-            total += math.exp((reward - best) / temperature)
-        left = draws[level] * total
-        chosen = first
-        for child in range(first, first + n):
-            chosen = child
-            reward = _reward(value[child] + extra[child], visits[child], visits[node], exploration)
-            left -= math.exp((reward - best) / temperature)
-            if left < 0:
-                break
-        node = chosen
-        level += 1
-    return node
-
-
-@numba.njit(cache=True)
-def _backup(parent, value, visits, node, reward, beta):
-    """From a leaf up to the root: one more visit, and C by Eq. 4 (the root has no C)."""
-    while node > 0:
-        value[node] = beta * value[node] + (1 - beta) * reward
-        visits[node] += 1
-        node = parent[node]
-    visits[0] += 1
+CODES = {
+    "": compiled.NONE,
+    "shared_table": compiled.SHARED_TABLE,
+    "equivalent_nodes": compiled.EQUIVALENT_NODES,
+}
 
 
 class MCTS(Sampler):
@@ -77,8 +38,12 @@ class MCTS(Sampler):
     Attributes:
         value: (V,) C of each node, 1 at the start (Sec. 5).
         visits: (V,) visit count |a| of each node.
-        extra: (V,) what a subclass adds to C in Eq. 3; 0 here.
+        table: (groups,) G of each group of equivalent nodes; plain tree search has a single one, unused.
+        group: (V,) position of each node in ``table``.
     """
+
+    communication = ""
+    coefficient = 0.0
 
     def __init__(
         self, tree: ArchTree, beta: float = 0.95, exploration: float = 0.5, temperature: float = 0.02
@@ -92,35 +57,67 @@ class MCTS(Sampler):
         self.beta, self.exploration, self.temperature = beta, exploration, temperature
         self.value = np.ones(tree.num_nodes)
         self.visits = np.zeros(tree.num_nodes, dtype=np.int64)
-        self.extra = np.zeros(tree.num_nodes)
+        self._group_nodes(np.zeros(tree.num_nodes, dtype=np.int64))
         self._depth = tree.depth
+        self._scratch = np.empty(tree.num_children.max())
+
+    def _group_nodes(self, group: np.ndarray) -> None:
+        self.group, self.table = group, np.zeros(group.max() + 1)
+        self._members = np.argsort(group, kind="stable")  # group by group
+        self._member_start = np.concatenate([[0], np.cumsum(np.bincount(group))])
+
+    @property
+    def groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``group``, and start and members: the nodes of g are ``members[start[g]:start[g + 1]]``."""
+        return self.group, self._member_start, self._members
+
+    @property
+    def weight(self) -> float:
+        """Of G in Eq. 3."""
+        return self.coefficient if self.communication == "shared_table" else 0.0
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draw an architecture; takes ``tree.depth`` uniform numbers from ``rng``, however long the path."""
         tree = self.tree
-        draws = rng.random(self._depth)
-        leaf = _descend(
+        leaf = compiled.descend(
             tree.first_child,
             tree.num_children,
             self.value,
-            self.extra,
             self.visits,
+            self.table,
+            self.group,
+            self.weight,
             self.exploration,
             self.temperature,
-            draws,
+            rng.random(self._depth),
+            self._scratch,
         )
         return self.archs[tree.arch_index[leaf]]
 
     def update(self, arch: Arch, reward: float) -> None:
-        _backup(self.tree.parent, self.value, self.visits, self.tree.leaf[arch], float(reward), self.beta)
+        compiled.backup(
+            self.tree.parent,
+            self.value,
+            self.visits,
+            self.table,
+            *self.groups,
+            CODES[self.communication],
+            self.coefficient,
+            self.tree.leaf[arch],
+            float(reward),
+            self.beta,
+        )
+
+    def _means(self) -> np.ndarray:
+        """(V,) C of each node, with what communication adds to it in Eq. 3."""
+        return self.value + self.weight * self.table[self.group]
 
     def terms(self) -> tuple[np.ndarray, np.ndarray]:
         """The two terms of Eq. 3 for each node, both (V,): C and the exploration bonus (0 for the root)."""
-        value = self.value + self.extra
         visits = np.maximum(self.visits, 1)
         bonus = self.exploration * np.sqrt(np.log(visits[self.tree.parent]) / visits)
         bonus[0] = 0.0
-        return value, bonus
+        return self._means(), bonus
 
     def sibling_spread(self) -> tuple[float, float]:
         """How much each term of Eq. 3 favours one sibling over another, in units of T.
@@ -167,7 +164,7 @@ class MCTS(Sampler):
 
     def greedy(self) -> Arch:
         """The path of highest probability at lambda = 0: at every node the child of largest C (App. B.1)."""
-        node, value = 0, self.value + self.extra
+        node, value = 0, self._means()
         while self.tree.num_children[node]:
             first = self.tree.first_child[node]
             node = first + int(np.argmax(value[first : first + self.tree.num_children[node]]))
@@ -177,8 +174,8 @@ class MCTS(Sampler):
         self.temperature = temperature
 
     def exploit(self) -> MCTS:
-        other = MCTS(self.tree, self.beta, 0.0, self.temperature)
-        other.value, other.visits, other.extra = self.value, self.visits, self.extra
+        other = copy.copy(self)
+        other.exploration = 0.0
         return other
 
     def state_dict(self) -> dict:
@@ -247,7 +244,6 @@ class MCTSReg(MCTS):
 
     Attributes:
         table: (groups,) G of each level and operation (used by ``shared_table``).
-        group: (V,) position of each node in ``table``.
 
     Raises:
         HnasError: for another tree, or settings out of range.
@@ -267,29 +263,7 @@ class MCTSReg(MCTS):
         if not 0 <= coefficient <= 1:
             raise HnasError(f"coefficient is {coefficient}; allowed: 0 to 1")
         self.communication, self.coefficient = communication, coefficient
-        self.group = _equivalent(tree)
-        self.table = np.zeros(self.group.max() + 1)
-        self._members = [np.flatnonzero(self.group == g) for g in range(len(self.table))]
-
-    def _spread_table(self) -> None:
-        """Add G to C of every node (the root, which is no choice, has a G of its own that stays 0)."""
-        self.extra[:] = self.coefficient * self.table[self.group]
-
-    def update(self, arch: Arch, reward: float) -> None:
-        node, path = self.tree.leaf[arch], []
-        while node > 0:
-            path.append(node)
-            node = self.tree.parent[node]
-        if self.communication == "shared_table":
-            groups = self.group[path]
-            self.table[groups] = self.beta * self.table[groups] + (1 - self.beta) * reward
-            self._spread_table()
-        else:
-            for node in path:
-                others = self._members[self.group[node]]
-                others = others[others != node]
-                self.value[others] += self.coefficient * (1 - self.beta) * (reward - self.value[others])
-        super().update(arch, reward)
+        self._group_nodes(_equivalent(tree))
 
     def state_dict(self) -> dict:
         return super().state_dict() | {"table": torch.from_numpy(self.table.copy())}
@@ -297,5 +271,3 @@ class MCTSReg(MCTS):
     def load_state_dict(self, state: dict) -> None:
         super().load_state_dict(state)
         self.table[:] = state["table"].numpy()
-        if self.communication == "shared_table":
-            self._spread_table()

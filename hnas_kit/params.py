@@ -15,7 +15,8 @@ from hnas_kit.distances import MEASURES
 from hnas_kit.errors import HnasError
 from hnas_kit.rewards import REWARDS
 from hnas_kit.samplers import COMMUNICATIONS, METHODS, SAMPLERS, TREES, Method
-from hnas_kit.search import FINAL_CHOICES, Schedule
+from hnas_kit.schedule import Schedule
+from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import ENCODINGS, SPACES
 from hnas_kit.trees import LINKAGES
 
@@ -86,7 +87,8 @@ class Pretrain(Training):
     epochs: Annotated[int, Field(ge=0)]  # 0: the supernet stays as it was initialised
     space: Literal[tuple(SPACES)]
     dataset: str  # a name, or folder:PATH
-    width: Count  # channels of the first stage
+    width: Count  # channels of the stem
+    scored: Annotated[int, Field(ge=0)]  # validation images to score all architectures on; 0: all
 
 
 class Distances(Source, Compute):

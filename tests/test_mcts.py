@@ -543,10 +543,10 @@ def test_what_communicates_goes_through_a_file(communication):
     shared = second.exploit()
     second.load_state_dict(torch_value(torch_bytes(first.state_dict())))
     np.testing.assert_array_equal(second.table, first.table)
-    np.testing.assert_array_equal(second.extra, first.extra)
+    np.testing.assert_array_equal(second.terms()[0], first.terms()[0])
     assert second.probabilities() == first.probabilities()
     assert shared.probabilities() == first.exploit().probabilities()
-    assert np.any(first.extra) == (communication == "shared_table")
+    assert np.any(first.terms()[0] != first.value) == (communication == "shared_table")
 
 
 @pytest.mark.parametrize(
