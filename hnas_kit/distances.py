@@ -9,6 +9,7 @@ from scipy.spatial.distance import pdist, squareform
 from hnas_kit.errors import HnasError, require_one_of
 
 MEASURES = ("kl", "l2", "cross_entropy")  # between outputs
+BLOCK = 1024  # rows and columns that are computed at once, so that nothing but the result is N x N
 
 
 def from_outputs(outputs: ArrayLike, measure: str = "kl") -> np.ndarray:
@@ -42,16 +43,22 @@ def from_outputs(outputs: ArrayLike, measure: str = "kl") -> np.ndarray:
     if measure == "l2":
         return squareform(sum(pdist(p[:, b]) for b in range(images)) / images)
     logs = np.log(np.maximum(p, np.finfo(np.float32).tiny))  # a probability may have underflowed to 0
-    cross = (
-        p.reshape(n, -1) @ logs.reshape(n, -1).T / images
-    )  # cross[i, j] = mean over images of sum_c p_i log p_j
-    cross = (cross + cross.T) / 2
-    negative_entropy = np.diag(cross)
-    distances = -cross
-    if measure == "kl":
-        distances += (negative_entropy[:, None] + negative_entropy[None, :]) / 2
+    p, logs = p.reshape(n, -1), logs.reshape(n, -1)
+    negative_entropy = np.einsum("nd,nd->n", p, logs) / images
+    left, right = np.hstack([p, logs]), np.hstack([logs, p])
+    distances = np.empty((n, n))
+    for i in range(0, n, BLOCK):
+        for j in range(i, n, BLOCK):
+            rows, columns = slice(i, i + BLOCK), slice(j, j + BLOCK)
+            # mean over images of sum_c p log q, averaged over both ways
+            part = left[rows] @ right[columns].T / (2 * images)
+            if measure == "kl":
+                part -= (negative_entropy[rows, None] + negative_entropy[None, columns]) / 2
+            part = -(part + part.T) / 2 if i == j else -part  # rounding may differ by the way
+            np.maximum(part, 0, out=part)  # and leave -1e-17 between equal outputs
+            distances[rows, columns], distances[columns, rows] = part, part.T
     np.fill_diagonal(distances, 0)
-    return np.maximum(distances, 0)  # rounding may leave -1e-17 between equal outputs
+    return distances
 
 
 def _column_layers(encodings: np.ndarray) -> np.ndarray:

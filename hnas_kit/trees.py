@@ -111,7 +111,7 @@ class ArchTree:
         """The tree as an ``.npz`` file's content."""
         buffer = io.BytesIO()
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        np.savez(buffer, archs=np.array(self.archs, dtype=np.int16), **arrays)
+        np.savez_compressed(buffer, archs=np.array(self.archs, dtype=np.int16), **arrays)
         return buffer.getvalue()
 
     def save(self, path: Path | str) -> None:
@@ -213,9 +213,18 @@ def learned(distances: ArrayLike, archs: Sequence[Arch], linkage: str = "ward") 
     if not np.all(np.isfinite(condensed)) or condensed.min(initial=0) < 0:
         raise HnasError("not a distance matrix: it has entries that are negative or not finite")
     _check_archs(archs, range(matrix_rows), "rows of distances")
-    root = hierarchy.to_tree(hierarchy.linkage(condensed, linkage))
+    return from_linkage(hierarchy.linkage(condensed, linkage), archs)
+
+
+def from_linkage(merges: np.ndarray, archs: Sequence[Arch]) -> ArchTree:
+    """The binary tree of a linkage matrix as scipy's, (N - 1, 4) or its first three columns."""
+    n, pairs, heights = len(archs), merges[:, :2].astype(int).tolist(), merges[:, 2].tolist()
     return _number(
-        root, lambda n: [] if n.is_leaf() else [n.left, n.right], lambda n: n.dist, lambda n: n.id, archs
+        n + len(pairs) - 1,
+        lambda v: [] if v < n else pairs[v - n],
+        lambda v: 0.0 if v < n else heights[v - n],
+        lambda v: v,
+        archs,
     )
 
 

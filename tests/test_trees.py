@@ -458,7 +458,7 @@ DAMAGED = {
     "empty": b"",
     "text": b"not a tree\n" * 10,
     "cut": WHOLE[: len(WHOLE) // 2],
-    "flipped": WHOLE.replace(three_leaves().parent.tobytes(), bytes(20)),
+    "flipped": WHOLE[:80] + bytes([WHOLE[80] ^ 255]) + WHOLE[81:],  # in the first array, behind its header
     "an array less": changed(height=None),
     "a length": changed(height=np.zeros(3)),
     "a root without end": changed(first_child=np.array([0, -1, 3, -1, -1])),
