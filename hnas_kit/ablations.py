@@ -17,7 +17,7 @@ from scipy.stats import wilcoxon
 
 from hnas_kit import benchmarks, data, distances, evaluation, grids, parallel, search, trees
 from hnas_kit.errors import HnasError
-from hnas_kit.files import torch_value
+from hnas_kit.files import read_csv, torch_value
 from hnas_kit.params import NOTEBOOKS, Parameters, Pretrain
 from hnas_kit.randomness import Generators
 from hnas_kit.runs import Finished, outputs_root, project_root
@@ -42,7 +42,7 @@ def gather(run: str) -> pd.DataFrame:
             f"{folder} holds no table of a sweep ({', '.join(f'{n}.csv' for n in SWEEPS)}); "
             f"make one with hnas sweep params/sweeps/table1.yaml -p run {run}"
         )
-    rows = pd.concat({name: pd.read_csv(path) for name, path in found.items()}, names=["sweep"])
+    rows = pd.concat({name: read_csv(path) for name, path in found.items()}, names=["sweep"])
     rows = rows.reset_index("sweep").reset_index(drop=True)
     return rows[rows["status"] == "done"]
 
@@ -208,12 +208,12 @@ def _spread(values: pd.Series, digits: int) -> str:
     return f"{values.mean():.{digits}f}{spread}"
 
 
-def table(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+def table(rows: pd.DataFrame, published: pd.DataFrame | None) -> pd.DataFrame:
     """Measured beside published, one row a label.
 
     Args:
         rows: of one sweep; with ``architecture``, ``accuracy`` (%, true), ``rank``, ``search_seconds``.
-        published: of :mod:`hnas_kit.paper`, indexed by label.
+        published: of :mod:`hnas_kit.paper`, indexed by label; None if the paper has none.
 
     Returns:
         Columns ``ours: ...`` and ``paper: ...``, in the order of ``rows``; empty where nothing is reported.
@@ -231,6 +231,8 @@ def table(rows: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
             "ours: search time (s)": f"{group['search_seconds'].mean():.0f}",
         }
     frame = pd.DataFrame.from_dict(ours, orient="index")
+    if published is None:
+        return frame
     return frame.join(published.add_prefix("paper: ").astype(object)).fillna("")
 
 

@@ -13,9 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hnas_kit.search import PHASES
-from hnas_kit.spaces import Arch
-from hnas_kit.trees import ArchTree
+from hnas_kit.schedule import PHASES
+from hnas_kit.spaces import Arch, PoolingSpace, SearchSpace
 
 COLOURS = {
     "learned": "#1f5fa8",
@@ -29,6 +28,9 @@ COLOURS = {
     "accuracy": "#b59b1c",
 }
 ACCURACY = mpl.colormaps["viridis"]
+SHOWN = 400  # rows of a distance matrix
+ROWS = 36  # of a figure of architectures
+BARS = 60  # of a histogram over ranks
 
 
 def use_style() -> None:
@@ -59,17 +61,31 @@ def images(x: ArrayLike, y: ArrayLike, classes: Sequence[str], rows: int = 2, co
     return figure
 
 
-def resolutions(archs: Sequence[Arch], labels: Sequence[str]) -> Figure:
-    """The Pooling space: one row an architecture, one column a layer, coloured by the layer's resolution."""
-    halvings = np.array([np.cumsum((0, *arch)) for arch in archs])
+def architectures(space: SearchSpace, archs: Sequence[Arch]) -> Figure:
+    """One row an architecture, one column a layer, coloured by operation; of many architectures some.
+
+    In the Pooling space, where an operation acts on all layers behind it, by the layer's resolution.
+    """
+    archs = [archs[i] for i in np.linspace(0, len(archs) - 1, min(len(archs), ROWS)).round().astype(int)]
+    labels = [space.format(arch) for arch in archs]
+    if isinstance(space, PoolingSpace):
+        cells = np.array([np.cumsum((0, *arch)) for arch in archs])
+        columns, names = ["stem", *map(str, range(1, 10))], ["full", "half", "quarter"]
+        title, shades = "resolution of each layer", ["#1f5fa8", "#7fb2d9", "#dcebf5"]
+    else:
+        cells, columns = np.array(archs), [str(layer) for layer in range(1, space.num_layers + 1)]
+        names = max(space.ops, key=len)
+        title, shades = "operation of each layer", sns.color_palette("crest", len(names))
+        shades = [
+            "#e1e7ea" if name == "identity" else shade for name, shade in zip(names, shades, strict=True)
+        ]
     figure, axis = plt.subplots(figsize=(5, 6.2))
-    colours = mpl.colors.ListedColormap(["#1f5fa8", "#7fb2d9", "#dcebf5"])
-    axis.pcolormesh(halvings, cmap=colours, edgecolors="white", linewidth=0.6)
+    colours = mpl.colors.ListedColormap(shades)
+    axis.pcolormesh(cells, cmap=colours, vmin=0, vmax=len(names) - 1, edgecolors="white", linewidth=0.6)
     axis.invert_yaxis()
     axis.set_yticks(np.arange(len(labels)) + 0.5, labels, size="xx-small", family="monospace")
-    axis.set_xticks(np.arange(10) + 0.5, ["stem", *map(str, range(1, 10))])
-    axis.set(xlabel="layer", title="resolution of each layer")
-    names = ("full", "half", "quarter")
+    axis.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axis.set(xlabel="layer", title=title)
     handles = [mpl.patches.Patch(color=colours(i), label=name) for i, name in enumerate(names)]
     axis.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=3)
     sns.despine(figure, left=True, bottom=True)
@@ -117,7 +133,12 @@ def ranking(
 
 
 def distance_matrices(matrices: Mapping[str, np.ndarray], labels: Sequence[str]) -> Figure:
-    """Distance matrices side by side, coloured from the smallest to the largest between two (Fig. 4)."""
+    """Distance matrices side by side, coloured from the smallest to the largest between two (Fig. 4).
+
+    Of more than ``SHOWN`` architectures so many are shown, evenly spaced.
+    """
+    labels = labels[:: (every := -(-len(labels) // SHOWN))]
+    matrices = {name: matrix[::every, ::every] for name, matrix in matrices.items()}
     figure, axes = plt.subplots(1, len(matrices), figsize=(3.7 * len(matrices), 3.6), squeeze=False)
     step = max(len(labels) // 9, 1)
     ticks = np.arange(0, len(labels), step)
@@ -128,95 +149,6 @@ def distance_matrices(matrices: Mapping[str, np.ndarray], labels: Sequence[str])
         axis.set_yticks(ticks, [labels[i] for i in ticks], size="x-small", family="monospace")
         axis.set_title(name)
     figure.colorbar(shown, ax=axes, shrink=0.75, label="from smallest to largest")
-    return figure
-
-
-def tree_layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
-    """Horizontal place of every node, and the leaves from left to right."""
-    leaves, stack = [], [0]
-    while stack:
-        node = stack.pop()
-        first, n = tree.first_child[node], tree.num_children[node]
-        if n:
-            stack.extend(reversed(range(first, first + n)))
-        else:
-            leaves.append(node)
-    place = np.zeros(tree.num_nodes)
-    place[leaves] = np.arange(len(leaves))
-    for node in reversed(range(tree.num_nodes)):
-        if tree.num_children[node]:
-            first = tree.first_child[node]
-            place[node] = place[first : first + tree.num_children[node]].mean()
-    return place, leaves
-
-
-def _branches(axis: Axes, tree: ArchTree, width: ArrayLike | None) -> list[int]:
-    """Draw the lines of a tree, wide where the share of draws is large; the leaves from left to right."""
-    place, leaves = tree_layout(tree)
-    for node in range(1, tree.num_nodes):
-        parent = tree.parent[node]
-        share = None if width is None else width[node]
-        axis.plot(
-            [place[parent], place[node], place[node]],
-            [tree.height[parent], tree.height[parent], tree.height[node]],
-            color="0.25" if share is None else COLOURS["learned"],
-            linewidth=1.0 if share is None else 0.8 + 9 * share,
-            alpha=1.0 if share is None else 0.35 + 0.65 * min(4 * share, 1),
-            solid_capstyle="butt",
-            solid_joinstyle="miter",
-        )
-    return leaves
-
-
-def dendrogram(
-    tree: ArchTree,
-    labels: Sequence[str],
-    truth: ArrayLike | None,
-    title: str,
-    height: str = "linkage distance",
-    width: ArrayLike | None = None,
-) -> Figure:
-    """A tree with its architectures at the leaves, coloured by true accuracy (Fig. 5).
-
-    Args:
-        tree: any tree.
-        labels: text of each of ``tree.archs``.
-        truth: true accuracy (%) of each, or None.
-        title: heading.
-        height: what the tree's heights are.
-        width: (V,) share of draws through each node; wide lines carry many (None: all alike).
-    """
-    figure, axis = plt.subplots(figsize=(max(6.0, 0.27 * tree.num_leaves), 4.2))
-    leaves = _branches(axis, tree, width)
-    order = [tree.arch_index[leaf] for leaf in leaves]
-    axis.set_xticks(
-        range(len(order)), [labels[i] for i in order], rotation=90, size="small", family="monospace"
-    )
-    if truth is not None:
-        truth = np.asarray(truth)
-        dots = axis.scatter(
-            range(len(order)), np.zeros(len(order)), c=truth[order], cmap=ACCURACY, s=34, zorder=3
-        )
-        figure.colorbar(dots, ax=axis, label="true accuracy (%)", pad=0.01, aspect=30)
-    axis.set(ylabel=height, title=title, xlim=(-1, len(order)))
-    sns.despine(figure, bottom=True)
-    axis.tick_params(axis="x", length=0)
-    return figure
-
-
-def variance_levels(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], num_archs: int) -> Figure:
-    """Share of the accuracy variance that a tree's levels explain, by the number of groups at the level."""
-    figure, axis = plt.subplots(figsize=(5.6, 3.6))
-    groups = np.arange(1, num_archs + 1)
-    axis.plot(groups, (groups - 1) / (num_archs - 1), ":", color="0.6", label="split at random, on average")
-    for name, (counts, shares) in curves.items():
-        axis.plot(counts, shares, "o-", color=COLOURS[name], markersize=4, label=f"{name} tree")
-    axis.set(
-        xlabel="groups of architectures at a level of the tree",
-        ylabel="share of accuracy variance explained",
-        ylim=(0, 1.02),
-    )
-    axis.legend()
     return figure
 
 
@@ -263,58 +195,28 @@ def search_curves(
 
 
 def visits_by_rank(histories: Mapping[str, pd.DataFrame], ranks: pd.Series) -> Figure:
-    """How often the third phase drew each architecture, from the truly best to the truly worst."""
+    """How often the third phase drew each architecture, from the truly best to the truly worst.
+
+    Many architectures are taken together, in groups of neighbouring ranks.
+    """
     figure, axes = plt.subplots(
         1, len(histories), figsize=(3.4 * len(histories), 2.9), sharey=True, squeeze=False
     )
     order = ranks.sort_values()
     for axis, (name, history) in zip(axes.flat, histories.items(), strict=True):
         drawn = history.loc[history["phase"] == PHASES[2], "architecture"]
-        share = drawn.value_counts(normalize=True).reindex(order.index, fill_value=0)
-        axis.bar(range(1, len(order) + 1), 100 * share, color=COLOURS[name], width=0.85)
-        axis.axhline(100 / len(order), color="0.5", linestyle=":")
+        share = drawn.value_counts(normalize=True).reindex(order.index, fill_value=0).to_numpy()
+        size = -(-len(order) // BARS)
+        starts = np.arange(0, len(order), size)
+        axis.bar(
+            starts + (1 + size) / 2,
+            100 * np.add.reduceat(share, starts),
+            color=COLOURS[name],
+            width=0.85 * size,
+        )
+        axis.axhline(100 * size / len(order), color="0.5", linestyle=":")
         axis.set(xlabel="true rank", title=name)
     axes[0, 0].set_ylabel("draws in the third phase (%)")
-    return figure
-
-
-def visits_over_time(
-    tree: ArchTree, history: pd.DataFrame, labels: Sequence[str], truth: pd.Series | None
-) -> Figure:
-    """Draws flowing down a tree: warm-up, then three equal parts of the third phase.
-
-    Args:
-        tree: the tree that was searched.
-        history: of the search, see :meth:`hnas_kit.search.History.frame`.
-        labels: text of each of ``tree.archs``.
-        truth: true accuracy (%) by text, or None; colours the leaves.
-    """
-    third = history.index[history["phase"] == PHASES[2]]
-    parts = {PHASES[1]: history.index[history["phase"] == PHASES[1]]}
-    for name, part in zip(("first", "second", "last"), np.array_split(third, 3), strict=True):
-        parts[f"{name} third of the {PHASES[2]}"] = part
-    figure, axes = plt.subplots(len(parts), 1, figsize=(9.5, 1.75 * len(parts)), sharex=True)
-    for axis, (name, part) in zip(axes, parts.items(), strict=True):
-        drawn = history.loc[part, "architecture"].value_counts(normalize=True).reindex(labels, fill_value=0)
-        width = np.zeros(tree.num_nodes)
-        is_leaf = tree.arch_index >= 0
-        width[is_leaf] = drawn.to_numpy()[tree.arch_index[is_leaf]]
-        for node in reversed(range(1, tree.num_nodes)):
-            width[tree.parent[node]] += width[node]
-        leaves = _branches(axis, tree, width)
-        order = [labels[tree.arch_index[leaf]] for leaf in leaves]
-        if truth is not None:
-            place = range(len(order))
-            dots = axis.scatter(place, np.zeros(len(order)), c=truth[order], cmap=ACCURACY, s=26, zorder=3)
-        axis.set_title(name, loc="left", size="small")
-        axis.set_yticks([])
-        axis.margins(x=0.02, y=0.12)
-    axes[-1].set_xticks(range(len(order)), order, rotation=90, size="x-small", family="monospace")
-    if truth is not None:
-        figure.colorbar(dots, ax=axes, label="true accuracy (%)", pad=0.01, aspect=40)
-    sns.despine(figure, left=True, bottom=True)
-    for axis in axes:
-        axis.tick_params(axis="x", length=0)
     return figure
 
 

@@ -10,8 +10,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from hnas_kit.complexity import PAPER
 from hnas_kit.plots import COLOURS, mark_phases, smooth
-from hnas_kit.search import PHASES
+from hnas_kit.schedule import PHASES
+from hnas_kit.simulation import Simulation
 
 
 def ranks(rows: pd.DataFrame, num_archs: int) -> Figure:
@@ -106,4 +108,52 @@ def tree_quality(rows: pd.DataFrame) -> Figure:
     handles, labels = axes[0, 0].get_legend_handles_labels()
     axes[0, 0].get_legend().remove()
     figure.legend(handles, labels, loc="outside right center", fontsize="small")
+    return figure
+
+
+def simulated(results: Mapping[str, Simulation]) -> Figure:
+    """Over the evaluations of simulated searches: simple regret and accuracy of the draws, mean over seeds.
+
+    Bands are 95 % intervals of the mean (1.96 standard errors).
+
+    Args:
+        results: by method, see :func:`hnas_kit.study.run`.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(10.8, 3.8))
+    palette = dict(zip(results, sns.color_palette("tab10", len(results)), strict=True))
+    for name, result in results.items():
+        colour, steps = COLOURS.get(name, palette[name]), np.arange(1, result.reward.shape[1] + 1)
+        shown = np.unique(np.geomspace(1, len(steps), 200).astype(int)) - 1
+        window = max(len(steps) // 40, 1)
+        drawn = np.array([smooth(row, window) for row in 100 * result.drawn()])
+        for axis, values in zip(axes, (100 * result.regret(), drawn), strict=True):
+            mean, error = values.mean(axis=0)[shown], values.std(axis=0)[shown] / len(values) ** 0.5
+            axis.plot(steps[shown], mean, color=colour, label=name, linewidth=1.3)
+            axis.fill_between(
+                steps[shown], mean - 1.96 * error, mean + 1.96 * error, color=colour, alpha=0.15, linewidth=0
+            )
+    axes[0].set(
+        xscale="log", xlabel="evaluations", ylabel="simple regret (points of true accuracy)", ylim=(0, 5)
+    )
+    axes[1].set(xlabel="evaluations", ylabel="true accuracy of the draws (%)")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    return figure
+
+
+def complexity(seconds: pd.DataFrame, a: float, b: float) -> Figure:
+    """Seconds that a learned tree costs by the number of architectures, with the curve a N^2 + b N.
+
+    Args:
+        seconds: see :func:`hnas_kit.complexity.measure`.
+        a, b: of the fitted curve.
+    """
+    figure, axis = plt.subplots(figsize=(6.6, 3.6))
+    n = np.geomspace(seconds.index.min(), 100_000, 200)
+    for column, colour in (("outputs", "default"), ("tree", "learned")):
+        axis.plot(seconds.index, seconds[column], "o", color=COLOURS[colour], label=f"{column}, measured")
+    axis.plot(n, a * n**2 + b * n, color="0.25", label=f"both, fitted: a = {a:.1g} s, b = {b:.1g} s")
+    paper = f"the paper's: a = {PAPER['a']:g} s, b = {PAPER['b']:g} s"
+    axis.plot(n, PAPER["a"] * n**2 + PAPER["b"] * n, ":", color="0.5", label=paper)
+    axis.set(xscale="log", yscale="log", xlabel="architectures N", ylabel="seconds")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

@@ -13,7 +13,8 @@ import pandas as pd
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
-from hnas_kit.paper import LABELS, TABLE_1
+from hnas_kit.paper import LABELS, SETUP
+from hnas_kit.paper import TABLES as PUBLISHED
 from hnas_kit.runs import Finished, outputs_root
 
 CAPTIONS = {
@@ -38,6 +39,8 @@ CAPTIONS = {
     "search.png": "The searches over their steps (the paper's Fig. 3, right).",
     "visits.png": "Which architectures the third phase drew, by their true rank.",
     "terms.png": "The two terms of Eq. 3 over the search on the learned tree.",
+    "simulated.png": "Simulated searches on NAS-Bench-Macro: regret, and accuracy of the draws.",
+    "complexity.png": "What a learned tree costs (the paper's Appendix C.5).",
     "probability.png": "Where draws go in the learned tree at the end of the search.",
 }
 
@@ -46,32 +49,37 @@ def _differences(parts: Mapping[str, Finished]) -> str:
     """What the run does otherwise than the paper, in words, from its parameters."""
     p, s = parts["01_pretrain"].params, parts["04_mcts"].params
     ours = {
-        "data": (p["dataset"], "cifar10"),
-        "width of the network": (p["width"], 16),
-        "epochs of pre-training": (p["epochs"], 300),
-        "batch size of pre-training": (p["batch_size"], 512),
-        "learning rate of pre-training": (p["lr"], 0.1),
-        "weight decay of pre-training": (p["weight_decay"], 0.001),
-        "epochs of search": (s["epochs"], 400),
-        "batch size of search": (s["batch_size"], 256),
-        "learning rate of search": (s["lr"], 0.05),
-        "share of uniform sampling": (s["uniform_share"], 0.4),
-        "share of warm-up": (s["warmup_share"], 0.25),
-        "beta": (s["beta"], 0.95),
-        "lambda": (s["exploration"], 0.5),
-        "T": (f"{s['temperature_start']} to {s['temperature_end']}", "0.02 to 0.0025"),
-        "final choice": (s["final"], "path"),
+        "data": p["dataset"],
+        "width of the network": p["width"],
+        "epochs of pre-training": p["epochs"],
+        "batch size of pre-training": p["batch_size"],
+        "learning rate of pre-training": p["lr"],
+        "weight decay of pre-training": p["weight_decay"],
+        "epochs of search": s["epochs"],
+        "batch size of search": s["batch_size"],
+        "learning rate of search": s["lr"],
+        "share of uniform sampling": s["uniform_share"],
+        "share of warm-up": s["warmup_share"],
+        "beta": s["beta"],
+        "lambda": s["exploration"],
+        "T": f"{s['temperature_start']} to {s['temperature_end']}",
+        "final choice": s["final"],
     }
-    for notebook, name, paper in (("02_distances", "measure", "kl"), ("03_tree", "linkage", "ward")):
+    for notebook, name in (("02_distances", "measure"), ("03_tree", "linkage")):
         if notebook in parts:
-            ours[name] = parts[notebook].params[name], paper
-    changed = [f"{name} {mine} (paper: {paper})" for name, (mine, paper) in ours.items() if mine != paper]
+            ours[name] = parts[notebook].params[name]
+    published = SETUP[p["space"]]
+    changed = [
+        f"{name} {mine} (paper: {'not said' if published[name] is None else published[name]})"
+        for name, mine in ours.items()
+        if mine != published[name]
+    ]
     if not changed:
         return "The set-up is the paper's."
     return f"What differs from the paper's set-up: {'; '.join(changed)}."
 
 
-def _table(found: pd.DataFrame) -> pd.DataFrame:
+def _table(found: pd.DataFrame, space: str) -> pd.DataFrame:
     """Ours and the paper's columns, one row a method."""
     table = pd.DataFrame(
         {
@@ -82,17 +90,20 @@ def _table(found: pd.DataFrame) -> pd.DataFrame:
         }
     )
     for column in ("architecture", "best accuracy", "average accuracy", "best rank", "average rank"):
-        published = TABLE_1[column].reindex([LABELS.get(name) for name in found.index]).to_numpy()
+        published = (
+            PUBLISHED["table1"][space][column].reindex([LABELS.get(name) for name in found.index]).to_numpy()
+        )
         table[f"paper: {column}"] = ["not reported" if pd.isna(v) else v for v in published]
     return table.replace("nan", "no ground truth")
 
 
 TABLES = {
-    "table1.csv": "Table 1: methods",
+    "table1.csv": "Methods (the paper's Table 1 or 4)",
     "table2.csv": "Table 2: distance measures",
     "table3.csv": "Table 3: encodings",
     "table7.csv": "Table 7: rewards (the paper's on NAS-Bench-Macro, ranks of 3,969)",
     "trees.csv": "Sec. 5.2: a tree from accuracies; linkages",
+    "simulated.csv": "Simulated searches on NAS-Bench-Macro: evaluations until the best are found",
     "paired.csv": "The learned tree against each other method, seed by seed (Wilcoxon's signed-rank test)",
 }
 
@@ -102,7 +113,7 @@ def _ablations(part: Finished) -> list[dict[str, str]]:
     tables = []
     for name in [name for name in TABLES if name in part.outputs]:
         table = part.load(name).rename_axis(None)
-        if name != "paired.csv":
+        if table.columns.str.contains(": ").any():
             table.columns = table.columns.str.split(": ", expand=True)
         html = table.to_html(border=0, na_rep="", float_format="{:g}".format)
         tables.append({"heading": TABLES[name], "html": jinja2.filters.do_mark_safe(html)})
@@ -143,7 +154,9 @@ def write(run: str) -> Path:
         space=pretrain.params["space"],
         dataset=pretrain.params["dataset"],
         seed=search.params["seed"],
-        table=jinja2.filters.do_mark_safe(_table(search.load("found.csv")).to_html(index=False, border=0)),
+        table=jinja2.filters.do_mark_safe(
+            _table(search.load("found.csv"), pretrain.params["space"]).to_html(index=False, border=0)
+        ),
         differences=_differences(parts),
         ablations=_ablations(parts["05_ablations"]) if "05_ablations" in parts else [],
         scale=parts["05_ablations"].manifest["figures"]["scale"] if "05_ablations" in parts else "",

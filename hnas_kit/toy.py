@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from hnas_kit import distances, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.plots import ACCURACY as COLOUR_OF_ACCURACY
-from hnas_kit.plots import COLOURS, tree_layout
+from hnas_kit.plots import COLOURS
+from hnas_kit.plots_trees import tree_layout
 from hnas_kit.samplers import MCTS, Boltzmann, Independent, Sampler
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.trees import ArchTree

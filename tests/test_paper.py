@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import yaml
 
 from hnas_kit import ablations, benchmarks, grids, paper
 from hnas_kit.runs import project_root
 from hnas_kit.samplers import METHODS
+from hnas_kit.spaces import SPACES, make_space
 
 
 @pytest.mark.parametrize("table", [paper.TABLE_1, paper.TABLE_2, paper.TABLE_3], ids=["1", "2", "3"])
@@ -26,19 +29,30 @@ def test_a_published_rank_is_that_of_the_architecture():
         assert abs(truth.loc[row["architecture"], "rank"] - row["best rank"]) <= 1, label
 
 
+@pytest.mark.data
+@pytest.mark.parametrize("table", [paper.TABLE_4, paper.TABLE_7], ids=["4", "7"])
+def test_a_published_network_of_nas_bench_macro_has_the_published_accuracy(table):
+    if "HNAS_DATA_DIR" not in os.environ:
+        pytest.skip("needs the ground truth of NAS-Bench-Macro in the folder that HNAS_DATA_DIR names")
+    truth, space = benchmarks.load("cifar10-macro"), make_space("macro")
+    for label, row in table.iterrows():
+        found = truth.loc[space.format(space.parse(row["architecture"]))]
+        assert found["accuracy"] == pytest.approx(row["best accuracy"], abs=0.02), label
+        assert abs(found["rank"] - row["best rank"]) <= 3, label
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_every_space_has_the_papers_methods_and_set_up(space):
+    assert paper.TABLES["table1"][space].index.isin(paper.LABELS.values()).all()
+    assert set(paper.SETUP[space]) == set(paper.SETUP["pooling"])
+
+
 def test_a_published_row_has_a_point_in_the_sweep_of_its_table():
-    published = {
-        "table1": paper.TABLE_1,
-        "table2": paper.TABLE_2,
-        "table3": paper.TABLE_3,
-        "table7": paper.TABLE_7,
-        "trees": paper.ACCURACY_TREE,
-    }
-    for sweep, table in published.items():
+    for sweep, tables in paper.TABLES.items():
         content = yaml.safe_load((project_root() / "params" / "sweeps" / f"{sweep}.yaml").read_text())
         labels = {label for label, _ in grids.points(content["grid"])}
-        assert set(table.index) <= labels, sweep
-    assert set(published) <= set(ablations.SWEEPS)
+        assert all(set(table.index) <= labels for table in tables.values()), sweep
+    assert set(paper.TABLES) <= set(ablations.SWEEPS)
 
 
 def test_methods_go_by_the_labels_of_table_1():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import plots, spaces, trees
+from hnas_kit import plots, spaces
 from hnas_kit.rewards import REWARDS
 from hnas_kit.samplers import METHODS
 
@@ -59,12 +57,24 @@ def test_images_are_titled_by_class():
     assert len(plots.images(x.repeat(3, 1), [0] * 6, ("cat",), 1, 2).axes) == 2  # colour, and more than fit
 
 
-def test_resolutions_has_a_row_an_architecture():
-    (axis,) = plots.resolutions(ARCHS, NAMES).axes
+def test_pooling_has_a_row_an_architecture_coloured_by_resolution():
+    (axis,) = plots.architectures(SPACE, ARCHS).axes
     assert texts(axis.get_yticklabels()) == NAMES
     assert texts(axis.get_legend().texts) == ["full", "half", "quarter"]
     shown = axis.collections[0].get_array().reshape(36, 10)
     np.testing.assert_array_equal(shown[NAMES.index("[4,3,3]")], [0] * 4 + [1] * 3 + [2] * 3)
+
+
+def test_another_space_has_some_architectures_coloured_by_operation():
+    space = spaces.make_space("macro")
+    archs = space.enumerate()
+    (axis,) = plots.architectures(space, archs).axes
+    labels = texts(axis.get_yticklabels())
+    assert len(labels) == plots.ROWS
+    assert (labels[0], labels[-1]) == ("00000000", "22222222")
+    assert texts(axis.get_legend().texts) == ["identity", "k3 e3", "k5 e6"]
+    shown = axis.collections[0].get_array().reshape(plots.ROWS, 8)
+    np.testing.assert_array_equal(shown, [list(map(int, label)) for label in labels])
 
 
 def test_smooth_is_the_mean_of_the_last_values():
@@ -101,41 +111,11 @@ def test_distance_matrices_are_scaled_side_by_side(names):
     assert bar.get_ylabel() == "from smallest to largest"
 
 
-@pytest.mark.parametrize("truth", [None, TRUTH], ids=["no truth", "truth"])
-@pytest.mark.parametrize("tree", [trees.random(ARCHS, 0), trees.default(SPACE)], ids=["binary", "default"])
-def test_dendrogram_has_a_line_a_node_and_a_label_a_leaf(tree, truth):
-    figure = plots.dendrogram(tree, NAMES, truth, "a tree")
-    axis = figure.axes[0]
-    assert len(axis.lines) == tree.num_nodes - 1
-    labels = texts(axis.get_xticklabels())
-    assert sorted(labels) == sorted(NAMES)
-    assert axis.get_title() == "a tree"
-    assert [a.get_ylabel() for a in figure.axes[1:]] == ([] if truth is None else ["true accuracy (%)"])
-    if truth is not None:
-        np.testing.assert_allclose(axis.collections[0].get_array(), truth[labels])
-
-
-def test_leaves_of_a_subtree_lie_side_by_side():
-    labels = texts(plots.dendrogram(trees.default(SPACE), NAMES, None, "").axes[0].get_xticklabels())
-    first_pools = [int(label[1]) for label in labels]  # after how many layers, that is which branch
-    assert len(list(itertools.groupby(first_pools))) == 8
-
-
-def test_dendrogram_lines_are_as_wide_as_their_share_of_draws():
-    tree = trees.random(ARCHS, 0)
-    share = np.linspace(1, 0, tree.num_nodes)
-    (axis,) = plots.dendrogram(tree, NAMES, None, "", width=share).axes
-    widths = [line.get_linewidth() for line in axis.lines]
-    np.testing.assert_allclose(widths, 0.8 + 9 * share[1:])
-    assert all(0.35 <= line.get_alpha() <= 1 for line in axis.lines)
-
-
-def test_variance_levels_has_a_curve_a_tree():
-    curves = {name: ([1, 2, 36], [0, 0.4, 1]) for name in ("learned", "default", "random")}
-    (axis,) = plots.variance_levels(curves, 36).axes
-    labels = ["split at random, on average", "learned tree", "default tree", "random tree"]
-    assert texts(axis.get_legend().texts) == [line.get_label() for line in axis.lines] == labels
-    np.testing.assert_allclose(axis.lines[0].get_ydata()[[0, -1]], [0, 1])
+def test_a_large_distance_matrix_is_thinned_out():
+    matrix = np.add.outer(np.arange(1000.0), np.arange(1000.0))
+    axis = plots.distance_matrices({"kl": matrix}, [str(i) for i in range(1000)]).axes[0]
+    assert axis.images[0].get_array().shape == (334, 334)
+    assert texts(axis.get_xticklabels())[:2] == ["0", "111"]  # every third, and of these every 37th
 
 
 @pytest.mark.parametrize("truth", [None, TRUTH], ids=["no truth", "truth"])
@@ -193,42 +173,15 @@ def test_visits_are_those_of_the_third_phase_by_rank(histories):
     assert not any(bar.get_height() for bar in plots.visits_by_rank(empty, ranks).axes[0].patches)
 
 
-@pytest.mark.parametrize("truth", [None, TRUTH], ids=["no truth", "truth"])
-@pytest.mark.parametrize("tree", [trees.random(ARCHS, 0), trees.default(SPACE)], ids=["binary", "default"])
-def test_visits_over_time_have_a_tree_for_each_part_of_the_search(tree, truth):
-    phase = ["uniform"] * 8 + ["warm-up"] * 6 + ["search"] * 6
-    drawn = NAMES[:8] + NAMES[8:14] + [NAMES[0]] * 2 + [NAMES[0], NAMES[35]] + [NAMES[35]] * 2
-    history = pd.DataFrame({"phase": phase, "architecture": drawn})
-    figure = plots.visits_over_time(tree, history, NAMES, truth)
-    axes = figure.axes[:4]
-    assert [axis.get_title(loc="left") for axis in axes] == [
-        "warm-up",
-        "first third of the search",
-        "second third of the search",
-        "last third of the search",
-    ]
-    assert [axis.get_ylabel() for axis in figure.axes[4:]] == ([] if truth is None else ["true accuracy (%)"])
-    labels = texts(axes[-1].get_xticklabels())
-    assert sorted(labels) == sorted(NAMES)
-    parts = [drawn[8:14], drawn[14:16], drawn[16:18], drawn[18:]]
-    for axis, part in zip(axes, parts, strict=True):
-        assert len(axis.lines) == tree.num_nodes - 1
-        through = np.zeros(tree.num_nodes)
-        for name in part:  # every draw goes through all nodes from its leaf up
-            v = tree.leaf[ARCHS[NAMES.index(name)]]
-            while v >= 0:
-                through[v] += 1 / len(part)
-                v = tree.parent[v]
-        np.testing.assert_allclose([line.get_linewidth() for line in axis.lines], 0.8 + 9 * through[1:])
-        if truth is not None:
-            np.testing.assert_allclose(axis.collections[0].get_array(), truth[labels])
-
-
-def test_visits_over_time_of_a_search_too_short_for_all_parts():
-    history = pd.DataFrame({"phase": ["uniform"] * 3 + ["search"], "architecture": NAMES[:4]})
-    axes = plots.visits_over_time(trees.random(ARCHS, 0), history, NAMES, None).axes
-    widest = [max(line.get_linewidth() for line in axis.lines) for axis in axes]
-    np.testing.assert_allclose(widest, [0.8, 9.8, 0.8, 0.8])  # nothing went down the other trees
+def test_visits_of_many_architectures_are_taken_together():
+    names = [str(i) for i in range(1000)]
+    history = pd.DataFrame({"phase": "search", "architecture": names[:34] + names[:17] + names[990:]})
+    (axis,) = plots.visits_by_rank({"learned": history}, pd.Series(np.arange(1, 1001), index=names)).axes
+    heights = [bar.get_height() for bar in axis.patches]
+    assert len(heights) == 59  # of 17 ranks each, the last of 14
+    np.testing.assert_allclose([heights[0], heights[1], heights[-1]], np.array([34, 17, 10]) / 61 * 100)
+    assert axis.patches[0].get_x() == pytest.approx(9 - 0.85 * 17 / 2)
+    assert axis.lines[0].get_ydata()[0] == pytest.approx(1.7)
 
 
 def test_uct_terms_are_over_the_steps():

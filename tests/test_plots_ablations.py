@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import plots_ablations
-from hnas_kit.search import PHASES
+from hnas_kit import plots, plots_ablations
+from hnas_kit.schedule import PHASES
+from hnas_kit.simulation import Simulation
+from hnas_kit.spaces import make_space
 
 LABELS = ("Uniform", "MCTS", "MCTS + Learned")
 
@@ -64,3 +66,36 @@ def test_tree_quality_titles_are_the_correlations(rows):
     expected = rows[["early_variance", "best_quarter"]].corr(method="spearman").iloc[0, 1]
     assert figure.axes[0].get_title() == f"Spearman {expected:.2f}"
     assert len(figure.axes) == 4
+
+
+def test_simulated_searches_have_a_curve_and_a_band_a_method():
+    rng = np.random.default_rng(0)
+    archs = make_space("pooling").enumerate()
+    results = {
+        name: Simulation(
+            tuple(archs), np.linspace(0.5, 0.9, 36), rng.integers(36, size=(9, 300)), np.zeros((9, 300))
+        )
+        for name in ("uniform", "learned", "another")
+    }
+    figure = plots_ablations.simulated(results)
+    regret, drawn = figure.axes
+    assert [text.get_text() for text in figure.legends[0].texts] == list(results)
+    for axis, values in ((regret, "regret"), (drawn, "drawn")):
+        assert len(axis.collections) == len(axis.lines) == 3
+        for line, result in zip(axis.lines, results.values(), strict=True):
+            expected = 100 * getattr(result, values)().mean(axis=0)
+            if values == "drawn":
+                expected = plots.smooth(expected, 7)
+            np.testing.assert_allclose(line.get_ydata(), expected[line.get_xdata().astype(int) - 1])
+    colours = {line.get_color() for line in regret.lines}
+    assert len(colours) == 3
+
+
+def test_complexity_has_the_measured_the_fitted_and_the_papers():
+    seconds = pd.DataFrame({"outputs": [1.0, 2.0], "tree": [0.1, 0.4]}, index=[100, 200])
+    (axis,) = plots_ablations.complexity(seconds, 1e-5, 0.01).axes
+    outputs, tree, fitted, papers = axis.lines
+    np.testing.assert_allclose(outputs.get_xydata(), [(100, 1), (200, 2)])
+    np.testing.assert_allclose(tree.get_ydata(), [0.1, 0.4])
+    assert fitted.get_ydata()[0] == pytest.approx(1e-5 * 100**2 + 0.01 * 100)
+    assert papers.get_ydata()[-1] == pytest.approx(1e-8 * 1e10 + 0.01 * 1e5)
