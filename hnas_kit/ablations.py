@@ -152,7 +152,8 @@ def rehearsal(
     """Every point of the sweeps, much shorter than it should be: to see that all works, not to compare.
 
     Args:
-        upstream: finished notebooks 01 to 04, whose parameters are taken for all that a point leaves open.
+        upstream: finished notebooks 01 to 04, whose parameters are taken for all that a point leaves open;
+            but the method is the paper's, whatever 04 searched with.
         epochs: of each search.
         seeds: of the searches of each point of Table 1; the other sweeps get the first.
         device: as PyTorch names it.
@@ -161,7 +162,8 @@ def rehearsal(
         For each row its ``sweep``, ``label``, ``seed`` and values, and its search. Equal jobs are one search.
     """
     base = {name: part.params for name, part in upstream.items()}
-    base["04_mcts"] = base["04_mcts"] | {"compare": [], "epochs": epochs}
+    method = {"sampler": "mcts", "tree": "learned", "communication": "", "compare": []}
+    base["04_mcts"] = base["04_mcts"] | method | {"epochs": epochs}
     weights = upstream["01_pretrain"].read("supernet.pt")
     rows = []
     for sweep in SWEEPS:

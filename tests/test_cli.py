@@ -147,6 +147,15 @@ def test_a_changed_parameter_really_runs_the_rest(tiny):
 
 
 @pytest.mark.slow
+def test_a_mixture_alone_is_searched_and_not_simulated(tiny):
+    method = options(sampler="mixture", tree="", compare="[]")
+    result = call(["hnas_kit.cli", "run", "quick", *TINY, *method], tiny)
+    assert result.stderr == ""
+    assert re.search(r"(?m)^04_mcts +\d+ s  mixture found \[\d,\d,\d\], true rank", result.stdout)
+    assert "simulated.png" not in Finished("tiny", "04_mcts").outputs
+
+
+@pytest.mark.slow
 def test_ones_own_images_have_no_ground_truth(tmp_path):
     """The whole profile, with images in a folder named relative to the working folder."""
     levels = np.random.default_rng(0).integers(0, 128, (48, 12, 12, 3), dtype=np.uint8)
