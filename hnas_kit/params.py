@@ -133,6 +133,7 @@ class Search(Source, Training):
     final_samples: Count
     retrain: Annotated[int, Field(ge=0)]  # trainings of what was found, alone from new weights
     retrain_epochs: Count
+    simulated: Annotated[int, Field(ge=0)]  # simulated searches of each method
 
     @property
     def sampler_settings(self) -> dict[str, float]:

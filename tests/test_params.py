@@ -112,6 +112,7 @@ def test_the_profile_of_the_paper_has_the_papers_values():
         ("04_mcts", "models", 0, "greater than or equal to 1"),
         ("04_mcts", "retrain", -1, "greater than or equal to 0"),
         ("04_mcts", "retrain_epochs", 0, "greater than or equal to 1"),
+        ("04_mcts", "simulated", -1, "greater than or equal to 0"),
         (
             "04_mcts",
             "sampler",
