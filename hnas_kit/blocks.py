@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import SqueezeExcitation
 
 from hnas_kit.spaces import PoolingSpace
 
@@ -22,7 +24,10 @@ def batch_norm(channels: int, shared: bool) -> nn.BatchNorm2d:
 
 
 class ConvBN(nn.Sequential):
-    """Convolution (no bias, same padding) and BatchNorm; (B, C_in, H, W) -> (B, C_out, H / s, W / s)."""
+    """Convolution (no bias, same padding), BatchNorm and an activation, if one is given.
+
+    (B, C_in, H, W) -> (B, C_out, H / s, W / s), rounded up.
+    """
 
     def __init__(
         self,
@@ -32,11 +37,13 @@ class ConvBN(nn.Sequential):
         shared: bool,
         stride: int = 1,
         groups: int = 1,
+        activation: type[nn.Module] | None = None,
     ) -> None:
         padding = kernel // 2
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel, stride, padding, groups=groups, bias=False),
             batch_norm(out_channels, shared),
+            *([activation(inplace=True)] if activation else []),
         )
 
 
@@ -71,24 +78,39 @@ class OptionalPool(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """MobileNetV2's block (Sandler et al., 2018) with ReLU: expand, filter each channel, project.
+    """MobileNetV2's block (Sandler et al., 2018): expand, filter each channel, project.
 
-    (B, C_in, H, W) -> (B, C_out, H / s, W / s); a shortcut where the shape stays.
+    With squeeze-excitation (Hu et al., 2018), channels are weighed before the projection, by what a quarter
+    as many know of all. (B, C_in, H, W) -> (B, C_out, H / s, W / s); a shortcut where the shape stays.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int, shared: bool
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int,
+        expansion: int,
+        shared: bool,
+        activation: type[nn.Module] = nn.ReLU,
+        squeeze: bool = False,
     ) -> None:
         super().__init__()
         hidden = expansion * in_channels
-        self.expand = ConvBN(in_channels, hidden, 1, shared)
-        self.filter = ConvBN(hidden, hidden, kernel, shared, stride, groups=hidden)
+        self.expand = nn.Identity()
+        if expansion > 1:
+            self.expand = ConvBN(in_channels, hidden, 1, shared, activation=activation)
+        self.filter = ConvBN(hidden, hidden, kernel, shared, stride, groups=hidden, activation=activation)
+        self.squeeze = nn.Identity()
+        if squeeze:
+            self.squeeze = SqueezeExcitation(
+                hidden, max(hidden // 4, 1), scale_activation=partial(nn.Hardsigmoid, inplace=True)
+            )
         self.project = ConvBN(hidden, out_channels, 1, shared)
         self.shortcut = stride == 1 and in_channels == out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        out = F.relu(self.expand(x), inplace=True)
-        out = self.project(F.relu(self.filter(out), inplace=True))
+        out = self.project(self.squeeze(self.filter(self.expand(x))))
         return out + x if self.shortcut else out
 
 

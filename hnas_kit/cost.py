@@ -1,15 +1,19 @@
-"""Multiply-accumulates (MACs) and parameters of architectures, read off the network itself."""
+"""MACs (multiply-accumulates) and parameters of architectures; counts of a window of MACs, draws from it."""
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch, SearchSpace, make_space
-from hnas_kit.supernets import Supernet, make_supernet
+from hnas_kit.supernets import SKELETONS, Supernet, make_supernet
 
 
 class CostTable:
@@ -50,6 +54,33 @@ class CostTable:
     def macs(self, arch: Arch) -> int:
         return sum(self.parts(arch))
 
+    def layers(self, space: SearchSpace) -> tuple[int, list[np.ndarray]]:
+        """MACs of what all architectures have, and of each choice of each layer.
+
+        Returns:
+            The sum of stem and head, and for each layer an int64 array like those of
+            :attr:`hnas_kit.spaces.SearchSpace.transitions`, (states, operations), 0 where an operation is not
+            allowed.
+
+        Raises:
+            HnasError: if what a layer gets does not follow from the automaton's state before it.
+        """
+        fixed, shape = self._run("stem", self.net.stem, self._input)
+        shapes, tables = {0: shape}, []
+        for i, transitions in enumerate(space.transitions):
+            costs, after_layer = np.zeros(transitions.shape, dtype=np.int64), {}
+            for (state, op), after in np.ndenumerate(transitions):
+                if after >= 0:
+                    costs[state, op], out = self._run(i, self.net.layers[i], shapes[state], op)
+                    if after_layer.setdefault(int(after), out) != out:
+                        raise HnasError(f"layer {i + 1} of the {space.name} space gives several shapes")
+            shapes = after_layer
+            tables.append(costs)
+        heads = {self._run("head", self.net.head, shape)[0] for shape in shapes.values()}
+        if len(heads) > 1:
+            raise HnasError(f"the {space.name} space has heads of several costs")
+        return fixed + heads.pop(), tables
+
     def params(self, arch: Arch) -> int:
         used = [self.net.stem, self.net.head]
         used += [layer.active(op) for layer, op in zip(self.net.layers, arch, strict=True)]
@@ -58,12 +89,18 @@ class CostTable:
 
 @lru_cache(maxsize=16)
 def table(
-    space: str, width: int | None = None, image_size: int = 32, in_channels: int = 3, num_classes: int = 10
+    space: str,
+    width: int | None = None,
+    image_size: int | None = None,
+    in_channels: int = 3,
+    num_classes: int | None = None,
 ) -> CostTable:
-    """The costs of a space's network of that size."""
+    """The costs of a space's network of that size; by default the paper's."""
+    skeleton = SKELETONS[space]
     with torch.device("meta"):
-        net = make_supernet(make_space(space), in_channels, num_classes, width, shared=False)
-    return CostTable(net.eval(), image_size, in_channels)
+        classes = num_classes or skeleton.num_classes
+        net = make_supernet(make_space(space), in_channels, classes, width, shared=False)
+    return CostTable(net.eval(), image_size or skeleton.image_size, in_channels)
 
 
 def macs(
@@ -71,11 +108,11 @@ def macs(
     arch: Arch,
     *,
     width: int | None = None,
-    image_size: int = 32,
+    image_size: int | None = None,
     in_channels: int = 3,
-    num_classes: int = 10,
+    num_classes: int | None = None,
 ) -> int:
-    """Multiply-accumulates of one architecture for one image (the paper's "FLOPs")."""
+    """Multiply-accumulates of one architecture for one image (the paper's "FLOPs"); sizes: the paper's."""
     return table(space.name, width, image_size, in_channels, num_classes).macs(space.canonical(arch))
 
 
@@ -85,7 +122,164 @@ def params(
     *,
     width: int | None = None,
     in_channels: int = 3,
-    num_classes: int = 10,
+    num_classes: int | None = None,
 ) -> int:
     """Number of weights of one architecture trained alone, BatchNorm's affine ones included."""
-    return table(space.name, width, 32, in_channels, num_classes).params(space.canonical(arch))
+    return table(space.name, width, None, in_channels, num_classes).params(space.canonical(arch))
+
+
+class BudgetSampler:
+    """All architectures whose MACs lie in a window: how many there are, and uniform draws of them (Sec. 5.4).
+
+    MACs are a sum over layers, so both follow from dynamic programming over layers, states of the space's
+    automaton and sums. Counts are of exact sums, in integers. Draws go by sums that are rounded down to a
+    grid in each layer, inside a window that is wider by all that rounding can do; what lies outside the true
+    one is drawn again, so that within it all are equally likely.
+
+    Args:
+        space: the search space.
+        low, high: the window, MACs, both ends inside.
+        width, image_size, in_channels, num_classes: of the network; by default the paper's.
+
+    Raises:
+        HnasError: if the window is empty; the line says the nearest MACs that there are.
+    """
+
+    GRID = 400  # steps of the grid to the window
+    CELLS = 2**16  # of the grid in all, at most
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        low: float,
+        high: float,
+        *,
+        width: int | None = None,
+        image_size: int | None = None,
+        in_channels: int = 3,
+        num_classes: int | None = None,
+    ) -> None:
+        self.space, self.low, self.high = space, low, high
+        fixed, costs = table(space.name, width, image_size, in_channels, num_classes).layers(space)
+        self._transitions = space.transitions
+        allowed = [after >= 0 for after in self._transitions]
+        least = [int(cost[ok].min()) for cost, ok in zip(costs, allowed, strict=True)]
+        over = [np.where(ok, c - m, 0) for c, ok, m in zip(costs, allowed, least, strict=True)]
+        # from here on sums are of what a layer costs above its cheapest choice, in units that divide all
+        self._unit = math.gcd(*(int(c) for layer in over for c in layer.flat)) or 1
+        self._costs = [layer // self._unit for layer in over]
+        self._base = fixed + sum(least)
+        self._low = max(math.ceil((low - self._base) / self._unit), 0)
+        self._high = math.floor((high - self._base) / self._unit)
+        if not self.count():
+            raise HnasError(self._empty())
+
+    def _choices(self, layer: int) -> Iterator[tuple[int, int, int, int]]:
+        """State, operation, state after it and cost in units, of all that is allowed."""
+        costs = self._costs[layer]
+        for (state, op), after in np.ndenumerate(self._transitions[layer]):
+            if after >= 0:
+                yield state, op, int(after), int(costs[state, op])
+
+    def _backwards(self, dtype: type, longest: int, first: int = 0) -> list[np.ndarray]:
+        """For each state before layer ``first``, how many completions each sum has (bool: whether any)."""
+        tables = [np.ones(1, dtype)] * (1 + int(self._transitions[-1].max()))
+        for layer in reversed(range(first, len(self._costs))):
+            lengths = [0] * len(self._transitions[layer])
+            for state, _, after, cost in self._choices(layer):
+                lengths[state] = max(lengths[state], min(cost + len(tables[after]), longest))
+            longer = [np.zeros(length, dtype) for length in lengths]
+            for state, _, after, cost in self._choices(layer):
+                part = tables[after][: max(longest - cost, 0)]
+                longer[state][cost : cost + len(part)] += part
+            tables = longer
+        return tables
+
+    @cached_property
+    def _count(self) -> int:
+        """Exact: from the end as far as 64 bits reach, from the start with integers of any size."""
+        if self._high < self._low:
+            return 0
+        ways = [1] * (1 + int(self._transitions[-1].max()))
+        first = len(self._costs)
+        while first:
+            before = [sum(ways[after] for after in row if after >= 0) for row in self._transitions[first - 1]]
+            if max(before) >= 2**62:
+                break
+            ways, first = before, first - 1
+        behind = [np.cumsum(table) for table in self._backwards(np.int64, self._high + 1, first)]
+        ahead = {(0, 0): 1}  # architectures up to layer ``first``, by state and sum
+        for layer in range(first):
+            longer: dict[tuple[int, int], int] = {}
+            for state, _, after, cost in self._choices(layer):
+                for (at, total), n in ahead.items():
+                    if at == state:
+                        longer[after, total + cost] = longer.get((after, total + cost), 0) + n
+            ahead = longer
+
+        def up_to(state: int, total: int) -> int:
+            return int(behind[state][min(total, len(behind[state]) - 1)]) if total >= 0 else 0
+
+        return sum(
+            n * (up_to(state, self._high - total) - up_to(state, self._low - 1 - total))
+            for (state, total), n in ahead.items()
+        )
+
+    def count(self) -> int:
+        """The exact number of architectures in the window."""
+        return self._count
+
+    def _empty(self) -> str:
+        """What to say of a window that is empty."""
+        longest = 1 + sum(int(layer.max()) for layer in self._costs)
+        sums = np.flatnonzero(self._backwards(np.bool_, longest)[0]) * self._unit + self._base
+        below, above = sums[sums < self.low], sums[sums > self.high]
+        near = [f"{m:,}" for m in (*below[-1:], *above[:1])]
+        return (
+            f"no architecture of the {self.space.name} space has between {self.low:,.0f} "
+            f"and {self.high:,.0f} MACs; nearest: {' and '.join(near)}"
+        )
+
+    @cached_property
+    def _grid(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Costs on the grid; and for each layer (states, cells), completions from a sum up to there."""
+        step = max((self._high - self._low) // self.GRID, -(-self._high // self.CELLS), 1)
+        costs = [layer // step for layer in self._costs]
+        # each layer's rounding takes up to step - 1 from a sum
+        first = max(-(-(self._low - len(costs) * (step - 1)) // step), 0)
+        table = np.zeros((1 + int(self._transitions[-1].max()), self._high // step + 1))
+        table[:, first:] = 1
+        tables = [table]
+        for layer in reversed(range(len(costs))):
+            table, after_layer = np.zeros((len(costs[layer]), table.shape[1])), table
+            for state, op, after, _ in self._choices(layer):
+                cost = int(costs[layer][state, op])
+                table[state, : max(table.shape[1] - cost, 0)] += after_layer[after, cost:]
+            tables.append(table)
+        return costs, tables[::-1]
+
+    def _propose(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """(n, layers) codes drawn by their sums on the grid, and (n,) their sums in units."""
+        costs, tables = self._grid
+        rows, cells = np.arange(n), tables[0].shape[1]
+        state, cell, total = np.zeros((3, n), dtype=np.int64)
+        codes = np.empty((n, len(costs)), dtype=np.int64)
+        for layer, (cost, transitions) in enumerate(zip(costs, self._transitions, strict=True)):
+            after, at = transitions[state], cell[:, None] + cost[state]
+            weight = tables[layer + 1][np.maximum(after, 0), np.minimum(at, cells - 1)]
+            weight[(after < 0) | (at >= cells)] = 0
+            below = np.cumsum(weight, axis=1)
+            op = (below <= rng.random((n, 1)) * below[:, -1:]).sum(axis=1)
+            op = np.minimum(op, (weight > 0).cumsum(axis=1).argmax(axis=1))  # rounding may go past the last
+            codes[:, layer], total = op, total + self._costs[layer][state, op]
+            state, cell = after[rows, op], at[rows, op]
+        return codes, total
+
+    def sample(self, rng: np.random.Generator, n: int) -> list[Arch]:
+        """Draw ``n`` architectures independently; all in the window are equally likely."""
+        drawn: list[Arch] = []
+        while len(drawn) < n:
+            codes, total = self._propose(rng, max(n - len(drawn), 16))
+            inside = (total >= self._low) & (total <= self._high)
+            drawn += map(tuple, codes[inside].tolist())
+        return drawn[:n]

@@ -18,6 +18,7 @@ from hnas_kit.errors import HnasError, require_one_of
 
 Arch = tuple[int, ...]
 ENCODINGS = ("vector", "onehot")
+LISTED = 1_000_000  # architectures, at most
 
 
 class SearchSpace(ABC):
@@ -132,8 +133,25 @@ class SearchSpace(ABC):
     def describe(self) -> str:
         """What a valid architecture is, in one clause (used in error messages)."""
 
+    @cached_property
+    def size(self) -> int:
+        """The exact number of architectures."""
+        ways = [1] * (1 + int(self.transitions[-1].max()))  # to complete an architecture, by state
+        for table in reversed(self.transitions):
+            ways = [sum(ways[after] for after in row if after >= 0) for row in table.tolist()]
+        return ways[0]
+
     def enumerate(self) -> list[Arch]:
-        """All canonical architectures, in a fixed order: that of the codes, unless a space has its own."""
+        """All canonical architectures, in a fixed order: that of the codes, unless a space has its own.
+
+        Raises:
+            HnasError: if there are more than ``LISTED``.
+        """
+        if self.size > LISTED:
+            raise HnasError(
+                f"the {self.name} space has {self.size:.4g} architectures, too many to list; "
+                "draw some with cost.BudgetSampler"
+            )
         partial: list[tuple[Arch, int]] = [((), 0)]
         for table in self.transitions:
             partial = [
@@ -257,7 +275,38 @@ class MacroSpace(StagedSpace):
         return "".join(map(str, self.canonical(arch)))
 
 
-SPACES: dict[str, type[SearchSpace]] = {cls.name: cls for cls in (PoolingSpace, MacroSpace)}
+class MobileSpace(StagedSpace):
+    """The ImageNet space (Sec. 5.4): 13^21 codes of MobileNetV2 blocks with squeeze-excitation.
+
+    21 layers in stages of 4, 4, 4, 4, 4 and 1, each an inverted residual block of expansion 3 or 6 and kernel
+    3, 5 or 7, with squeeze-excitation ("se") or without, or an identity. The text form is the 21 indices,
+    joined by commas.
+    """
+
+    name = "mobile"
+    ops = (
+        *[(*[f"k{k} e{e}{se}" for e in (3, 6) for se in ("", " se") for k in (3, 5, 7)], "identity")] * 21,
+    )
+    stages = (4, 4, 4, 4, 4, 1)
+    identity = 12
+
+    def describe(self) -> str:
+        return "21 layers of 0 to 11 (blocks: see the space's ops) or 12 (identity)"
+
+    def parse(self, text: str) -> Arch:
+        parts = [part.strip() for part in text.split(",")]
+        if len(parts) != 21 or not all(re.fullmatch("[0-9]|1[0-2]", part) for part in parts):
+            raise HnasError(
+                f"{text!r} is not an architecture of the mobile space: "
+                "write 21 numbers from 0 to 12, with commas between them"
+            )
+        return self.canonical(int(part) for part in parts)
+
+    def format(self, arch: Arch) -> str:
+        return ",".join(map(str, self.canonical(arch)))
+
+
+SPACES: dict[str, type[SearchSpace]] = {cls.name: cls for cls in (PoolingSpace, MacroSpace, MobileSpace)}
 
 
 def make_space(name: str) -> SearchSpace:

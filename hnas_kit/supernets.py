@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hnas_kit.blocks import BasicBlock, Choice, Classifier, ConvBN, InvertedResidual, OptionalPool
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import MacroSpace, PoolingSpace, SearchSpace
+from hnas_kit.spaces import MacroSpace, MobileSpace, PoolingSpace, SearchSpace
 
 
 class Supernet(nn.Module):
@@ -61,10 +62,41 @@ def _macro(in_channels: int, num_classes: int, width: int, shared: bool) -> Supe
     for stage, length in enumerate(MacroSpace.stages, 1):
         for i in range(length):
             layers.append(layer(before, before := width * 2**stage, 1 if i else 2))
-    stem = nn.Sequential(ConvBN(in_channels, width, 3, shared), nn.ReLU())
-    features = 40 * width
-    head = nn.Sequential(ConvBN(before, features, 1, shared), nn.ReLU(), Classifier(features, num_classes))
-    return Supernet(stem, layers, head)
+    stem = ConvBN(in_channels, width, 3, shared, activation=nn.ReLU)
+    features = ConvBN(before, 40 * width, 1, shared, activation=nn.ReLU)
+    return Supernet(stem, layers, nn.Sequential(features, Classifier(40 * width, num_classes)))
+
+
+def _mobile(in_channels: int, num_classes: int, width: int, shared: bool) -> Supernet:
+    """The ImageNet network (Sec. 5.4): stem and a fixed block, six stages, 1280 features; w is 32.
+
+    Another w scales all channels alike, rounded.
+    """
+
+    def channels(of_32: int) -> int:
+        return max(round(of_32 * width / 32), 1)
+
+    def layer(a: int, b: int, stride: int) -> Choice:
+        same = stride == 1 and a == b
+        blocks = [
+            InvertedResidual(a, b, kernel, stride, expansion, shared, nn.Hardswish, squeeze)
+            for expansion in (3, 6)
+            for squeeze in (False, True)
+            for kernel in (3, 5, 7)
+        ]
+        return Choice([*blocks, nn.Identity() if same else ConvBN(a, b, 1, shared, stride)])
+
+    layers, before = [], channels(16)
+    stages = zip(MobileSpace.stages, (32, 40, 80, 96, 192, 320), (2, 2, 2, 1, 2, 1), strict=True)
+    for length, out, stride in stages:
+        for i in range(length):
+            layers.append(layer(before, before := channels(out), 1 if i else stride))
+    stem = nn.Sequential(
+        ConvBN(in_channels, width, 3, shared, stride=2, activation=nn.Hardswish),
+        InvertedResidual(width, channels(16), 3, 1, 1, shared, nn.Hardswish),
+    )
+    features = ConvBN(before, channels(1280), 1, shared, activation=nn.Hardswish)
+    return Supernet(stem, layers, nn.Sequential(features, Classifier(channels(1280), num_classes)))
 
 
 class _Each(nn.Module):
@@ -101,15 +133,25 @@ def mixture(nets: Sequence[Supernet]) -> Supernet:
     return Supernet(nn.Identity(), [enter, *layers], leave)
 
 
-_BUILDERS: dict[str, tuple[Callable[..., Supernet], int]] = {
-    PoolingSpace.name: (_pooling, 16),
-    MacroSpace.name: (_macro, 32),
+class Skeleton(NamedTuple):
+    """What surrounds the choices of a space, with the paper's sizes."""
+
+    build: Callable[..., Supernet]
+    width: int  # channels of the stem
+    image_size: int  # height and width of an image, pixels
+    num_classes: int
+
+
+SKELETONS = {
+    PoolingSpace.name: Skeleton(_pooling, width=16, image_size=32, num_classes=10),
+    MacroSpace.name: Skeleton(_macro, width=32, image_size=32, num_classes=10),
+    MobileSpace.name: Skeleton(_mobile, width=32, image_size=224, num_classes=1000),
 }
 
 
 def default_width(space: SearchSpace) -> int:
     """The width of the paper's network: channels of the stem."""
-    return _BUILDERS[space.name][1]
+    return SKELETONS[space.name].width
 
 
 def make_supernet(
@@ -126,8 +168,8 @@ def make_supernet(
         space: the search space.
         in_channels: channels of an image.
         num_classes: number of classes.
-        width: channels of the stem; the others follow (default: the paper's, 16 for Pooling, 32 for
-            NAS-Bench-Macro).
+        width: channels of the stem; the others follow (default: the paper's, 16 for Pooling, 32 for the
+            other spaces).
         shared: True for BatchNorm fit for shared weights; False for the ordinary one, with which one
             architecture is trained alone (see :func:`hnas_kit.blocks.batch_norm`).
         generator: draws the initial weights; default: PyTorch's global generator.
@@ -135,12 +177,12 @@ def make_supernet(
     Raises:
         HnasError: if a size is not at least 1.
     """
-    build, paper_width = _BUILDERS[space.name]
-    width = paper_width if width is None else width
+    skeleton = SKELETONS[space.name]
+    width = skeleton.width if width is None else width
     for name, value in (("in_channels", in_channels), ("num_classes", num_classes), ("width", width)):
         if value < 1:
             raise HnasError(f"{name} is {value}; it must be at least 1")
-    net = build(in_channels, num_classes, width, shared)
+    net = skeleton.build(in_channels, num_classes, width, shared)
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             # PyTorch's own initialisation, drawn from the given generator

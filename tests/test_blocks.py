@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hnas_kit.blocks import BasicBlock, Classifier, OptionalPool, batch_norm
+from hnas_kit.blocks import BasicBlock, Classifier, InvertedResidual, OptionalPool, batch_norm
 from hnas_kit.spaces import PoolingSpace
 
 
@@ -53,6 +53,30 @@ def test_a_pool_stands_before_the_block_and_both_choices_share_it():
     assert torch.equal(layer(x, PoolingSpace.IDENTITY), block(x))
     assert torch.equal(layer(x, PoolingSpace.POOL), block(pooled))
     assert layer.active(PoolingSpace.IDENTITY) is layer.active(PoolingSpace.POOL) is block
+
+
+@pytest.mark.parametrize(("width", "stride"), [(4, 1), (6, 1), (4, 2)])
+@pytest.mark.parametrize("squeeze", [False, True])
+@pytest.mark.parametrize("expansion", [1, 3])
+def test_inverted_residual_expands_filters_weighs_and_projects(width, stride, squeeze, expansion):
+    x = images(5, 4, 6, 6)
+    before, hidden = x.clone(), 4 * expansion
+    block = InvertedResidual(4, width, 5, stride, expansion, True, torch.nn.Hardswish, squeeze)
+    weights, out = dict(block.named_parameters()), x
+    assert len(weights) == 2 + (expansion > 1) + 4 * squeeze
+    if expansion > 1:
+        out = F.hardswish(norm(F.conv2d(out, weights["expand.0.weight"])))
+    out = F.conv2d(out, weights["filter.0.weight"], stride=stride, padding=2, groups=hidden)
+    out = F.hardswish(norm(out))
+    if squeeze:
+        assert weights["squeeze.fc1.weight"].shape == (hidden // 4, hidden, 1, 1)
+        gate = out.mean((2, 3), keepdim=True)
+        gate = F.relu(F.conv2d(gate, weights["squeeze.fc1.weight"], weights["squeeze.fc1.bias"]))
+        gate = F.conv2d(gate, weights["squeeze.fc2.weight"], weights["squeeze.fc2.bias"])
+        out = out * F.hardsigmoid(gate)
+    out = norm(F.conv2d(out, weights["project.0.weight"]))
+    torch.testing.assert_close(block(x), out + x if (width, stride) == (4, 1) else out)
+    assert torch.equal(x, before)
 
 
 def test_classifier_averages_over_the_image():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
-from hnas_kit import evaluation
+from hnas_kit import cost, evaluation
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, make_supernet
 
@@ -52,12 +54,20 @@ def test_outputs_are_those_of_the_loop(new_net, images, archs, shared):
     torch.testing.assert_close(out.sum(2), torch.ones(len(archs), 50))
 
 
+def some_architectures(space):
+    if space.name == "macro":
+        return [*space.enumerate()[::131][::-1], space.parse("22212220"), space.parse("00000000")]
+    drawn = cost.BudgetSampler(space, 99e6, 100e6).sample(np.random.default_rng(0), 12)
+    return [*drawn, *((*arch[:13], *other[13:]) for arch, other in itertools.pairwise(drawn))]
+
+
+@pytest.mark.parametrize("name", ["macro", "mobile"])
 @pytest.mark.parametrize("shared", [True, False])
-def test_outputs_of_nas_bench_macro_are_those_of_the_loop(shared):
-    space = make_space("macro")
-    archs = [*space.enumerate()[::131][::-1], space.parse("22212220"), space.parse("00000000")]
+def test_outputs_of_other_spaces_are_those_of_the_loop(shared, name):
+    space = make_space(name)
+    archs = some_architectures(space)
     generator = torch.Generator().manual_seed(0)
-    net = make_supernet(space, 3, width=2, shared=shared, generator=generator)
+    net = make_supernet(space, 3, width=4, shared=shared, generator=generator)
     x = torch.randn(12, 3, 32, 32, generator=generator)
     out = evaluation.outputs(net, archs, x)
     assert torch.equal(out, one_by_one(net, archs, x))

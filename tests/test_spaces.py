@@ -329,3 +329,55 @@ def test_other_text_is_no_network(text):
 def test_other_operations_are_no_network(code, layer, op):
     assert not MACRO.is_valid((*code[:layer], op, *code[layer + 1 :]))
     assert not MACRO.is_valid(code[:layer])
+
+
+# the ImageNet space
+
+MOBILE = make_space("mobile")
+NAMED = {
+    "MCT-NAS-C": "3,12,3,3,4,4,3,3,4,5,12,4,5,5,12,3,4,4,4,5,11",
+    "MCT-NAS-B": "5,12,12,3,4,4,9,3,3,12,10,10,10,3,3,3,10,4,11,3,11",
+}
+
+
+def test_the_mobile_space_has_its_published_size():
+    assert (MOBILE.num_layers, {len(names) for names in MOBILE.ops}) == (21, {13})
+    assert MOBILE.size == 24_505**5 * 13
+    assert MOBILE.ops[0][0:12:3] == ("k3 e3", "k3 e3 se", "k3 e6", "k3 e6 se")
+
+
+def test_the_size_of_a_space_is_the_number_of_its_architectures():
+    assert SPACE.size == 36
+    assert MACRO.size == len(MACRO.enumerate()) == 3969
+
+
+def test_a_space_too_large_to_list_says_how_to_draw_from_it():
+    with pytest.raises(
+        HnasError, match=r"\Athe mobile space has 1.149e\+23 architectures, .*BudgetSampler\Z"
+    ):
+        MOBILE.enumerate()
+
+
+@given(st.lists(st.integers(0, 12), min_size=21, max_size=21))
+def test_identities_of_a_mobile_stage_come_last(code):
+    """Behind the first layer of each stage; the other layers of the stage keep their order."""
+    canonical, stages = MOBILE.canonical(code), [(i, i + 4) for i in range(0, 20, 4)] + [(20, 21)]
+    for first, last in stages:
+        before, after = code[first + 1 : last], canonical[first + 1 : last]
+        kept = [op for op in before if op != 12]
+        assert after == (*kept, *[12] * (len(before) - len(kept)))
+        assert canonical[first] == code[first]
+    assert MOBILE.canonical(canonical) == MOBILE.parse(MOBILE.format(code)) == canonical
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_published_mobile_architectures_are_read(name):
+    arch = MOBILE.parse(NAMED[name])
+    assert sorted(arch) == sorted(int(op) for op in NAMED[name].split(","))
+    assert MOBILE.parse(MOBILE.format(arch).replace(",", " , ")) == arch
+
+
+@pytest.mark.parametrize("text", ["", "0", ",".join("0" * 20), ",".join(["13"] * 21), ",".join(["-1"] * 21)])
+def test_other_mobile_text_is_refused(text):
+    with pytest.raises(HnasError, match="write 21 numbers from 0 to 12"):
+        MOBILE.parse(text)

@@ -184,7 +184,7 @@ def test_the_papers_macro_network_has_its_widths():
     assert default_width(MACRO) == 32
     with torch.device("meta"):
         net = make_supernet(MACRO)
-    assert net.stem[0][0].weight.shape == (32, 3, 3, 3)
+    assert net.stem[0].weight.shape == (32, 3, 3, 3)
     assert net.head[0][0].weight.shape == (1280, 256, 1, 1)
 
 
@@ -217,3 +217,41 @@ def test_operations_share_no_weights_and_those_not_chosen_stay_untouched():
         for name, before in states[step].items():
             on_path = not name.startswith("layers.") or any(name.startswith(prefix) for prefix in used)
             assert torch.equal(before, states[step + 1][name]) != on_path, (name, arch)
+
+
+# the ImageNet network
+
+MOBILE = make_space("mobile")
+
+
+@pytest.mark.parametrize(("width", "size"), [(32, 224), (4, 32)])
+def test_stages_of_the_mobile_network_have_the_papers_widths_and_strides(width, size):
+    with torch.device("meta"):
+        net, x, shapes = make_supernet(MOBILE, width=width), torch.zeros(2, 3, size, size), []
+    for layer in (net.stem, *net.layers):
+        layer.register_forward_hook(lambda module, args, out: shapes.append(tuple(out.shape[1:3])))
+    expected = [(16, 2)] + [(32, 4)] * 4 + [(40, 8)] * 4 + [(80, 16)] * 4
+    expected += [(96, 16)] * 4 + [(192, 32)] * 4 + [(320, 32)]
+    for op in range(13):
+        shapes.clear()
+        assert net(x, [op] * 21).shape == (2, 10)
+        assert shapes == [(channels * width // 32, size // stride) for channels, stride in expected]
+    assert net.head[0][0].weight.shape == (1280 * width // 32, 320 * width // 32, 1, 1)
+
+
+def test_a_mobile_layer_has_the_blocks_of_its_names():
+    with torch.device("meta"):
+        net = make_supernet(MOBILE, width=4)
+    for layer, names in zip(net.layers, MOBILE.ops, strict=True):
+        for op, name in enumerate(names[:-1]):
+            block, (kernel, expansion, *squeeze) = layer.active(op), name.split()
+            hidden, a = block.project[0].in_channels, block.expand[0].in_channels
+            assert block.filter[0].kernel_size == (int(kernel[1:]),) * 2
+            assert hidden == int(expansion[1:]) * a
+            assert bool(list(block.squeeze.parameters())) == (squeeze == ["se"])
+        assert names[-1] == "identity"
+
+
+def test_the_narrowest_mobile_network_runs():
+    net = make_supernet(MOBILE, 1, width=1, generator=torch.Generator().manual_seed(0))
+    assert all(net(images(2, 32), [op] * 21).isfinite().all() for op in range(13))
