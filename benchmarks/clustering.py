@@ -123,7 +123,8 @@ def main() -> None:
     a, b = complexity.fit(seconds)
     result = {
         "benchmark": "clustering",
-        "quick": options.quick,
+        "parameters": {"quick": options.quick, "outputs": options.outputs},
+        "threads": torch.get_num_threads(),
         "sizes": [in_a_process(n) for n in sizes],
         "closeness": closeness(options.outputs, *((40, 20) if options.quick else (500, 1))),
         "complexity": {"seconds": seconds.round(3).T.to_dict(), "a": a, "b": b, "paper": complexity.PAPER},

@@ -92,7 +92,7 @@ def main() -> None:
         "benchmark": "prefix_sharing",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "quick": options.quick,
+        "parameters": {"quick": options.quick},
         "spaces": {name: compare(name, options.quick, device) for name in ("pooling", "macro")},
         "required": {"pooling": 2.0, "macro": 3.3},
         "provenance": provenance(),

@@ -36,10 +36,7 @@ def main() -> None:
         total += seconds
     result = {
         "benchmark": "simulate",
-        "quick": quick,
-        "seeds": seeds,
-        "steps": steps,
-        "architectures": len(truth),
+        "parameters": {"quick": quick, "seeds": seeds, "steps": steps, "architectures": len(truth)},
         "threads": numba.get_num_threads(),
         "steps_per_second": rates,
         "seconds": round(total, 1),

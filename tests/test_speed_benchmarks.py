@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from hnas_kit import study
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def quick(name: str) -> dict:
-    command = [sys.executable, f"benchmarks/{name}.py", "--quick"]
+def quick(name: str, *options: str) -> dict:
+    command = [sys.executable, f"benchmarks/{name}.py", "--quick", *options]
     env = os.environ | {"OMP_NUM_THREADS": "1"}  # networks this small lose with more on a busy machine
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -49,3 +51,41 @@ def test_tree_ops():
     assert 1e-4 < result["train_step"]["seconds"] < 100
     assert 0 < result["ratio"]["sample_and_update_to_train_step"] < 1
     assert result["parameters"]["depth"] > 1
+
+
+@pytest.mark.slow
+def test_prefix_sharing():
+    result = quick("prefix_sharing")
+    assert set(result["spaces"]) == set(result["required"]) == {"pooling", "macro"}
+    for space in result["spaces"].values():
+        assert 1 < space["macs_ratio"] < 4
+        assert 0 < space["ratio"] < 100
+        assert space["largest_difference"] < 1e-5
+
+
+@pytest.mark.slow
+def test_clustering():
+    result = quick("clustering")
+    assert [size["architectures"] for size in result["sizes"]] == [200, 500]
+    assert all(0 < size["before_gb"] <= size["peak_gb"] < 24 for size in result["sizes"])
+    assert result["closeness"]["exact and seed 0"]["cophenetic"] > 0.1
+    assert min(result["complexity"]["a"], result["complexity"]["b"]) >= 0
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_simulate():
+    if "HNAS_DATA_DIR" not in os.environ:
+        pytest.skip("needs the ground truth of NAS-Bench-Macro in the folder that HNAS_DATA_DIR names")
+    result = quick("simulate")
+    assert set(result["steps_per_second"]) == set(study.COMPARED)
+    assert all(1e2 < rate < 1e8 for rate in result["steps_per_second"].values())
+
+
+@pytest.mark.slow
+def test_budget():
+    result = quick("budget", "--low", "99e6", "--high", "100e6")
+    assert result["architectures"] == 667_946
+    assert set(result["p_of_each_layer"]) == {"1", "21"}
+    assert result["smallest_p"] > 1e-3  # the draws are those of a fixed seed
+    assert result["draws_per_second"] > 1
