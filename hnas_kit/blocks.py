@@ -76,6 +76,10 @@ class OptionalPool(nn.Module):
         """The module whose weights choice ``op`` uses."""
         return self.block
 
+    def alone(self, op: int) -> nn.Module:
+        """Choice ``op`` as a module that takes no choice; it shares the weights."""
+        return nn.Sequential(nn.MaxPool2d(2), self.block) if op == PoolingSpace.POOL else self.block
+
 
 class InvertedResidual(nn.Module):
     """MobileNetV2's block (Sandler et al., 2018): expand, filter each channel, project.
@@ -127,6 +131,8 @@ class Choice(nn.Module):
     def active(self, op: int) -> nn.Module:
         """The module whose weights choice ``op`` uses."""
         return self.choices[op]
+
+    alone = active
 
 
 class Classifier(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from hnas_kit.blocks import BasicBlock, Choice, Classifier, ConvBN, InvertedResidual, OptionalPool
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import MacroSpace, MobileSpace, PoolingSpace, SearchSpace
+from hnas_kit.spaces import Arch, MacroSpace, MobileSpace, PoolingSpace, SearchSpace
 
 
 class Supernet(nn.Module):
@@ -19,8 +20,8 @@ class Supernet(nn.Module):
 
     Args:
         stem: the fixed first layers, (B, in_channels, H, W) -> features.
-        layers: one module per searched layer: ``layer(x, op)`` runs operation ``op``, and
-            ``layer.active(op)`` is the module whose weights it uses.
+        layers: one module per searched layer: ``layer(x, op)`` runs operation ``op``, ``layer.active(op)``
+            is the module whose weights it uses, and ``layer.alone(op)`` one that runs it and nothing else.
         head: features -> logits (B, num_classes).
     """
 
@@ -191,3 +192,20 @@ def make_supernet(
                 bound = module.weight[0].numel() ** -0.5
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
     return net
+
+
+def extract(net: Supernet, arch: Arch) -> nn.Sequential:
+    """One architecture as a plain network of its own, without the others; equal in output.
+
+    Args:
+        net: a supernet of one space (no mixture). Weights are copied from it; for fresh ones take a new
+            supernet. One made with ``shared=False`` gives the ordinary BatchNorm of a network alone; with
+            shared weights the network goes on normalising by the statistics of each batch.
+        arch: the architecture.
+
+    Returns:
+        Stem, one module a layer, head; (B, C, H, W) -> logits (B, num_classes). In the mode (training or
+        evaluation) and on the device of ``net``.
+    """
+    layers = [layer.alone(op) for layer, op in zip(net.layers, arch, strict=True)]
+    return copy.deepcopy(nn.Sequential(net.stem, *layers, net.head)).train(net.training)

@@ -1,0 +1,107 @@
+"""Extracted networks against the supernet, and exported files against the extracted network."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from hnas_kit import cost, export
+from hnas_kit.errors import HnasError
+from hnas_kit.spaces import make_space
+from hnas_kit.supernets import Supernet, extract, make_supernet
+
+SPACES = {name: make_space(name) for name in ("pooling", "macro", "mobile")}
+WIDTH, SIZE, CHANNELS, CLASSES = 4, 32, 3, 5
+
+
+def some(name: str, n: int) -> list[tuple[int, ...]]:
+    space, rng = SPACES[name], np.random.default_rng(0)
+    if name == "mobile":
+        return [space.canonical(rng.integers(13, size=21)) for _ in range(n)]
+    return [space.enumerate()[i] for i in rng.permutation(space.size)[:n]]
+
+
+def new(name: str, shared: bool) -> Supernet:
+    """With statistics of its own, if it has any."""
+    generator = torch.Generator().manual_seed(0)
+    net = make_supernet(SPACES[name], CHANNELS, CLASSES, WIDTH, shared, generator)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d) and not shared:
+            nn.init.uniform_(module.running_mean, -0.5, 0.5, generator=generator)
+            nn.init.uniform_(module.running_var, 0.5, 2, generator=generator)
+            nn.init.uniform_(module.weight, 0.5, 2, generator=generator)
+    return net.eval()
+
+
+def images(n: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(n, CHANNELS, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("shared", [True, False])
+@torch.no_grad()
+def test_an_extracted_network_gives_the_supernets_outputs(name, shared):
+    net, x = new(name, shared), images(6)
+    for arch in some(name, 10):
+        alone = extract(net, arch)
+        assert torch.equal(alone(x), net(x, arch))
+        assert not any(module.training for module in alone.modules())
+        weights = sum(p.numel() for p in alone.parameters())
+        assert shared or weights == cost.params(
+            SPACES[name], arch, width=WIDTH, in_channels=CHANNELS, num_classes=CLASSES
+        )
+
+
+def test_an_extracted_network_has_weights_of_its_own():
+    net = new("pooling", True)
+    alone = extract(net, some("pooling", 1)[0])
+    before = [p.clone() for p in net.parameters()]
+    with torch.no_grad():
+        for p in alone.parameters():
+            p.zero_()
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("shared", [True, False])
+@torch.no_grad()
+def test_exported_files_give_the_same_and_say_what_is_in_them(tmp_path, name, shared):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    (arch,) = some(name, 1)
+    alone = extract(new(name, shared), arch)
+    metadata = export.facts(SPACES[name], arch, WIDTH, SIZE, CHANNELS, CLASSES)
+    assert SPACES[name].parse(metadata["architecture"]) == arch
+    sizes = {"width": WIDTH, "in_channels": CHANNELS, "num_classes": CLASSES}
+    assert int(metadata["macs"]) == cost.macs(SPACES[name], arch, image_size=SIZE, **sizes)
+    assert int(metadata["params"]) == cost.params(SPACES[name], arch, **sizes)
+    for suffix in (".pt2", ".onnx"):
+        export.save(alone, images(2), tmp_path / f"net{suffix}", metadata)
+    facts = {export.FACTS: ""}
+    program = torch.export.load(tmp_path / "net.pt2", extra_files=facts).module()
+    assert json.loads(facts[export.FACTS]) == metadata
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    assert session.get_modelmeta().custom_metadata_map.items() >= metadata.items()
+    for x in (images(2), images(7, seed=2)):  # batches of any size
+        expected = alone(x)
+        torch.testing.assert_close(program(x), expected, atol=1e-4, rtol=0)
+        (logits,) = session.run(["logits"], {"images": x.numpy()})
+        np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4)
+    assert expected.std() > 1e-2
+
+
+def test_another_ending_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(HnasError, match=r"\A.*net\.pth ends in '\.pth'; allowed: \.pt2, \.onnx\Z"):
+        export.save(nn.Identity(), images(2), tmp_path / "net.pth", {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_onnx_one_line_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    with pytest.raises(HnasError, match=r"\A.*net\.onnx: ONNX needs more packages; .* onnx onnxscript\Z"):
+        export.save(nn.Identity(), images(2), tmp_path / "net.onnx", {})
+    assert not list(tmp_path.iterdir())
