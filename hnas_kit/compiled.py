@@ -12,14 +12,24 @@ NONE, SHARED_TABLE, EQUIVALENT_NODES = 0, 1, 2  # how the nodes of a tree commun
 
 @numba.njit(cache=True)
 def descend(
-    first_child, num_children, value, visits, table, group, weight, exploration, temperature, draws, scratch
+    node,
+    first_child,
+    num_children,
+    value,
+    visits,
+    table,
+    group,
+    weight,
+    exploration,
+    temperature,
+    draws,
+    scratch,
 ):
-    """Walk from the root to a leaf, choosing among siblings by Eq. 2 with one uniform draw a level.
+    """Walk from a node to what has no children, choosing among siblings by Eq. 2, one uniform draw a level.
 
     R of Eq. 3 is C, plus G of the node's group times ``weight``, plus the exploration term, in which a node
     that was not visited counts as visited once. ``scratch`` has room for all children of any node.
     """
-    node = 0
     level = 0
     while num_children[node] > 0:
         first, n = first_child[node], num_children[node]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 
@@ -128,6 +129,9 @@ def params(
     return table(space.name, width, None, in_channels, num_classes).params(space.canonical(arch))
 
 
+Place = tuple[int, int]  # in a walk through the layers: the automaton's state, and a sum of costs
+
+
 class BudgetSampler:
     """All architectures whose MACs lie in a window: how many there are, and uniform draws of them (Sec. 5.4).
 
@@ -174,7 +178,7 @@ class BudgetSampler:
         if not self.count():
             raise HnasError(self._empty())
 
-    def _choices(self, layer: int) -> Iterator[tuple[int, int, int, int]]:
+    def _ways(self, layer: int) -> Iterator[tuple[int, int, int, int]]:
         """State, operation, state after it and cost in units, of all that is allowed."""
         costs = self._costs[layer]
         for (state, op), after in np.ndenumerate(self._transitions[layer]):
@@ -186,10 +190,10 @@ class BudgetSampler:
         tables = [np.ones(1, dtype)] * (1 + int(self._transitions[-1].max()))
         for layer in reversed(range(first, len(self._costs))):
             lengths = [0] * len(self._transitions[layer])
-            for state, _, after, cost in self._choices(layer):
+            for state, _, after, cost in self._ways(layer):
                 lengths[state] = max(lengths[state], min(cost + len(tables[after]), longest))
             longer = [np.zeros(length, dtype) for length in lengths]
-            for state, _, after, cost in self._choices(layer):
+            for state, _, after, cost in self._ways(layer):
                 part = tables[after][: max(longest - cost, 0)]
                 longer[state][cost : cost + len(part)] += part
             tables = longer
@@ -211,7 +215,7 @@ class BudgetSampler:
         ahead = {(0, 0): 1}  # architectures up to layer ``first``, by state and sum
         for layer in range(first):
             longer: dict[tuple[int, int], int] = {}
-            for state, _, after, cost in self._choices(layer):
+            for state, _, after, cost in self._ways(layer):
                 for (at, total), n in ahead.items():
                     if at == state:
                         longer[after, total + cost] = longer.get((after, total + cost), 0) + n
@@ -228,6 +232,51 @@ class BudgetSampler:
     def count(self) -> int:
         """The exact number of architectures in the window."""
         return self._count
+
+    start: Place = (0, 0)  # before the first layer
+
+    @cached_property
+    def _open(self) -> list[list[tuple[list[int], list[int]]]]:
+        """Sums from which the window can be reached, before each layer and in each state.
+
+        As intervals that do not touch: where they begin, and where they end (inside). What an operation
+        costs shifts those after it, so they follow exactly from the window itself.
+        """
+        open_ = [[([self._low], [self._high])] * (1 + int(self._transitions[-1].max()))]
+        for layer in reversed(range(len(self._costs))):
+            parts: list[list[tuple[int, int]]] = [[] for _ in self._costs[layer]]
+            for state, _, after, cost in self._ways(layer):
+                parts[state] += [(a - cost, b - cost) for a, b in zip(*open_[-1][after], strict=True)]
+            tables = []
+            for part in parts:
+                starts, ends = [], []
+                for a, b in sorted(part):
+                    if ends and a <= ends[-1] + 1:
+                        ends[-1] = max(ends[-1], b)
+                    elif b >= 0:
+                        starts.append(a)
+                        ends.append(b)
+                tables.append((starts, ends))
+            open_.append(tables)
+        return open_[::-1]
+
+    def choices(self, layer: int, place: Place) -> list[tuple[int, Place]]:
+        """The operations of a layer after which the window can still be reached, and where each leads.
+
+        Args:
+            layer: which layer, from 0.
+            place: where the walk stands before it; ``start`` before layer 0.
+        """
+        state, total = place
+        found = []
+        for op, after in enumerate(self._transitions[layer][state].tolist()):
+            if after >= 0:
+                then = total + int(self._costs[layer][state, op])
+                starts, ends = self._open[layer + 1][after]
+                i = bisect_right(starts, then) - 1
+                if i >= 0 and then <= ends[i]:
+                    found.append((op, (after, then)))
+        return found
 
     def _empty(self) -> str:
         """What to say of a window that is empty."""
@@ -252,7 +301,7 @@ class BudgetSampler:
         tables = [table]
         for layer in reversed(range(len(costs))):
             table, after_layer = np.zeros((len(costs[layer]), table.shape[1])), table
-            for state, op, after, _ in self._choices(layer):
+            for state, op, after, _ in self._ways(layer):
                 cost = int(costs[layer][state, op])
                 table[state, : max(table.shape[1] - cost, 0)] += after_layer[after, cost:]
             tables.append(table)

@@ -80,6 +80,7 @@ class MCTS(Sampler):
         """Draw an architecture; takes ``tree.depth`` uniform numbers from ``rng``, however long the path."""
         tree = self.tree
         leaf = compiled.descend(
+            0,
             tree.first_child,
             tree.num_children,
             self.value,

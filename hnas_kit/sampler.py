@@ -18,12 +18,12 @@ class Sampler(ABC):
     ``hnas_kit.samplers``.
 
     Attributes:
-        archs: the architectures it draws from.
+        archs: the architectures it draws from, None if they are too many to list.
         rounds: searches take this many times the steps of a single supernet's.
         weighs: whether it learns to prefer some architectures; if not, the final choice scores them all.
     """
 
-    archs: Sequence[Arch]
+    archs: Sequence[Arch] | None
     weighs = True
     rounds = 1
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hnas_kit import trees
+from hnas_kit.budget_samplers import InBudget, IndependentInBudget, MCTSInBudget, UniformInBudget
+from hnas_kit.cost import BudgetSampler
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.flat_samplers import Independent, Mixture, Uniform
 from hnas_kit.mcts import COMMUNICATIONS, MCTS, Boltzmann, MCTSReg
@@ -30,8 +32,21 @@ SAMPLERS: dict[str, type[Sampler]] = {
 TREES = ("learned", "default", "random", "accuracy")
 
 
+IN_BUDGET: dict[str, type[InBudget]] = {
+    "uniform": UniformInBudget,
+    "independent": IndependentInBudget,
+    "mcts": MCTSInBudget,
+    "mcts_reg": MCTSInBudget,
+}
+
+
 def make_sampler(
-    name: str, *, space: SearchSpace | None = None, tree: ArchTree | None = None, **settings: float | str
+    name: str,
+    *,
+    space: SearchSpace | None = None,
+    tree: ArchTree | None = None,
+    budget: BudgetSampler | None = None,
+    **settings: float | str,
 ) -> Sampler:
     """A new sampler.
 
@@ -41,18 +56,23 @@ def make_sampler(
         tree: for ``mcts`` any tree, for ``mcts_reg`` the default one (made, if none is given). Of the
             others, all but ``independent`` draw from a tree's architectures if there is one, and from all
             of the space if not.
+        budget: draws stay inside this window. Without a tree, which holds its own architectures, these are
+            the whole window's, and ``mcts`` and ``mcts_reg`` walk its default tree, ``mcts_reg`` with a
+            shared table.
         settings: of the sampler's class, for instance ``temperature``.
 
     Raises:
         HnasError: for an unknown sampler, one that lacks its tree or space, or settings it does not have.
     """
     require_one_of("sampler", name, SAMPLERS)
+    if budget is not None and tree is None:
+        require_one_of("sampler in a budget", name, IN_BUDGET)
+        if name == "mcts_reg":
+            settings = {"communication": "shared_table"} | settings
+        _check(name, IN_BUDGET[name], settings)
+        return IN_BUDGET[name](budget, **settings)
     cls = SAMPLERS[name]
-    first, *allowed = inspect.signature(cls).parameters
-    for setting in settings:
-        if not allowed:
-            raise HnasError(f"sampler {name} has no settings; {', '.join(settings)} given")
-        require_one_of(f"setting of sampler {name}", setting, allowed)
+    first = _check(name, cls, settings)
     if first == "tree" and tree is None:
         if name == "mcts" or space is None:
             raise HnasError(f"sampler {name} needs a tree: learned, default, random or another")
@@ -63,6 +83,16 @@ def make_sampler(
     if first == "archs":
         over["archs"] = tree.archs if tree is not None else space.enumerate()
     return cls(over[first], **settings)
+
+
+def _check(name: str, cls: type[Sampler], settings: Mapping[str, float | str]) -> str:
+    """Refuse settings that the sampler does not have; the name of what it is made over."""
+    first, *allowed = inspect.signature(cls).parameters
+    for setting in settings:
+        if not allowed:
+            raise HnasError(f"sampler {name} has no settings; {', '.join(settings)} given")
+        require_one_of(f"setting of sampler {name}", setting, allowed)
+    return first
 
 
 @dataclass(frozen=True)

@@ -29,20 +29,25 @@ FINAL_CHOICES = ("path", "samples")
 class History:
     """Which architecture each step trained, and the reward it gave."""
 
-    def __init__(self, archs: tuple[Arch, ...], steps: int) -> None:
-        self.archs = archs
-        self.position = {arch: i for i, arch in enumerate(archs)}
+    def __init__(self, steps: int) -> None:
+        self.position: dict[Arch, int] = {}  # of each architecture that was drawn, in that order
         self.arch_index = np.full(steps, -1, dtype=np.int32)
         self.reward = np.full(steps, np.nan)
         self.loss = np.full(steps, np.nan, dtype=np.float32)
 
     def record(self, step: int, arch: Arch, reward: float) -> None:
-        self.arch_index[step] = self.position[arch]
+        self.arch_index[step] = self.position.setdefault(arch, len(self.position))
         self.reward[step] = reward
+
+    @property
+    def archs(self) -> list[Arch]:
+        """The architecture of each step."""
+        known = list(self.position)
+        return [known[i] for i in self.arch_index]
 
     def frame(self, space: SearchSpace, schedule: Schedule) -> pd.DataFrame:
         """One row a step: ``phase``, ``architecture`` (text form), ``loss`` (training), ``reward``."""
-        text = np.array([space.format(arch) for arch in self.archs])
+        text = np.array([space.format(arch) for arch in self.position])
         phase = np.array(PHASES)[[schedule.phase(step) for step in range(len(self.reward))]]
         return pd.DataFrame(
             {"phase": phase, "architecture": text[self.arch_index], "loss": self.loss, "reward": self.reward}
@@ -50,11 +55,13 @@ class History:
 
     def state_dict(self) -> dict:
         return {
+            "archs": torch.tensor(list(self.position)),
             "arch_index": torch.from_numpy(self.arch_index.copy()),
             "reward": torch.from_numpy(self.reward.copy()),
         }
 
     def load_state_dict(self, state: dict) -> None:
+        self.position = {tuple(arch): i for i, arch in enumerate(state["archs"].tolist())}
         self.arch_index[:] = state["arch_index"].numpy()
         self.reward[:] = state["reward"].numpy()
 
@@ -95,7 +102,7 @@ def run(
         The history of all steps.
     """
     rng, reward = generators.numpy("architectures"), reward or Reward()
-    history = History(tuple(sampler.archs), schedule.steps)
+    history = History(schedule.steps)
     arch: Arch = ()
 
     def choose(step: int) -> tuple[int, ...]:
@@ -179,7 +186,7 @@ def choose_final(
         how: ``path``, the path of highest probability; or ``samples``, the best on validation of what
             ``samples`` draws at lambda = 0 give. A sampler that prefers no architecture has no such path:
             for it all are scored (a mixture: each in its best supernet) if ``samples`` reaches or ``how``
-            is ``path``, else as many draws.
+            is ``path``, else, or if there are too many to list, as many draws.
         samples: number of draws.
 
     Returns:
@@ -192,9 +199,9 @@ def choose_final(
     if samples < 1:
         raise HnasError(f"samples is {samples}; it must be at least 1")
     exploit = sampler.exploit()
-    if not sampler.weighs and (how == "path" or samples >= len(sampler.archs)):
+    if not sampler.weighs and sampler.archs and (how == "path" or samples >= len(sampler.archs)):
         candidates = list(sampler.archs)
-    elif how == "path":
+    elif how == "path" and sampler.weighs:
         candidates = [sampler.greedy()]
     else:
         candidates = list(dict.fromkeys(exploit.sample(rng) for _ in range(samples)))

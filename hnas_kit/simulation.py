@@ -73,7 +73,7 @@ def _on_tree(
                     draws[level] = np.random.random()
                 i = arch_index[
                     compiled.descend(
-                        first_child, num_children, value, visits, table, group, weight, exploration,
+                        0, first_child, num_children, value, visits, table, group, weight, exploration,
                         temperature[step], draws, scratch,
                     )
                 ]  # fmt: skip

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 import torch
 
-from hnas_kit import data, evaluation, search, trees
+from hnas_kit import cost, data, evaluation, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
-from hnas_kit.samplers import MCTS, METHODS, Method, Mixture, Sampler, Uniform
+from hnas_kit.samplers import MCTS, METHODS, Method, Mixture, Sampler, Uniform, make_sampler
 from hnas_kit.schedule import Schedule
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet, mixture
@@ -90,7 +90,8 @@ def done() -> SimpleNamespace:
 
 def assert_same(one: SimpleNamespace, other: SimpleNamespace) -> None:
     """Bit for bit the same history, statistics and weights."""
-    for name in ("arch_index", "reward", "loss"):
+    assert one.history.archs == other.history.archs
+    for name in ("reward", "loss"):
         np.testing.assert_array_equal(getattr(one.history, name), getattr(other.history, name))
     np.testing.assert_array_equal(one.sampler.value, other.sampler.value)
     np.testing.assert_array_equal(one.sampler.visits, other.sampler.visits)
@@ -146,13 +147,13 @@ def test_history_is_complete(done):
     frame = history.frame(SPACE, SCHEDULE)
     assert list(frame.columns) == ["phase", "architecture", "loss", "reward"]
     assert frame["phase"].value_counts(sort=False).to_dict() == {"uniform": 16, "warm-up": 10, "search": 14}
-    assert [SPACE.parse(text) for text in frame["architecture"]] == [ARCHS[i] for i in history.arch_index]
+    assert [SPACE.parse(text) for text in frame["architecture"]] == history.archs
     np.testing.assert_array_equal(frame["reward"], history.reward)
     np.testing.assert_array_equal(frame["loss"], history.loss)
 
 
 def test_statistics_begin_with_the_second_phase_and_selection_with_the_third(done):
-    rewarded = [(ARCHS[i], r) for i, r in zip(done.history.arch_index, done.history.reward, strict=True)]
+    rewarded = list(zip(done.history.archs, done.history.reward, strict=True))
     expected = [("update", *of_step) for of_step in rewarded[16:26]]
     for step in range(26, 40):
         expected += [("sample", SCHEDULE.temperature(step)), ("update", *rewarded[step])]
@@ -167,7 +168,7 @@ def test_architectures_are_algorithm_1s_for_these_rewards(done):
     for step in range(40):
         mcts.temperature = SCHEDULE.temperature(step)
         arch = (uniform if step < 26 else mcts).sample(rng)
-        assert arch == ARCHS[done.history.arch_index[step]], step
+        assert arch == done.history.archs[step], step
         if step >= 16:
             mcts.update(arch, done.history.reward[step])
     np.testing.assert_array_equal(mcts.value, done.sampler.value)
@@ -203,7 +204,7 @@ def test_the_seed_decides(done):
     assert_same(run(new()), done)
     s = new(seed=1)
     first = [Uniform(ARCHS).sample(s.generators.numpy("architectures")) for _ in range(16)]
-    assert first != [ARCHS[i] for i in done.history.arch_index[:16]]
+    assert first != done.history.archs[:16]
 
 
 @pytest.mark.parametrize(
@@ -255,7 +256,7 @@ def test_a_reward_of_training_draws_no_validation_batch(done, name):
         assert np.all(np.isfinite(rewards) & (rewards >= 0))
         assert rewards.max() > 0
     # neither phase before the third looks at rewards
-    np.testing.assert_array_equal(s.history.arch_index[:26], done.history.arch_index[:26])
+    assert s.history.archs[:26] == done.history.archs[:26]
     np.testing.assert_array_equal(s.history.loss[:26], done.history.loss[:26])
 
 
@@ -288,7 +289,7 @@ def test_a_reward_of_validation_is_that_of_the_weights_after_the_update(name):
     for step in range(40):
         assert all(torch.equal(v, trained[step + 1][k]) for k, v in states[step].items())
         x, y = batches[step]
-        arch = ARCHS[s.history.arch_index[step]]
+        arch = s.history.archs[step]
         with torch.no_grad():
             net.load_state_dict(trained[step])
             by_stale.append(stale(net(x, arch), y))
@@ -305,12 +306,13 @@ def test_a_mixture_is_rewarded_in_the_supernet_that_was_trained(new_net, name):
     run(s, reward=Reward(name))
     assert len(paths) == 80
     assert paths[::2] == paths[1::2]  # trained, then validated
-    assert [path[1:] for path in paths[::2]] == [ARCHS[i] for i in s.history.arch_index]
+    assert [path[1:] for path in paths[::2]] == s.history.archs
     assert {path[0] for path in paths} == {0, 1, 2}
     value = np.ones((36, 3))
-    statistics = zip(paths[32::2], s.history.arch_index[16:], s.history.reward[16:], strict=True)
-    for (model, *_), i, reward in statistics:
-        value[i, model] = 0.95 * value[i, model] + 0.05 * reward
+    statistics = zip(paths[32::2], s.history.archs[16:], s.history.reward[16:], strict=True)
+    for (model, *_), arch, reward in statistics:
+        cell = ARCHS.index(arch), model
+        value[cell] = 0.95 * value[cell] + 0.05 * reward
     np.testing.assert_allclose(s.sampler.value, value, rtol=1e-12)
 
 
@@ -569,3 +571,61 @@ def test_a_trial_that_broke_off_goes_on_bit_for_bit(tmp_path, method, reward, br
 def test_an_unknown_reward_is_refused_before_a_step():
     with pytest.raises(HnasError, match="unknown reward 'accuracy'"):
         trial(MCTS(TREE), reward="accuracy")
+
+
+# a space too large to list
+
+WINDOW = cost.BudgetSampler(make_space("mobile"), 99e6, 100e6)
+
+
+def mobile_trial(name: str, **options) -> search.Result:
+    space, digits = make_space("mobile"), data.load("digits")
+    halves = digits.halves(Generators(0).torch("split"))
+    sampler = make_sampler(name, budget=WINDOW)
+    return search.trial(
+        space,
+        digits,
+        halves,
+        1,
+        sampler,
+        Schedule(10),
+        seed=0,
+        batch_size=16,
+        lr=0.05,
+        weight_decay=1e-3,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("name", ["uniform", "mcts_reg"])
+@pytest.mark.parametrize("final", search.FINAL_CHOICES)
+def test_a_search_stays_inside_its_window(name, final):
+    result, space = mobile_trial(name, final=final, final_samples=4), make_space("mobile")
+    drawn = [space.parse(text) for text in result.history["architecture"]] + [
+        result.arch,
+        *result.scores.index,
+    ]
+    assert all(99e6 <= cost.macs(space, arch) <= 100e6 for arch in drawn)
+    assert len(set(drawn)) > 5
+    assert len(result.scores) == (1 if (name, final) == ("mcts_reg", "path") else 4)
+
+
+def test_a_search_in_a_window_that_broke_off_goes_on_bit_for_bit(tmp_path):
+    whole, progressed = mobile_trial("mcts_reg", final_samples=3), []
+
+    def power_cut(steps: int) -> None:
+        progressed.append(steps)
+        if sum(progressed) == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mobile_trial("mcts_reg", checkpoints=Checkpoints(tmp_path, every=3), progress=power_cut)
+    rest = []
+    resumed = mobile_trial(
+        "mcts_reg", final_samples=3, checkpoints=Checkpoints(tmp_path, every=3), progress=rest.append
+    )
+    assert rest[0] == 6
+    pd.testing.assert_frame_equal(resumed.history, whole.history)
+    pd.testing.assert_series_equal(resumed.scores, whole.scores)
+    weights = zip(resumed.net.parameters(), whole.net.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in weights)

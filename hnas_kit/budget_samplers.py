@@ -1,0 +1,337 @@
+"""Samplers over a window of MACs in a space that is too large to list (Sec. 5.4).
+
+They walk layer by layer and leave out what cannot be completed inside the window, so no draw is wasted.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import softmax
+
+from hnas_kit import compiled
+from hnas_kit.cost import BudgetSampler, Place
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.sampler import Sampler
+from hnas_kit.spaces import LISTED, Arch
+
+COMMUNICATIONS = {"": compiled.NONE, "shared_table": compiled.SHARED_TABLE}
+NOBODY = np.zeros(0, dtype=np.int64)  # of the members of groups, which only equivalent nodes need
+
+
+class InBudget(Sampler):
+    """What samplers over a window share: their uniform draws, and how probabilities follow from one layer's.
+
+    Args:
+        budget: the window.
+    """
+
+    archs = None  # too many to list
+
+    def __init__(self, budget: BudgetSampler) -> None:
+        self.budget = budget
+
+    def sample_uniform(self, rng: np.random.Generator) -> Arch:
+        return self.budget.sample(rng, 1)[0]
+
+    @abstractmethod
+    def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
+        """Operation, place and node after it, and probability, of all that can be completed."""
+
+    def probabilities(self) -> dict[Arch, float]:
+        """As :meth:`Sampler.probabilities`; raises :class:`HnasError` if there are too many to list."""
+        if self.budget.count() > LISTED:
+            raise HnasError(f"the window has {self.budget.count():.4g} architectures, too many to list")
+        return dict(self._walk((), self.budget.start, 0, 1.0))
+
+    def _walk(self, arch: Arch, place: Place, node: int, probability: float) -> Iterator[tuple[Arch, float]]:
+        if len(arch) == self.budget.space.num_layers:
+            yield arch, probability
+            return
+        for op, after, below, share in self._choices(len(arch), place, node):
+            yield from self._walk((*arch, op), after, below, probability * share)
+
+
+class UniformInBudget(InBudget):
+    """All architectures in the window alike."""
+
+    weighs = False
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        return self.sample_uniform(rng)
+
+    def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
+        return [(op, after, 0, 1.0) for op, after in self.budget.choices(layer, place)]
+
+    def probabilities(self) -> dict[Arch, float]:
+        listed = super().probabilities()
+        return dict.fromkeys(listed, 1 / len(listed))
+
+
+class IndependentInBudget(InBudget):
+    """Each layer draws by its own probabilities among what can be completed (Sec. 3, "independent").
+
+    C of each operation of each layer is a moving average as in Eq. 4, and its softmax at temperature T is
+    restricted to the operations after which the window can still be reached.
+
+    Args:
+        budget: the window.
+        beta: smoothing of C, from 0 to below 1.
+        temperature: T, above 0.
+
+    Attributes:
+        value: (layers, operations) C, 1 at the start.
+    """
+
+    def __init__(self, budget: BudgetSampler, beta: float = 0.95, temperature: float = 0.02) -> None:
+        if not (0 <= beta < 1 and temperature > 0):
+            raise HnasError(
+                f"beta is {beta}, temperature {temperature}; allowed: 0 <= beta < 1, temperature > 0"
+            )
+        super().__init__(budget)
+        self.beta, self.temperature = beta, temperature
+        self.value = np.ones((budget.space.num_layers, max(map(len, budget.space.ops))))
+
+    def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
+        open_ = self.budget.choices(layer, place)
+        shares = softmax(self.value[layer, [op for op, _ in open_]] / self.temperature).tolist()
+        return [(op, after, 0, share) for (op, after), share in zip(open_, shares, strict=True)]
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Draw an architecture; takes one uniform number a layer."""
+        place, arch = self.budget.start, []
+        for layer, draw in enumerate(rng.random(len(self.value))):
+            open_ = self._choices(layer, place, 0)
+            below = np.cumsum([share for *_, share in open_])
+            op, place, *_ = open_[int(np.searchsorted(below, draw * below[-1], side="right"))]
+            arch.append(op)
+        return tuple(arch)
+
+    def update(self, arch: Arch, reward: float) -> None:
+        path = np.arange(len(arch)), list(arch)
+        self.value[path] = self.beta * self.value[path] + (1 - self.beta) * reward
+
+    def greedy(self) -> Arch:
+        """In each layer the operation of largest C among those that can be completed."""
+        place, arch = self.budget.start, []
+        for layer in range(len(self.value)):
+            op, place = max(
+                self.budget.choices(layer, place), key=lambda choice: self.value[layer, choice[0]]
+            )
+            arch.append(op)
+        return tuple(arch)
+
+    def anneal(self, temperature: float) -> None:
+        self.temperature = temperature
+
+    def state_dict(self) -> dict:
+        return {"value": torch.from_numpy(self.value.copy())}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.value[:] = state["value"].numpy()
+
+
+class GrowingTree:
+    """The default tree of a space in a window, layer by layer, grown where it is walked; with its statistics.
+
+    Children of a node are neighbours and lie behind it. Arrays have room for more nodes than there are.
+
+    Attributes:
+        num_nodes: V.
+        parent, first_child, num_children: (V,) as in :class:`hnas_kit.trees.ArchTree`; no children yet: 0.
+        layer: (V,) number of choices from the root.
+        op: (V,) operation that led to the node.
+        group: (V,) number of the layer and operation it stands for; 0 for the root.
+        state, total: (V,) the place it stands at, see :meth:`hnas_kit.cost.BudgetSampler.choices`.
+        value, visits: (V,) C, 1 at the start, and visit count.
+    """
+
+    ARRAYS = dict.fromkeys(("parent", "first_child", "num_children", "layer", "op", "group"), np.int32) | {
+        "state": np.int64,
+        "total": np.int64,
+        "value": np.float64,
+        "visits": np.int64,
+    }
+
+    def __init__(self, budget: BudgetSampler) -> None:
+        self.budget, self.num_nodes = budget, 1
+        self.widest = max(map(len, budget.space.ops))
+        for name, dtype in self.ARRAYS.items():
+            setattr(self, name, np.zeros(1024, dtype))
+        self.parent[0], self.value[0] = -1, 1.0
+        self.state[0], self.total[0] = budget.start
+
+    def grow(self, node: int) -> None:
+        """Give a node its children."""
+        layer, place = int(self.layer[node]), (int(self.state[node]), int(self.total[node]))
+        choices = self.budget.choices(layer, place)
+        first, last = self.num_nodes, self.num_nodes + len(choices)
+        if last > len(self.parent):
+            for name in self.ARRAYS:
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
+        new = slice(first, last)
+        ops = [op for op, _ in choices]
+        self.parent[new], self.layer[new], self.op[new], self.value[new] = node, layer + 1, ops, 1.0
+        self.group[new] = 1 + layer * self.widest + np.array(ops)
+        self.state[new], self.total[new] = zip(*(after for _, after in choices), strict=True)
+        self.first_child[node], self.num_children[node], self.num_nodes = first, len(choices), last
+
+    def children(self, node: int) -> range:
+        """A node's children, grown if they were not there."""
+        if not self.num_children[node]:
+            self.grow(node)
+        return range(self.first_child[node], self.first_child[node] + self.num_children[node])
+
+    def leaf(self, arch: Arch) -> int:
+        """The leaf of an architecture in the window, grown if it was not there."""
+        node = 0
+        for op in arch:
+            node = next(child for child in self.children(node) if self.op[child] == op)
+        return node
+
+    def arch(self, leaf: int) -> Arch:
+        """The architecture of a leaf."""
+        ops = []
+        while leaf:
+            ops.append(int(self.op[leaf]))
+            leaf = self.parent[leaf]
+        return tuple(reversed(ops))
+
+    def state_dict(self) -> dict:
+        return {name: torch.from_numpy(getattr(self, name)[: self.num_nodes].copy()) for name in self.ARRAYS}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.num_nodes = len(state["parent"])
+        for name, dtype in self.ARRAYS.items():
+            array = np.zeros(max(self.num_nodes, 1024), dtype)
+            array[: self.num_nodes] = state[name].numpy()
+            setattr(self, name, array)
+
+
+class MCTSInBudget(InBudget):
+    """Tree search on the default tree of the window, plain or with a shared table (MCTS + Reg., Su et al.).
+
+    It draws as :class:`hnas_kit.mcts.MCTS`, or with ``communication`` :class:`hnas_kit.mcts.MCTSReg`, does on
+    the default tree of all architectures in the window; but the tree grows where the search goes.
+
+    Args:
+        budget: the window.
+        communication: ``shared_table``, or empty for plain tree search.
+        coefficient: weight of what is communicated, from 0 to 1.
+        beta, exploration, temperature: see :class:`hnas_kit.mcts.MCTS`.
+
+    Attributes:
+        tree: the tree so far, with C and visit counts.
+        table: (groups,) G of each layer and operation.
+    """
+
+    def __init__(
+        self,
+        budget: BudgetSampler,
+        communication: str = "",
+        coefficient: float = 0.2,
+        beta: float = 0.95,
+        exploration: float = 0.5,
+        temperature: float = 0.02,
+    ) -> None:
+        require_one_of("communication", communication, COMMUNICATIONS)
+        if not (0 <= coefficient <= 1 and 0 <= beta < 1 and exploration >= 0 and temperature > 0):
+            raise HnasError(
+                f"coefficient is {coefficient}, beta {beta}, exploration {exploration}, temperature "
+                f"{temperature}; allowed: 0 <= coefficient <= 1, 0 <= beta < 1, exploration >= 0, "
+                "temperature > 0"
+            )
+        super().__init__(budget)
+        self.communication, self.coefficient = communication, coefficient
+        self.beta, self.exploration, self.temperature = beta, exploration, temperature
+        self.tree = GrowingTree(budget)
+        self.table = np.zeros(1 + budget.space.num_layers * self.tree.widest)
+        self._scratch = np.empty(self.tree.widest)
+
+    @property
+    def weight(self) -> float:
+        """Of G in Eq. 3."""
+        return self.coefficient if self.communication else 0.0
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Draw an architecture; takes one uniform number a layer."""
+        tree, node = self.tree, 0
+        draws = rng.random(self.budget.space.num_layers)
+        while (layer := int(tree.layer[node])) < len(draws):
+            tree.children(node)
+            node = compiled.descend(
+                node,
+                tree.first_child,
+                tree.num_children,
+                tree.value,
+                tree.visits,
+                self.table,
+                tree.group,
+                self.weight,
+                self.exploration,
+                self.temperature,
+                draws[layer:],
+                self._scratch,
+            )
+        return tree.arch(node)
+
+    def update(self, arch: Arch, reward: float) -> None:
+        leaf, tree = self.tree.leaf(arch), self.tree
+        compiled.backup(
+            tree.parent,
+            tree.value,
+            tree.visits,
+            self.table,
+            tree.group,
+            NOBODY,
+            NOBODY,
+            COMMUNICATIONS[self.communication],
+            self.coefficient,
+            leaf,
+            float(reward),
+            self.beta,
+        )
+
+    def _score(self, children: range) -> np.ndarray:
+        """C of siblings, with what communication adds to it in Eq. 3."""
+        own = slice(children.start, children.stop)
+        return self.tree.value[own] + self.weight * self.table[self.tree.group[own]]
+
+    def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
+        tree, children = self.tree, self.tree.children(node)
+        visits = np.maximum(tree.visits[children.start : children.stop], 1)
+        bonus = self.exploration * np.sqrt(np.log(max(tree.visits[node], 1)) / visits)
+        shares = softmax((self._score(children) + bonus) / self.temperature)
+        return [
+            (int(tree.op[child]), (int(tree.state[child]), int(tree.total[child])), child, float(share))
+            for child, share in zip(children, shares, strict=True)
+        ]
+
+    def greedy(self) -> Arch:
+        """At every node the child of largest C."""
+        node = 0
+        while self.tree.layer[node] < self.budget.space.num_layers:
+            children = self.tree.children(node)
+            node = children[int(np.argmax(self._score(children)))]
+        return self.tree.arch(node)
+
+    def anneal(self, temperature: float) -> None:
+        self.temperature = temperature
+
+    def exploit(self) -> MCTSInBudget:
+        other = copy.copy(self)
+        other.exploration = 0.0
+        return other
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"tree": self.tree.state_dict(), "table": torch.from_numpy(self.table.copy())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.tree.load_state_dict(state["tree"])
+        self.table[:] = state["table"].numpy()
