@@ -7,7 +7,7 @@ import os
 import pytest
 import yaml
 
-from hnas_kit import ablations, benchmarks, grids, paper
+from hnas_kit import ablations, benchmarks, cost, grids, paper
 from hnas_kit.runs import project_root
 from hnas_kit.samplers import METHODS
 from hnas_kit.spaces import make_space
@@ -58,3 +58,12 @@ def test_a_published_row_has_a_point_in_the_sweep_of_its_table():
 def test_methods_go_by_the_labels_of_table_1():
     assert set(paper.LABELS.values()) == set(paper.TABLE_1.index)
     assert set(paper.LABELS) <= set(METHODS)
+
+
+def test_the_published_imagenet_architecture_has_the_costs_of_its_row():
+    """MCT-NAS-C, of which the indices are published; 4.9 M parameters are cut off, not rounded."""
+    space, row = make_space("mobile"), paper.TABLE_5.loc["MCT-NAS-C"]
+    arch = space.parse("3,12,3,3,4,4,3,3,4,5,12,4,5,5,12,3,4,4,4,5,11")
+    assert cost.macs(space, arch) // 1_000_000 == row["MACs (M)"]
+    assert cost.params(space, arch) // 100_000 / 10 == row["parameters (M)"]
+    assert set(paper.TABLE_5.index) >= {"Uniform", "Boltzmann", "MCTS + Reg", "MCTS + Learned"}
