@@ -128,6 +128,36 @@ def table(results: Mapping[str, Simulation], best: int = 10, against: str = LEAR
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
 
+def blind(truth: pd.DataFrame, forest: Mapping[str, ArchTree], best: int = 10) -> pd.DataFrame:
+    """Where the draws go on each tree before anything is known, when siblings are drawn alike.
+
+    Args:
+        truth, forest: see :func:`run`.
+        best: how many architectures count as best.
+
+    Returns:
+        Indexed by tree: the share of the draws that goes to the B best, ``top B (%)``, and to the truly
+        ``best quarter (%)``; the ``depth of the best`` B and of ``all``, means; and ``variance explained``,
+        the share of the variance of accuracy that lies between the branches of the root.
+    """
+    accuracy, rank = truth["accuracy"].to_numpy(), truth["rank"].to_numpy()
+    rows = {}
+    for name, tree in forest.items():
+        leaves = np.array([tree.leaf[arch] for arch in tree.archs])
+        share = np.ones(tree.num_nodes)
+        for v in range(1, tree.num_nodes):
+            share[v] = share[tree.parent[v]] / tree.num_children[tree.parent[v]]
+        share, depth = share[leaves], tree.level[leaves]
+        rows[name] = {
+            f"top {best} (%)": 100 * float(share[rank <= best].sum()),
+            "best quarter (%)": 100 * float(share[rank <= len(rank) / 4].sum()),
+            "depth of the best": float(depth[rank <= best].mean()),
+            "of all": float(depth.mean()),
+            "variance explained": float(trees.variance_explained(tree, accuracy)[1][1]),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("tree")
+
+
 def _interval(values: np.ndarray) -> str:
     middle, low, high = ("never" if np.isinf(q) else f"{q:.0f}" for q in quantiles(values))
     return f"{middle} ({low} to {high})"

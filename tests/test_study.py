@@ -85,6 +85,23 @@ def test_the_table_has_a_row_a_method(results):
     assert table["found best"].between(0, 1).all()
 
 
+def test_blind_draws_by_hand():
+    """Five architectures: the best one beside a group of three, and the worst alone at the root."""
+    archs = ARCHS[:5]
+    truth = pd.DataFrame({"accuracy": [90.0, 80.0, 80.0, 80.0, 50.0], "rank": [1, 2, 2, 2, 5]})
+    merges = np.array([[1, 2, 1], [3, 5, 2], [0, 6, 3], [4, 7, 4]], dtype=float)
+    tree = trees.from_linkage(merges, archs)
+    row = study.blind(truth, {"tree": tree}, best=1).loc["tree"]
+    assert row["top 1 (%)"] == row["best quarter (%)"] == 25
+    assert row["depth of the best"] == 2
+    assert row["of all"] == (2 + 4 + 4 + 3 + 1) / 5
+    total = np.var(truth["accuracy"])
+    assert row["variance explained"] == pytest.approx((0.8 * (82.5 - 76) ** 2 + 0.2 * (50 - 76) ** 2) / total)
+    # where all leaves are equally deep, all are drawn alike
+    halves = study.blind(TRUTH.iloc[:32], {"halves": trees.accuracy(ACCURACY[:32], ARCHS[:32])}, best=32)
+    assert halves.loc["halves", "top 32 (%)"] == pytest.approx(100 * (TRUTH.iloc[:32]["rank"] <= 32).mean())
+
+
 def test_the_kept_tree_holds_all_networks_and_says_how_it_was_made():
     folder = files("hnas_kit") / "tables"
     tree = trees.load((folder / "macro-tree.npz").read_bytes())
