@@ -161,6 +161,15 @@ def _benchmark(args: argparse.Namespace) -> None:
     print(f"\n{folder / args.name}.csv")
 
 
+def _export(args: argparse.Namespace) -> None:
+    from hnas_kit import export  # not before it is needed: every command would wait for it
+
+    export.check(args.file)
+    network, example, facts = export.found(args.run, args.method)
+    export.save(network, example, args.file, facts)
+    print(f"{args.file}: {', '.join(f'{name} {value}' for name, value in facts.items())}")
+
+
 def _simulate(args: argparse.Namespace) -> None:
     for name, value in {"--seeds": args.seeds, "--steps": args.steps}.items():
         if value < 1:
@@ -208,6 +217,12 @@ def parser() -> argparse.ArgumentParser:
     make_report = commands.add_parser("report", help="write outputs/<run>/report.html again")
     make_report.add_argument("run")
     make_report.set_defaults(call=_report)
+
+    export = commands.add_parser("export", help="write the architecture that a run found as a file")
+    export.add_argument("run")
+    export.add_argument("file", type=Path, help="its ending says how: .onnx, or .pt2 for torch.export")
+    export.add_argument("--method", default="", help="of those that the run compared (default: its own)")
+    export.set_defaults(call=_export)
 
     simulate = commands.add_parser(
         "simulate", help="compare all samplers and trees on NAS-Bench-Macro, in seconds, without a network"

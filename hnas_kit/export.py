@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 from collections.abc import Mapping
@@ -10,10 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from hnas_kit import cost
-from hnas_kit.errors import HnasError
+from hnas_kit import cost, data
+from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import write_atomic
-from hnas_kit.spaces import Arch, SearchSpace
+from hnas_kit.runs import Finished
+from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.supernets import extract, make_supernet
 
 FACTS = "hnas_kit.json"  # the file inside an exported program that holds its metadata
 
@@ -32,6 +35,44 @@ def facts(
     }
 
 
+def found(run: str, method: str = "") -> tuple[nn.Sequential, Tensor, dict[str, str]]:
+    """What a finished search found, with the weights that it has in the search's supernet.
+
+    Args:
+        run: with a finished 04_mcts.
+        method: whose result; empty for the run's own.
+
+    Returns:
+        The network, two images of zeros of its input's size, and :func:`facts`. Shared weights are normalised
+        by the statistics of each batch, so what an image gets depends on those beside it.
+
+    Raises:
+        HnasError: if there is no such search, or it was one of several supernets.
+    """
+    part = Finished(run, "04_mcts")
+    table = part.load("found.csv")
+    method = method or table.index[0]
+    require_one_of(f"method of {run}", method, table.index)
+    if method == "mixture":
+        raise HnasError("a mixture has an architecture in several supernets; name another method")
+    pretrain = part.manifest["lineage"]["01_pretrain"]
+    space, dataset = make_space(pretrain["space"]), data.load(pretrain["dataset"])
+    sizes = dataset.in_channels, dataset.num_classes, pretrain["width"]
+    net, arch = make_supernet(space, *sizes), space.parse(table.loc[method, "architecture"])
+    net.load_state_dict(part.load(f"{method}.pt")["net"])
+    example = torch.zeros(2, dataset.in_channels, dataset.image_size, dataset.image_size)
+    of_it = facts(space, arch, pretrain["width"], dataset.image_size, *sizes[:2])
+    return extract(net.eval(), arch), example, of_it
+
+
+def check(path: Path) -> None:
+    """Raise :class:`HnasError` for a file that :func:`save` cannot write: its ending, or missing packages."""
+    if path.suffix not in (".pt2", ".onnx"):
+        raise HnasError(f"{path} ends in {path.suffix!r}; allowed: .pt2, .onnx")
+    if path.suffix == ".onnx" and not all(importlib.util.find_spec(name) for name in ("onnx", "onnxscript")):
+        raise HnasError(f"{path}: ONNX needs more packages; install them with pip install onnx onnxscript")
+
+
 def save(network: nn.Module, example: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
     """Write a network in evaluation mode, for batches of any number of images.
 
@@ -43,22 +84,15 @@ def save(network: nn.Module, example: Tensor, path: Path, metadata: Mapping[str,
         metadata: see :func:`facts`.
 
     Raises:
-        HnasError: for another ending, or ONNX where the packages for it are not installed.
+        HnasError: see :func:`check`.
     """
-    if path.suffix not in (".pt2", ".onnx"):
-        raise HnasError(f"{path} ends in {path.suffix!r}; allowed: .pt2, .onnx")
+    check(path)
     batch = torch.export.Dim("batch")
     program = torch.export.export(network.eval(), (example,), dynamic_shapes=({0: batch},))
     if path.suffix == ".pt2":
         torch.export.save(program, buffer := io.BytesIO(), extra_files={FACTS: json.dumps(dict(metadata))})
         write_atomic(path, buffer.getvalue())
         return
-    try:
-        import onnxscript  # noqa: F401 - torch.onnx imports it late, after much work
-    except ImportError:
-        raise HnasError(
-            f"{path}: ONNX needs more packages; install them with pip install onnx onnxscript"
-        ) from None
     exported = torch.onnx.export(
         program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
     )

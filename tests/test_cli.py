@@ -14,13 +14,16 @@ import nbformat
 import numpy as np
 import papermill
 import pytest
+import torch
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
-from hnas_kit import cli
+from hnas_kit import cli, data
 from hnas_kit.params import NOTEBOOKS, load_profile
 from hnas_kit.runs import Finished, Stage
+from hnas_kit.spaces import make_space
+from hnas_kit.supernets import make_supernet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -127,6 +130,29 @@ def test_only_what_depends_on_a_change_is_run_again(tiny, executed, monkeypatch,
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert cli.main(["run", "quick", *TINY, *arguments.split()]) == 0
     assert [name[:2] for name in executed] == rerun.split()
+
+
+@pytest.mark.slow
+def test_what_was_found_is_exported(tiny, capfd):
+    found = Finished("tiny", "04_mcts").load("found.csv")
+    for method, file in (("", "net.pt2"), ("default", "default.pt2")):
+        assert cli.main(["export", "tiny", str(tiny / file), "--method", method]) == 0
+        architecture = found.loc[method or "learned", "architecture"]
+        assert f"space pooling, architecture {architecture}, width 2, macs " in capfd.readouterr().out
+    program = torch.export.load(tiny / "net.pt2").module()
+    space, digits = make_space("pooling"), data.load("digits")
+    net = make_supernet(space, 1, 10, 2).eval()
+    net.load_state_dict(Finished("tiny", "04_mcts").load("learned.pt")["net"])
+    x, _ = digits.fixed(digits.test, limit=30)
+    with torch.no_grad():
+        expected = net(x, space.parse(found["architecture"].iloc[0]))
+    torch.testing.assert_close(program(x), expected)
+    assert cli.main(["export", "tiny", str(tiny / "net.pt2"), "--method", "randm"]) == 1
+    assert cli.main(["export", "none", str(tiny / "net.pt2")]) == 1
+    assert cli.main(["export", "tiny", str(tiny / "net.pth")]) == 1
+    lines = capfd.readouterr().err.splitlines()
+    assert [line[:6] for line in lines] == ["hnas: "] * 3
+    assert "unknown method of tiny 'randm'" in lines[0]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import numpy as np
@@ -101,7 +102,7 @@ def test_another_ending_is_refused_and_nothing_is_written(tmp_path):
 
 
 def test_without_onnx_one_line_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "onnxscript", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(HnasError, match=r"\A.*net\.onnx: ONNX needs more packages; .* onnx onnxscript\Z"):
         export.save(nn.Identity(), images(2), tmp_path / "net.onnx", {})
     assert not list(tmp_path.iterdir())
