@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import pandas as pd
-import pooch
 
 from hnas_kit.data import data_folders, find
 from hnas_kit.errors import HnasError
@@ -18,11 +18,19 @@ URL = f"https://github.com/xiusu/NAS-Bench-Macro/raw/61a2bfc/data/{FILE}"  # Apa
 SHA256 = "686dee8363cc21cca8c1f321ad5749454f2d9b9ca5972682e137e539bc522297"
 
 
+def _download(folder: Path) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # in a notebook it says that it misses widgets, which nothing needs
+        import pooch
+
+    return Path(pooch.retrieve(URL, f"sha256:{SHA256}", FILE, folder))
+
+
 def _file() -> Path:
     """The published file: in a data folder, or downloaded into the user's cache folder."""
     folders = data_folders()
     try:
-        path = find(FILE) or Path(pooch.retrieve(URL, f"sha256:{SHA256}", FILE, folders[-1]))
+        path = find(FILE) or _download(folders[-1])
     except Exception as error:
         where = " or ".join(map(str, folders))
         raise HnasError(

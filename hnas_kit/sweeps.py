@@ -226,7 +226,7 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
                 LocalCluster(
                     n_workers=workers or cores(),
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # any free port: several sweeps may run at once
                     memory_limit=None,
                     silence_logs=logging.CRITICAL,
                 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pooch
 import pytest
 
 from hnas_kit import benchmarks, cost, nas_bench_macro
@@ -85,7 +86,7 @@ def test_it_is_downloaded_once_into_the_cache(empty, monkeypatch):
         asked.append(url)
         Path(output_file).write_bytes(GIVEN.read_bytes())
 
-    monkeypatch.setattr(nas_bench_macro.pooch.core, "choose_downloader", lambda *args, **kwargs: download)
+    monkeypatch.setattr(pooch.core, "choose_downloader", lambda *args, **kwargs: download)
     first, second = nas_bench_macro.read(), nas_bench_macro.read()
     assert asked == [nas_bench_macro.URL]
     assert (empty.parent / "cache/hnas_kit" / nas_bench_macro.FILE).read_bytes() == GIVEN.read_bytes()
@@ -96,7 +97,7 @@ def test_without_the_file_and_a_network_one_line_says_where_to_get_and_to_put_it
     def unreachable(*args, **kwargs):
         raise OSError("no route\nto host")
 
-    monkeypatch.setattr(nas_bench_macro.pooch, "retrieve", unreachable)
+    monkeypatch.setattr(pooch, "retrieve", unreachable)
     with pytest.raises(HnasError) as caught:
         benchmarks.load("cifar10-macro")
     line = str(caught.value)

@@ -95,7 +95,7 @@ def test_the_profile_of_the_paper_has_the_papers_values():
         ("01_pretrain", "seed", 2**32, "less than 4294967296"),
         ("01_pretrain", "device", "gpu", "'auto', 'cpu' or 'cuda'"),
         ("01_pretrain", "precision", "float16", "'float32' or 'bfloat16'"),
-        ("01_pretrain", "space", "poling", "'pooling' or 'macro'"),
+        ("01_pretrain", "space", "poling", "'pooling', 'macro' or 'mobile'"),
         ("01_pretrain", "dataset", None, "a valid string"),
         ("02_distances", "images", 0, "greater than or equal to 1"),
         ("02_distances", "measure", "l1", "'kl', 'l2', 'cross_entropy', 'vector' or 'onehot'"),

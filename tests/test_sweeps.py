@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -329,6 +330,16 @@ def test_a_task_is_run_where_the_sweep_was_started_and_leaves_no_trace(tmp_path,
         assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
         assert [name for name in os.environ if name.startswith("HNAS_")] == ["HNAS_DATA_DIR"]
     assert (dict(os.environ), Path.cwd()) == (before, folder)
+
+
+def test_a_second_cluster_on_this_machine_finds_ports_of_its_own(recwarn):
+    with socket.socket() as first:
+        with contextlib.suppress(OSError):  # where it is taken already, all the better
+            first.bind(("", 8787))  # dask's default
+            first.listen()
+        with sweeps._client(None, 1) as client:
+            assert client.submit(os.getpid).result() != os.getpid()
+    assert not [str(w.message) for w in recwarn.list]
 
 
 def test_two_processes_do_not_make_the_same_at_once(tmp_path, monkeypatch):
