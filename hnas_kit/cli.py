@@ -57,6 +57,9 @@ def _execute(notebook: str, run: str, values: dict) -> None:
             values,
             kernel_name="python3",
             progress_bar=False,
+            # on a busy machine a kernel may be slow to start and to hand over outputs, which would be lost
+            start_timeout=300,
+            iopub_timeout=300,
             extra_arguments=KERNEL_IS_QUIET,
         )
     except PapermillExecutionError as error:
