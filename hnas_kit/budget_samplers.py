@@ -17,10 +17,11 @@ from scipy.special import softmax
 from hnas_kit import compiled
 from hnas_kit.cost import BudgetSampler, Place
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.mcts import CODES
 from hnas_kit.sampler import Sampler
 from hnas_kit.spaces import LISTED, Arch
 
-COMMUNICATIONS = {"": compiled.NONE, "shared_table": compiled.SHARED_TABLE}
+COMMUNICATIONS = ("", "shared_table")  # equivalent nodes may be millions
 NOBODY = np.zeros(0, dtype=np.int64)  # of the members of groups, which only equivalent nodes need
 
 
@@ -291,7 +292,7 @@ class MCTSInBudget(InBudget):
             tree.group,
             NOBODY,
             NOBODY,
-            COMMUNICATIONS[self.communication],
+            CODES[self.communication],
             self.coefficient,
             leaf,
             float(reward),
