@@ -32,7 +32,9 @@ def options(**values):
     return [part for name, value in values.items() for part in ("-p", name, str(value))]
 
 
-FOUR = options(epochs=2, batch_size=32, width=2, images=32, run="tiny", device="cpu")  # notebooks 01 to 04
+FOUR = options(
+    dataset="digits", epochs=2, batch_size=32, width=2, images=32, run="tiny", device="cpu"
+)  # notebooks 01 to 04
 TINY = [*FOUR, *options(seeds=1)]
 
 
@@ -272,7 +274,10 @@ def empty(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("run slow", "unknown profile 'slow'; allowed: macro_cifar10, macro_cpu, pooling_cifar10, quick"),
+        (
+            "run slow",
+            "unknown profile 'slow'; allowed: digits, macro_cifar10, macro_cpu, pooling_cifar10, quick",
+        ),
         ("run quick --from 07", f"--from 07: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
         ("run quick -p epoch 2", "unknown parameter epoch (did you mean epochs?)"),
         ("run quick -p beta 2", "04_mcts: beta is 2: Input should be less than 1"),
