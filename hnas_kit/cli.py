@@ -126,9 +126,11 @@ def _run(args: argparse.Namespace) -> None:
     first = _first(args.start)
     if args.seeds is None:
         run = run_profile(profile, first, args.force)
-        if (runs.outputs_root() / run / "04_mcts").exists():
-            headline = runs.Finished(run, "04_mcts").manifest["headline"]
-            print(f"{headline}; report: {report.write(run)}")
+        for last in ("04_mcts", "06_imagenet"):
+            if (runs.outputs_root() / run / last).exists():
+                headline = runs.Finished(run, last).manifest["headline"]
+                print(f"{headline}; report: {report.write(run)}")
+                break
         return
     if args.seeds < 1:
         raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")

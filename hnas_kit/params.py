@@ -81,6 +81,31 @@ class Training(Compute):
         return self.model_dump(include={"lr", "momentum", "weight_decay", "precision"})
 
 
+class Phased(Training):
+    """Notebooks that search while they train, in three phases."""
+
+    uniform_share: Share
+    warmup_share: Share
+    temperature_start: Positive
+    temperature_end: Positive
+    exploration: NotNegative  # lambda of Eq. 3
+    beta: Share  # of Eq. 4
+    coefficient: Annotated[float, Field(ge=0, le=1)]  # weight of the communication of MCTS + Reg
+    final_samples: Count  # draws for the final choice
+
+    def schedule(self, images: int) -> Schedule:
+        """The phases of a search on that many training images."""
+        steps = self.epochs * -(-images // self.batch_size)
+        shares = self.uniform_share, self.warmup_share
+        return Schedule(steps, *shares, self.temperature_start, self.temperature_end)
+
+    @model_validator(mode="after")
+    def _leaves_steps(self) -> Phased:
+        if self.uniform_share + self.warmup_share >= 1:
+            raise ValueError("uniform_share + warmup_share must be below 1, to leave steps for the search")
+        return self
+
+
 class Pretrain(Training):
     notebook = "01_pretrain"
 
@@ -113,24 +138,16 @@ class Tree(Source):
     linkage: Literal[LINKAGES]
 
 
-class Search(Source, Training):
+class Search(Source, Phased):
     notebook = "04_mcts"
 
     sampler: Literal[tuple(SAMPLERS)]
     tree: Literal["", *TREES]
     communication: Literal["", *COMMUNICATIONS]
-    coefficient: Annotated[float, Field(ge=0, le=1)]  # weight of the communication
     models: Count  # supernets of a mixture
     reward: Literal[REWARDS]
     compare: list[Literal[tuple(METHODS)]]  # methods to run beside it
-    uniform_share: Share
-    warmup_share: Share
-    temperature_start: Positive
-    temperature_end: Positive
-    exploration: NotNegative  # lambda of Eq. 3
-    beta: Share  # of Eq. 4
     final: Literal[FINAL_CHOICES]
-    final_samples: Count
     retrain: Annotated[int, Field(ge=0)]  # trainings of what was found, alone from new weights
     retrain_epochs: Count
     simulated: Annotated[int, Field(ge=0)]  # simulated searches of each method
@@ -139,12 +156,6 @@ class Search(Source, Training):
     def sampler_settings(self) -> dict[str, float]:
         """What :meth:`hnas_kit.samplers.Method.make` is told of the sampler."""
         return self.model_dump(include={"beta", "exploration", "models", "coefficient"})
-
-    def schedule(self, images: int) -> Schedule:
-        """The phases of a search on that many training images."""
-        steps = self.epochs * -(-images // self.batch_size)
-        shares = self.uniform_share, self.warmup_share
-        return Schedule(steps, *shares, self.temperature_start, self.temperature_end)
 
     @property
     def methods(self) -> dict[str, Method]:
@@ -159,8 +170,6 @@ class Search(Source, Training):
             raise ValueError(mistake)
         if self.sampler == "uniform" and not self.compare and self.reward != REWARDS[0]:
             raise ValueError(f"sampler uniform learns from no reward: leave reward at {REWARDS[0]!r}")
-        if self.uniform_share + self.warmup_share >= 1:
-            raise ValueError("uniform_share + warmup_share must be below 1, to leave steps for the search")
         if len(self.methods) < 1 + len(self.compare):
             raise ValueError(f"compare must not repeat a method, nor {first.name}, which is searched anyway")
         return self
@@ -175,8 +184,37 @@ class Ablations(Source, Compute):
     workers: Annotated[int, Field(ge=0)]  # processes of the rehearsal; 0: one a core
 
 
+IN_WINDOW = ("learned", "boltzmann", "uniform", "regularised", "default", "independent")
+
+
+class Imagenet(Phased):
+    notebook = "06_imagenet"
+
+    dataset: str  # a name, or folder:PATH
+    image_size: Annotated[int, Field(ge=8)]  # of the network's input, pixels; images are resized to it
+    width: Count  # channels of the stem; MACs are those of the full-size network all the same
+    low: Positive  # of the window, millions of MACs
+    high: Positive
+    pool: Annotated[int, Field(ge=2)]  # architectures under the learned tree
+    images: Count  # validation images that outputs are compared on
+    measure: Literal[MEASURES]
+    linkage: Literal[LINKAGES]
+    methods: Annotated[list[Literal[IN_WINDOW]], Field(min_length=1)]  # the first one's result is the run's
+    pretrain_epochs: Annotated[int, Field(ge=0)]
+    scored: Annotated[int, Field(ge=0)]  # validation images for the final choice; 0: all
+    tested: Annotated[int, Field(ge=0)]  # test images for the final figures; 0: all
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Imagenet:
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low} and high {self.high}; low must not be above high")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError("methods must not repeat a method")
+        return self
+
+
 NOTEBOOKS: dict[str, type[Parameters]] = {
-    cls.notebook: cls for cls in (Pretrain, Distances, Tree, Search, Ablations)
+    cls.notebook: cls for cls in (Pretrain, Distances, Tree, Search, Ablations, Imagenet)
 }
 
 

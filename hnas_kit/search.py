@@ -246,6 +246,7 @@ def trial(
     reward: str = REWARDS[0],
     final: str = "samples",
     final_samples: int = 50,
+    scored: int = 0,
     **training: Any,
 ) -> Result:
     """One search from new weights to the final architecture: :func:`run`, then :func:`choose_final`.
@@ -261,6 +262,7 @@ def trial(
         batch_size: images a step, and of a reward.
         reward: a name of ``REWARDS``.
         final, final_samples: see :func:`choose_final`.
+        scored: validation images for the final choice, from the start; 0 for all.
         training: ``lr``, ``weight_decay`` and so on, see :func:`run`.
     """
     start, generators = time.perf_counter(), Generators(seed)
@@ -281,7 +283,7 @@ def trial(
         reward=Reward(reward),
         **training,
     )
-    x, y = dataset.fixed(halves[1])
+    x, y = dataset.fixed(halves[1], scored or None)
     rng = generators.numpy("final")
     arch, scores = choose_final(net, sampler, x, y, rng, final, final_samples)
     seconds = time.perf_counter() - start

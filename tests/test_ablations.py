@@ -86,7 +86,8 @@ def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("ablations")
     profile = folder / "profile"
     shutil.copytree(ROOT / "params" / "quick", profile)
-    (profile / "05_ablations.yaml").unlink()
+    for notebook in ("05_ablations", "06_imagenet"):
+        (profile / f"{notebook}.yaml").unlink()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HNAS_OUTPUTS", str(folder / "outputs"))
         patch.setenv("HNAS_DEVICE", "cpu")
