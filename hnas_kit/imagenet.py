@@ -84,11 +84,20 @@ def drawn_shares(archs: Sequence[Arch], space: SearchSpace) -> np.ndarray:
 
 
 def load(p: Imagenet, device: torch.device | None = None) -> tuple[Dataset, tuple[Split, Split]]:
-    """The images at the size that the network gets, and the halves for training and validation."""
+    """The images at the size that the network gets, and the halves for training and validation.
+
+    Raises:
+        HnasError: if there are fewer of them than the parameters ask for.
+    """
     dataset = data.load(p.dataset, device or runs.device_of(p))
     if dataset.image_size != p.image_size:
         dataset = resized(dataset, p.image_size)
-    return dataset, dataset.halves(Generators(p.seed).torch("split"))
+    halves = dataset.halves(Generators(p.seed).torch("split"))
+    there = {"images": len(halves[1]), "scored": len(halves[1]), "tested": len(dataset.test)}
+    for name, count in there.items():
+        if getattr(p, name) > count:
+            raise HnasError(f"{name} is {getattr(p, name)}; data set {p.dataset} has {count} such images")
+    return dataset, halves
 
 
 def resized(dataset: Dataset, size: int) -> Dataset:
@@ -224,8 +233,6 @@ def top_accuracies(net: Supernet, arch: Arch, dataset: Dataset, images: int = 0)
     BatchNorm uses the statistics of each part of up to ``PART`` images.
     """
     images = images or len(dataset.test)
-    if images > len(dataset.test):
-        raise HnasError(f"{images} test images are asked for, and there are {len(dataset.test)}")
     right = torch.zeros(2, dtype=torch.int64)
     net.eval()
     for index in torch.arange(images).tensor_split(-(-images // PART)):

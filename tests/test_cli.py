@@ -298,7 +298,10 @@ def empty(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("run slow", "unknown profile 'slow'; allowed: macro_cifar10, macro_cpu, pooling_cifar10, quick"),
+        (
+            "run slow",
+            "unknown profile 'slow'; allowed: imagenet, macro_cifar10, macro_cpu, pooling_cifar10, quick",
+        ),
         ("run quick --from 07", f"--from 07: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
         ("run quick -p epoch 2", "unknown parameter epoch (did you mean epochs?)"),
         ("run quick -p beta 2", "04_mcts: beta is 2: Input should be less than 1"),

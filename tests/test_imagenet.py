@@ -151,6 +151,15 @@ def test_the_halves_are_those_of_the_seed():
     assert not torch.equal(other[0].images, train_half.images)
 
 
+@pytest.mark.parametrize(("name", "there"), [("images", 450), ("scored", 450), ("tested", 897)])
+def test_more_images_than_there_are_are_refused_before_anything_is_trained(tmp_path, name, there):
+    assert imagenet.load(given(**{name: there}))
+    checkpoints = Checkpoints(tmp_path, 1)
+    with pytest.raises(HnasError, match=f"^{name} is {there + 1}; data set digits has {there} such images$"):
+        imagenet.pretrain(given(**{name: there + 1}), checkpoints)
+    assert not [*tmp_path.iterdir()]
+
+
 def test_pre_training_draws_from_the_window_uniformly(tmp_path, monkeypatch):
     drawn = []
 
@@ -307,8 +316,6 @@ def test_top_accuracies_are_those_of_a_loop(searched, monkeypatch):
         tuple(100 * right / 150)
     )
     assert right[0] < right[1] < 150
-    with pytest.raises(HnasError, match="898 test images are asked for, and there are 897"):
-        imagenet.top_accuracies(done.net, done.arch, dataset, 898)
 
 
 def test_table_5_has_the_papers_rows_and_ours_marked(searched):

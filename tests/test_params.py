@@ -107,7 +107,7 @@ def test_the_quick_window_and_methods_are_the_papers():
             "'default' or 'independent'",
         ),
         (
-            {"uniform_share": 0.6},
+            {"uniform_share": 0.7},
             "uniform_share + warmup_share must be below 1, to leave steps for the search",
         ),
     ],
