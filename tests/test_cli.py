@@ -193,7 +193,7 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
     line = (
         "no architecture of the mobile space has between 60,000,000 and 60,100,000 MACs; nearest: 59,986,496"
     )
-    assert result.stderr.startswith(f"hnas: 06_imagenet, cell 2: {line} and 60,710,336 (see ")
+    assert result.stderr.startswith(f"hnas: 06_imagenet, cell 3: {line} and 60,710,336 (see ")
     assert result.stderr.count("\n") == 1
     assert [path.name for path in (tiny / "outputs" / "empty").iterdir()] == ["06_imagenet.ipynb"]
 
