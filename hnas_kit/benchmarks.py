@@ -130,6 +130,25 @@ def judge(
     }
 
 
+def additive(space: SearchSpace, truth: pd.DataFrame) -> float:
+    """Share of the variance of true accuracy that a sum of one number for each layer's operation explains.
+
+    It says how far choosing layer by layer can go (Sec. 3, "independent"): 1 if layers do not interact.
+
+    Args:
+        space: the search space.
+        truth: see :func:`load`.
+
+    Returns:
+        R² of the least squares fit, 0 to 1.
+    """
+    encoded = space.encode([space.parse(text) for text in truth.index], "onehot")
+    encoded = np.column_stack([encoded, np.ones(len(truth))])
+    accuracy = truth["accuracy"].to_numpy()
+    left = accuracy - encoded @ np.linalg.lstsq(encoded, accuracy, rcond=None)[0]
+    return float(1 - left.var() / accuracy.var())
+
+
 def train_alone(
     space: SearchSpace,
     dataset: data.Dataset,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 from hnas_kit import benchmarks, cost, data
 from hnas_kit.benchmarks import Protocol
@@ -91,6 +92,20 @@ def test_costs_are_those_of_the_network_that_was_trained():
         assert cifar10.loc[text, "params"] == cost.params(SPACE, arch)
         assert small.loc[text, "macs"] == cost.macs(SPACE, arch, image_size=16, **digits)
         assert small.loc[text, "params"] == cost.params(SPACE, arch, **digits)
+
+
+def test_additive_is_what_a_sum_over_layers_explains():
+    """1 for a sum, and the tables against scikit-learn."""
+    layers = np.random.default_rng(0).normal(size=(2, 9))
+    names = [SPACE.format(arch) for arch in ARCHS]
+    total = [sum(layers[op, layer] for layer, op in enumerate(arch)) for arch in ARCHS]
+    assert benchmarks.additive(SPACE, pd.DataFrame({"accuracy": total}, index=names)) == pytest.approx(1)
+    for name in ("cifar10-pooling", "textures-pooling"):
+        truth = benchmarks.load(name)
+        pools = np.array(ARCHS)
+        oracle = LinearRegression().fit(pools, truth["accuracy"]).score(pools, truth["accuracy"])
+        assert benchmarks.additive(SPACE, truth) == pytest.approx(oracle)
+        assert 0.5 < oracle < 1
 
 
 @pytest.mark.parametrize("name", MADE_HERE)

@@ -32,8 +32,10 @@ def options(**values):
     return [part for name, value in values.items() for part in ("-p", name, str(value))]
 
 
-FOUR = options(epochs=2, batch_size=32, width=2, images=32, run="tiny", device="cpu")  # notebooks 01 to 04
-SIX = options(dataset="digits", pretrain_epochs=0, pool=4, image_size=16, methods="[learned, uniform]")
+FOUR = options(
+    dataset="digits", epochs=2, batch_size=32, width=2, images=32, run="tiny", device="cpu"
+)  # notebooks 01 to 04
+SIX = options(pretrain_epochs=0, pool=4, image_size=16, methods="[learned, uniform]")
 TINY = [*FOUR, *options(seeds=1), *SIX]
 
 
@@ -300,7 +302,7 @@ def empty(tmp_path, monkeypatch):
     [
         (
             "run slow",
-            "unknown profile 'slow'; allowed: imagenet, macro_cifar10, macro_cpu, pooling_cifar10, quick",
+            "unknown profile 'slow'; allowed: digits, imagenet, macro_cifar10, macro_cpu, pooling_cifar10, quick",
         ),
         ("run quick --from 07", f"--from 07: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
         ("run quick -p epoch 2", "unknown parameter epoch (did you mean epochs?)"),

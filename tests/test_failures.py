@@ -30,7 +30,7 @@ from hnas_kit.params import NOTEBOOKS, load_profile, override
 from hnas_kit.runs import Stage
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = {"epochs": 2, "batch_size": 32, "width": 2, "run": "tiny", "device": "cpu"}
+TINY = {"dataset": "digits", "epochs": 2, "batch_size": 32, "width": 2, "run": "tiny", "device": "cpu"}
 LIMITED = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)

@@ -420,7 +420,7 @@ GRID = [
     {"label": "codes", "measure": "vector"},
     {"label": "broken", "images": 100000},  # more than there are, which shows only when it runs
 ]
-FIXED = {"epochs": 2, "batch_size": 64, "width": 2, "images": 32, "device": "cpu"}
+FIXED = {"dataset": "digits", "epochs": 2, "batch_size": 64, "width": 2, "images": 32, "device": "cpu"}
 SWEEP = {"run": "s", "profile": "quick", "notebook": "02_distances", "seeds": 1, "fixed": FIXED, "grid": GRID}
 
 
