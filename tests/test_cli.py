@@ -302,7 +302,8 @@ def empty(tmp_path, monkeypatch):
     [
         (
             "run slow",
-            "unknown profile 'slow'; allowed: digits, imagenet, macro_cifar10, macro_cpu, pooling_cifar10, quick",
+            "unknown profile 'slow'; allowed: digits, imagenet, macro_cifar10, macro_cpu, pooling_cifar10, "
+            "quick",
         ),
         ("run quick --from 07", f"--from 07: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
         ("run quick -p epoch 2", "unknown parameter epoch (did you mean epochs?)"),
