@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from hnas_kit import ablations, benchmarks, report, runs, study
+from hnas_kit import ablations, benchmarks, distributed, report, runs, study
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
 from hnas_kit.params import NOTEBOOKS, Parameters, load_profile, override
@@ -251,7 +251,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; exit status 0, or 1 with one line on standard error."""
     args = parser().parse_args(argv)
     try:
-        args.call(args)
+        if distributed.follow():  # of several processes of `accelerate launch` the first does as it is told
+            return 0
+        with distributed.leading():
+            args.call(args)
     except HnasError as error:
         print(f"hnas: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,7 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from hnas_kit.distributed import LONE, Team
 from hnas_kit.errors import HnasError
 from hnas_kit.images import load_images, source_key
 from hnas_kit.randomness import Generators
@@ -140,6 +141,10 @@ class Batches:
         self._order = torch.empty(0, dtype=torch.int64)
 
     @property
+    def device(self) -> torch.device:
+        return self.split.labels.device
+
+    @property
     def steps_per_epoch(self) -> int:
         return -(-len(self.split) // self.batch_size)
 
@@ -150,6 +155,19 @@ class Batches:
         index, self._order = self._order[: self.batch_size], self._order[self.batch_size :]
         batch = self.split.take(index)
         return self.render(batch.images, self._augment_generator, self.train), batch.labels
+
+    def share(self, team: Team = LONE, parts: int = 1) -> list[tuple[Tensor, Tensor]]:
+        """What a process trains on of the next batch, cut into equal parts.
+
+        Every process draws the whole batch, so its generators' states are those of all.
+
+        Raises:
+            HnasError: if parts or processes cannot be equal.
+        """
+        mine = team.mine(parts, self.batch_size)
+        x, y = next(self)
+        pieces = list(zip(x.chunk(parts), y.chunk(parts), strict=True))
+        return [pieces[i] for i in mine]
 
     def state_dict(self) -> dict:
         return {"order": self._order.clone()}

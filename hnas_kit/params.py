@@ -18,6 +18,7 @@ from hnas_kit.samplers import COMMUNICATIONS, METHODS, SAMPLERS, TREES, Method
 from hnas_kit.schedule import Schedule
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import ENCODINGS, SPACES
+from hnas_kit.training import PRECISIONS
 from hnas_kit.trees import LINKAGES
 
 Count = Annotated[int, Field(ge=1)]
@@ -67,7 +68,7 @@ class Compute(Parameters):
 class Training(Compute):
     """Notebooks that train it, with SGD and a cosine schedule."""
 
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal[tuple(PRECISIONS)]
     epochs: Count
     batch_size: Count
     lr: Positive
