@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from hnas_kit.errors import HnasError
-from hnas_kit.images import load_images, source_key
+from hnas_kit.images import folder_key, load_images, source_key
 from hnas_kit.randomness import Generators
 
 # (images uint8 (B, C, H, W), generator on their device, training?) -> network input float32 (B, C, H', W')
@@ -103,6 +103,10 @@ class Dataset:
         x = self.render(images.repeat(self.views, 1, 1, 1), generator, False)
         return x, labels.repeat(self.views)
 
+    def pieces(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+        """All that :meth:`fixed` gives, in pieces that fit in memory: here one."""
+        yield self.fixed(split)
+
 
 class Batches:
     """An endless stream of shuffled, augmented batches; all of it in tensor operations on the device.
@@ -138,6 +142,11 @@ class Batches:
         self.split, self.render, self.batch_size, self.train = split, render, batch_size, train
         self._order_generator, self._augment_generator = order, augment
         self._order = torch.empty(0, dtype=torch.int64)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the batches are."""
+        return self.split.labels.device
 
     @property
     def steps_per_epoch(self) -> int:
@@ -330,31 +339,55 @@ DATASETS: dict[str, Callable[[torch.device], Dataset]] = {
 }
 
 
-def _own_folder(name: str) -> Path | None:
-    """The folder of a data set called ``folder:PATH``, None for a named one."""
-    if not name.startswith("folder:"):
+LAYOUTS = ("folder", "imagefolder", "ffcv")  # of one's own images: as data set LAYOUT:PATH
+
+
+def _own_folder(name: str) -> tuple[str, Path] | None:
+    """Layout and folder of a data set called ``LAYOUT:PATH``, None for a named one."""
+    layout, colon, path = name.partition(":")
+    if not colon or layout not in LAYOUTS:
         return None
-    folder = Path(name.removeprefix("folder:")).expanduser()
+    folder = Path(path).expanduser()
     if not folder.exists():
         raise HnasError(f"data set {name!r}: there is no {folder}")
-    return folder
+    return layout, folder
 
 
 def version(name: str) -> str:
-    """Changes when the images of ``folder:PATH`` may have; empty for a named data set, which is fixed."""
-    folder = _own_folder(name)
-    return source_key(folder) if folder else ""
+    """Changes when the images of ``LAYOUT:PATH`` may have; empty for a named data set, which is fixed."""
+    if not (own := _own_folder(name)):
+        return ""
+    key = source_key if own[0] == "folder" else folder_key
+    return key(own[1])
 
 
-def load(name: str, device: str | torch.device = "cpu") -> Dataset:
-    """A data set on the device: a name of ``DATASETS``, or ``folder:PATH`` for one's own images.
+def load(
+    name: str, device: str | torch.device = "cpu", image_size: int | None = None, workers: int = 0
+) -> Dataset:
+    """A data set on the device: a name of ``DATASETS``, or one's own images as ``LAYOUT:PATH``.
+
+    Args:
+        name: ``folder:PATH`` for images that fit in memory; ``imagefolder:PATH`` and ``ffcv:PATH`` for more,
+            see :mod:`hnas_kit.streaming`.
+        device: where batches are used.
+        image_size: pixels, for images that do not fit in memory (default 224); others are as they are.
+        workers: processes that read images that do not fit in memory; 0: this one.
 
     Raises:
         HnasError: unknown name, data absent and not downloadable, or images that cannot be used.
     """
-    device = torch.device(device)
-    if folder := _own_folder(name):
-        return _images(folder.name, folder, device)
-    if name not in DATASETS:
-        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, folder:PATH")
-    return DATASETS[name](device)
+    device, own = torch.device(device), _own_folder(name)
+    if own and own[0] != "folder":
+        from hnas_kit import streaming  # it reads this module, too
+
+        return streaming.load(*own, device, image_size, workers)
+    if not own and name not in DATASETS:
+        layouts = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
+        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, {layouts}")
+    dataset = _images(own[1].name, own[1], device) if own else DATASETS[name](device)
+    if image_size not in (None, dataset.image_size):
+        raise HnasError(
+            f"data set {name} has images of {dataset.image_size} pixels; image_size is {image_size}, "
+            "which imagefolder:PATH and ffcv:PATH can give"
+        )
+    return dataset

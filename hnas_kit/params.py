@@ -86,7 +86,7 @@ class Pretrain(Training):
 
     epochs: Annotated[int, Field(ge=0)]  # 0: the supernet stays as it was initialised
     space: Literal[tuple(SPACES)]
-    dataset: str  # a name, or folder:PATH
+    dataset: str  # a name, or LAYOUT:PATH
     width: Count  # channels of the stem
     scored: Annotated[int, Field(ge=0)]  # validation images to score all architectures on; 0: all
 
@@ -173,6 +173,36 @@ class Ablations(Source, Compute):
     epochs: Count  # of each search of the rehearsal
     seeds: Count  # searches of each method of Table 1 in the rehearsal
     workers: Annotated[int, Field(ge=0)]  # processes of the rehearsal; 0: one a core
+
+
+class Retrain(Training):
+    """Of ``hnas retrain``, which trains one architecture alone."""
+
+    notebook = "retrain"
+
+    space: Literal[tuple(SPACES)]
+    dataset: str  # a name, or LAYOUT:PATH
+    architecture: str  # in the space's text form
+    width: Count  # channels of the stem
+    image_size: Annotated[int, Field(ge=0)]  # pixels, of images that are read as they are needed; 0: usual
+    workers: Annotated[int, Field(ge=0)]  # processes that read such images; 0: the one that trains
+    warmup_epochs: Annotated[int, Field(ge=0)]  # of the epochs; the learning rate rises
+    label_smoothing: Share
+    ema_decay: Share  # of the moving average of weights, a step; 0: there is none
+
+    @property
+    def optimiser(self) -> dict[str, Any]:
+        """What :func:`hnas_kit.alone.train` is told of the optimisation."""
+        more = self.model_dump(
+            include={"epochs", "batch_size", "warmup_epochs", "ema_decay", "label_smoothing"}
+        )
+        return super().optimiser | more
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Retrain:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}: it must be below epochs, {self.epochs}")
+        return self
 
 
 NOTEBOOKS: dict[str, type[Parameters]] = {

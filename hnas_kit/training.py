@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from hnas_kit.data import Batches
 from hnas_kit.errors import HnasError
@@ -76,6 +77,14 @@ class Losses:
         self.values.copy_(state["values"])
 
 
+def _schedule(optimiser: torch.optim.Optimizer, steps: int, warmup: int) -> LRScheduler:
+    """Linear from lr / (warmup + 1), if there is a warm-up, then a cosine from lr to 0."""
+    if not warmup:
+        return CosineAnnealingLR(optimiser, steps)
+    rise = LinearLR(optimiser, 1 / (warmup + 1), total_iters=warmup)
+    return SequentialLR(optimiser, [rise, CosineAnnealingLR(optimiser, steps - warmup)], [warmup])
+
+
 def train(
     net: nn.Module,
     batches: Batches,
@@ -86,6 +95,8 @@ def train(
     weight_decay: float,
     momentum: float = 0.9,
     precision: str = "float32",
+    label_smoothing: float = 0.0,
+    warmup_steps: int = 0,
     after_step: Callable[[int, Tensor, Tensor], None] | None = None,
     parts: Mapping[str, Any] | None = None,
     checkpoints: Checkpoints | None = None,
@@ -104,6 +115,8 @@ def train(
         lr: initial learning rate.
         weight_decay, momentum: of SGD.
         precision: ``float32``, or ``bfloat16`` for autocast.
+        label_smoothing: share of every label that is spread evenly over all classes (Szegedy et al., 2016).
+        warmup_steps: the learning rate rises linearly over so many steps, before the cosine.
         after_step: called after each update of the weights with the step, and the logits (B, C) before it
             and labels (B,) of its mini-batch.
         parts: what else has a state (sampler, generators, history), for the checkpoints.
@@ -116,12 +129,12 @@ def train(
     Raises:
         HnasError: at a loss that is not finite; the last checkpoint before it is kept.
     """
-    device = batches.split.labels.device
+    device = batches.device
     net.to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(
         net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    schedule = _schedule(optimiser, steps, warmup_steps)
     losses = Losses(steps, device)
     parts = {
         "net": net,
@@ -142,7 +155,7 @@ def train(
         x, y = next(batches)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             logits = net(x, arch)
-            loss = F.cross_entropy(logits, y)
+            loss = F.cross_entropy(logits, y, label_smoothing=label_smoothing)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
