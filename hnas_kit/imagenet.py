@@ -1,12 +1,11 @@
 """The steps of the search inside a window of MACs (Sec. 5.4): pool, pre-training, searches, Table 5.
 
-What trains is a function of its own that gets plain arguments and leaves its result beside its checkpoints:
-it may run in another process, and one that was finished is not run again.
+What trains is a function for :func:`hnas_kit.distributed.launch`, which may run it in several processes: it
+gets plain arguments and leaves its result beside its checkpoints. One that was finished is not run again.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -15,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hnas_kit import cost, data, paper, runs, samplers, search, training
 from hnas_kit.cost import BudgetSampler
 from hnas_kit.data import Dataset, Split
+from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.params import Imagenet
@@ -89,26 +88,13 @@ def load(p: Imagenet, device: torch.device | None = None) -> tuple[Dataset, tupl
     Raises:
         HnasError: if there are fewer of them than the parameters ask for.
     """
-    dataset = data.load(p.dataset, device or runs.device_of(p))
-    if dataset.image_size != p.image_size:
-        dataset = resized(dataset, p.image_size)
+    dataset = data.load(p.dataset, device or runs.device_of(p), p.image_size, p.workers)
     halves = dataset.halves(Generators(p.seed).torch("split"))
     there = {"images": len(halves[1]), "scored": len(halves[1]), "tested": len(dataset.test)}
     for name, count in there.items():
         if getattr(p, name) > count:
             raise HnasError(f"{name} is {getattr(p, name)}; data set {p.dataset} has {count} such images")
     return dataset, halves
-
-
-def resized(dataset: Dataset, size: int) -> Dataset:
-    """The same images, rendered as ever, then resized (bilinear) to ``size`` pixels."""
-    inner = dataset.render
-
-    def render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
-        x = F.interpolate(inner(images, generator, train), size=(size, size), mode="bilinear", antialias=True)
-        return x.contiguous(memory_format=torch.channels_last)
-
-    return dataclasses.replace(dataset, render=render, image_size=size)
 
 
 def _keep(folder: Any, value: dict) -> None:
@@ -127,6 +113,12 @@ def result(checkpoints: Checkpoints) -> dict | None:
     return None
 
 
+def _finished(team: Team, checkpoints: Checkpoints) -> bool:
+    """Whether there is a result already, as the main process sees it: it also removes one that is damaged."""
+    with team.main_first():
+        return result(checkpoints) is not None
+
+
 def new_net(p: Imagenet, dataset: Dataset, generators: Generators | None = None) -> Supernet:
     """The supernet on the CPU, its weights drawn from ``generators`` if they are given."""
     sizes = dataset.in_channels, dataset.num_classes, p.width
@@ -134,30 +126,33 @@ def new_net(p: Imagenet, dataset: Dataset, generators: Generators | None = None)
     return make_supernet(make_space("mobile"), *sizes, generator=weights)
 
 
-def pretrain(p: Imagenet, checkpoints: Checkpoints) -> None:
+def pretrain(team: Team, p: Imagenet, checkpoints: Checkpoints) -> None:
     """Train a supernet by uniform draws from the window (Algorithm 1, "pre-training"); leaves a result.
 
     Its ``net`` is the weights, ``losses`` the training loss of every step.
     """
-    if result(checkpoints):
+    if _finished(team, checkpoints):
         return
-    dataset, (train_half, _) = load(p)
+    dataset, (train_half, _) = load(p, team.device)
     generators, budget = Generators(p.seed), window(p.low, p.high)
     net, rng = new_net(p, dataset, generators), generators.numpy("architectures")
     batches = dataset.batches(train_half, p.batch_size, generators)
     steps = p.pretrain_epochs * batches.steps_per_epoch
-    with runs.progress(steps, "pre-training") as bar:
+    with runs.progress(steps, "pre-training", team.main) as bar:
         losses = training.train(
             net,
             batches,
             lambda step: budget.sample(rng, 1)[0],
             steps,
-            parts={"generators": generators},
+            parts=p.parts,
+            team=team,
+            states={"generators": generators},
             checkpoints=checkpoints,
             progress=bar.update,
             **p.optimiser,
         )
-    _keep(checkpoints.folder, {"net": _on_cpu(net), "losses": torch.from_numpy(losses)})
+    if team.main:
+        _keep(checkpoints.folder, {"net": _on_cpu(net), "losses": torch.from_numpy(losses)})
 
 
 def _on_cpu(net: Supernet) -> dict[str, Tensor]:
@@ -174,16 +169,16 @@ def make_sampler(p: Imagenet, method: str, tree: ArchTree) -> Sampler:
     return samplers.make_sampler(kind, **over, **settings)
 
 
-def run(p: Imagenet, method: str, tree: ArchTree, checkpoints: Checkpoints) -> None:
+def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Checkpoints) -> None:
     """Search with one method from new weights to the final choice, 50 draws at lambda = 0; leaves a result.
 
     Methods start from the same weights and see the same batches. See :func:`found` for the result.
     """
-    if result(checkpoints):
+    if _finished(team, checkpoints):
         return
-    dataset, halves = load(p)
+    dataset, halves = load(p, team.device)
     schedule = p.schedule(len(halves[0]))
-    with runs.progress(schedule.steps, f"search: {method}") as bar:
+    with runs.progress(schedule.steps, f"search: {method}", team.main) as bar:
         done = search.trial(
             make_space("mobile"),
             dataset,
@@ -195,6 +190,8 @@ def run(p: Imagenet, method: str, tree: ArchTree, checkpoints: Checkpoints) -> N
             batch_size=p.batch_size,
             final_samples=p.final_samples,
             scored=p.scored,
+            parts=p.parts,
+            team=team,
             checkpoints=checkpoints,
             progress=bar.update,
             **p.optimiser,
@@ -207,7 +204,8 @@ def run(p: Imagenet, method: str, tree: ArchTree, checkpoints: Checkpoints) -> N
         "scores": done.scores.tolist(),
         "seconds": done.seconds,
     }
-    _keep(checkpoints.folder, kept)
+    if team.main:
+        _keep(checkpoints.folder, kept)
 
 
 def found(
@@ -232,14 +230,15 @@ def top_accuracies(net: Supernet, arch: Arch, dataset: Dataset, images: int = 0)
 
     BatchNorm uses the statistics of each part of up to ``PART`` images.
     """
-    images = images or len(dataset.test)
-    right = torch.zeros(2, dtype=torch.int64)
+    right, count = torch.zeros(2, dtype=torch.int64), 0
     net.eval()
-    for index in torch.arange(images).tensor_split(-(-images // PART)):
-        x, y = dataset.fixed(dataset.test.take(index))
-        best = net(x, arch).topk(min(5, dataset.num_classes)).indices == y[:, None]
-        right += torch.stack([best[:, 0].sum(), best.sum()]).cpu()
-    top_1, top_5 = (100 * right / (images * dataset.views)).tolist()
+    for piece in dataset.pieces(dataset.test, images or None):
+        parts = -(-len(piece[1]) // PART)
+        for x, y in zip(*(tensor.tensor_split(parts) for tensor in piece), strict=True):
+            best = net(x, arch).topk(min(5, dataset.num_classes)).indices == y[:, None]
+            right += torch.stack([best[:, 0].sum(), best.sum()]).cpu()
+            count += len(y)
+    top_1, top_5 = (100 * right / count).tolist()
     return top_1, top_5
 
 

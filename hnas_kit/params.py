@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hnas_kit.distances import MEASURES
+from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.rewards import REWARDS
 from hnas_kit.samplers import COMMUNICATIONS, METHODS, SAMPLERS, TREES, Method
@@ -112,7 +113,7 @@ class Pretrain(Training):
 
     epochs: Annotated[int, Field(ge=0)]  # 0: the supernet stays as it was initialised
     space: Literal[tuple(SPACES)]
-    dataset: str  # a name, or folder:PATH
+    dataset: str  # a name, or LAYOUT:PATH
     width: Count  # channels of the stem
     scored: Annotated[int, Field(ge=0)]  # validation images to score all architectures on; 0: all
 
@@ -191,8 +192,9 @@ IN_WINDOW = ("learned", "boltzmann", "uniform", "regularised", "default", "indep
 class Imagenet(Phased):
     notebook = "06_imagenet"
 
-    dataset: str  # a name, or folder:PATH
+    dataset: str  # a name, or LAYOUT:PATH
     image_size: Annotated[int, Field(ge=8)]  # of the network's input, pixels; images are resized to it
+    workers: Annotated[int, Field(ge=0)]  # that read images which do not fit in memory; 0: none beside
     width: Count  # channels of the stem; MACs are those of the full-size network all the same
     low: Positive  # of the window, millions of MACs
     high: Positive
@@ -204,13 +206,49 @@ class Imagenet(Phased):
     pretrain_epochs: Annotated[int, Field(ge=0)]
     scored: Annotated[int, Field(ge=0)]  # validation images for the final choice; 0: all
     tested: Annotated[int, Field(ge=0)]  # test images for the final figures; 0: all
+    parts: Count  # of a batch, each with BatchNorm statistics of its own
+    processes: Count  # that train together; their number divides parts
 
     @model_validator(mode="after")
     def _consistent(self) -> Imagenet:
+        try:
+            Team(size=self.processes).mine(self.parts, self.batch_size)
+        except HnasError as error:
+            raise ValueError(str(error)) from None
         if self.low > self.high:
             raise ValueError(f"low is {self.low} and high {self.high}; low must not be above high")
         if len(set(self.methods)) < len(self.methods):
             raise ValueError("methods must not repeat a method")
+        return self
+
+
+class Retrain(Training):
+    """Of ``hnas retrain``, which trains one architecture alone."""
+
+    notebook = "retrain"
+
+    space: Literal[tuple(SPACES)]
+    dataset: str  # a name, or LAYOUT:PATH
+    architecture: str  # in the space's text form
+    width: Count  # channels of the stem
+    image_size: Annotated[int, Field(ge=0)]  # pixels, of images that are read as they are needed; 0: usual
+    workers: Annotated[int, Field(ge=0)]  # processes that read such images; 0: the one that trains
+    warmup_epochs: Annotated[int, Field(ge=0)]  # of the epochs; the learning rate rises
+    label_smoothing: Share
+    ema_decay: Share  # of the moving average of weights, a step; 0: there is none
+
+    @property
+    def optimiser(self) -> dict[str, Any]:
+        """What :func:`hnas_kit.alone.train` is told of the optimisation."""
+        more = self.model_dump(
+            include={"epochs", "batch_size", "warmup_epochs", "ema_decay", "label_smoothing"}
+        )
+        return super().optimiser | more
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Retrain:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}: it must be below epochs, {self.epochs}")
         return self
 
 

@@ -350,9 +350,12 @@ def peak_memory_mb() -> int:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
-def progress(total: int, what: str) -> tqdm:
-    """A plain text progress bar for one long loop; nothing is shown under test (``HNAS_QUIET``)."""
-    quiet = bool(os.environ.get("HNAS_QUIET"))
+def progress(total: int, what: str, main: bool = True) -> tqdm:
+    """A plain text progress bar for one long loop; under test (``HNAS_QUIET``) nothing is shown.
+
+    Of several processes that run the loop only the ``main`` one shows it.
+    """
+    quiet = bool(os.environ.get("HNAS_QUIET")) or not main
     return tqdm(
         total=total, desc=what, unit="step", disable=quiet, mininterval=3.0, ascii=" #", file=sys.stdout
     )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from hnas_kit.data import Batches
 from hnas_kit.distributed import LONE, Team
@@ -123,6 +124,14 @@ def _start(team: Team, checkpoints: Checkpoints | None, states: Mapping[str, Any
     return start
 
 
+def _schedule(optimiser: torch.optim.Optimizer, steps: int, warmup: int) -> LRScheduler:
+    """Linear from lr / (warmup + 1), if there is a warm-up, then a cosine from lr to 0."""
+    if not warmup:
+        return CosineAnnealingLR(optimiser, steps)
+    rise = LinearLR(optimiser, 1 / (warmup + 1), total_iters=warmup)
+    return SequentialLR(optimiser, [rise, CosineAnnealingLR(optimiser, steps - warmup)], [warmup])
+
+
 def train(
     net: nn.Module,
     batches: Batches,
@@ -133,6 +142,8 @@ def train(
     weight_decay: float,
     momentum: float = 0.9,
     precision: str = "float32",
+    label_smoothing: float = 0.0,
+    warmup_steps: int = 0,
     parts: int = 1,
     team: Team = LONE,
     after_step: Callable[[int, Tensor, Tensor], None] | None = None,
@@ -153,6 +164,8 @@ def train(
         lr: initial learning rate.
         weight_decay, momentum: of SGD.
         precision: a name of ``PRECISIONS``; ``float16`` with scaled gradients.
+        label_smoothing: share of every label that is spread evenly over all classes (Szegedy et al., 2016).
+        warmup_steps: the learning rate rises linearly over so many steps, before the cosine.
         parts: of a batch, each with BatchNorm statistics of its own, one after the other (accumulating
             gradients) or shared by the team's processes.
         team: the processes that train together; the main one writes checkpoints, which any number of
@@ -176,7 +189,7 @@ def train(
     optimiser = torch.optim.SGD(
         net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    schedule = _schedule(optimiser, steps, warmup_steps)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     losses = Losses(steps, device)
     states = {
@@ -204,7 +217,7 @@ def train(
         for x, y in share:
             with autocast(device, precision):
                 logits.append(net(x, arch))
-                loss = F.cross_entropy(logits[-1], y)
+                loss = F.cross_entropy(logits[-1], y, label_smoothing=label_smoothing)
             scaler.scale(loss / len(share)).backward()
             logits[-1] = logits[-1].detach()
             total += loss.detach() / len(share)
@@ -214,9 +227,7 @@ def train(
         team.mean_gradients(net.parameters())
         scaler.step(optimiser)
         scaler.update()
-        with (
-            warnings.catch_warnings()
-        ):  # the scaler may have left out the first step: the gradient overflowed
+        with warnings.catch_warnings():  # the scaler may have left out the first step: an overflow
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
             schedule.step()
         losses.values[step] = total

@@ -11,8 +11,9 @@ import torch
 import yaml
 from scipy import stats
 
-from hnas_kit import cost, data, evaluation, imagenet, paper, runs, search, training, trees
+from hnas_kit import cost, distributed, evaluation, imagenet, paper, rendering, runs, search, training, trees
 from hnas_kit.budget_samplers import IndependentInBudget, MCTSInBudget, UniformInBudget
+from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.mcts import MCTS, Boltzmann
 from hnas_kit.params import IN_WINDOW, NOTEBOOKS
@@ -41,6 +42,7 @@ def given(**changes):
 
 
 P = given()
+TEAM = Team(device=runs.device_of(P))
 BUDGET = imagenet.window(P.low, P.high)
 POOL = imagenet.draw_pool(BUDGET, P.pool, np.random.default_rng(0))
 TREE = trees.random(POOL, seed=0)
@@ -123,24 +125,6 @@ def test_shares_of_the_imagenet_space_are_exact():
         assert found[layer, :12] == pytest.approx((1 - identity) / 12)
 
 
-def test_images_are_resized_after_they_are_drawn():
-    digits = data.load("digits")
-    larger = imagenet.resized(digits, 40)
-    assert (larger.image_size, larger.views, larger.in_channels) == (40, 3, 1)
-    x, y = larger.fixed(larger.test, 5)
-    small, labels = digits.fixed(digits.test, 5)
-    assert x.shape == (15, 1, 40, 40)
-    assert torch.equal(y, labels)
-    middles = (np.arange(40) + 0.5) * 16 / 40 - 0.5  # of the new pixels, among those of before
-
-    def between(lines):
-        return np.interp(middles, np.arange(16), lines)
-
-    for image, before in zip(x[:, 0].numpy(), small[:, 0].numpy(), strict=True):
-        expected = np.apply_along_axis(between, 0, np.apply_along_axis(between, 1, before))
-        assert image == pytest.approx(expected, abs=1e-5)
-
-
 def test_the_halves_are_those_of_the_seed():
     dataset, (train_half, valid_half) = imagenet.load(given(image_size=24))
     assert dataset.image_size == 24
@@ -156,7 +140,7 @@ def test_more_images_than_there_are_are_refused_before_anything_is_trained(tmp_p
     assert imagenet.load(given(**{name: there}))
     checkpoints = Checkpoints(tmp_path, 1)
     with pytest.raises(HnasError, match=f"^{name} is {there + 1}; data set digits has {there} such images$"):
-        imagenet.pretrain(given(**{name: there + 1}), checkpoints)
+        imagenet.pretrain(TEAM, given(**{name: there + 1}), checkpoints)
     assert not [*tmp_path.iterdir()]
 
 
@@ -169,7 +153,7 @@ def test_pre_training_draws_from_the_window_uniformly(tmp_path, monkeypatch):
         return np.zeros(steps, np.float32)
 
     monkeypatch.setattr(training, "train", train)
-    imagenet.pretrain(P, Checkpoints(tmp_path, 3))
+    imagenet.pretrain(TEAM, P, Checkpoints(tmp_path, 3))
     assert len(drawn) == 8  # 450 images in batches of 64
     assert len(set(drawn)) == 8
     assert all(map(inside, drawn))
@@ -177,24 +161,24 @@ def test_pre_training_draws_from_the_window_uniformly(tmp_path, monkeypatch):
 
 def test_a_killed_pre_training_goes_on_to_the_same_bits(tmp_path):
     whole = Checkpoints(tmp_path / "whole", P.checkpoint_every)
-    imagenet.pretrain(P, whole)
+    imagenet.pretrain(TEAM, P, whole)
     kept = imagenet.result(whole)
     assert kept["losses"].shape == (8,)
     assert kept["losses"].isfinite().all()
     with pytest.raises(Stopped):
-        imagenet.pretrain(P, StopAfter(tmp_path / "killed", P.checkpoint_every))
+        imagenet.pretrain(TEAM, P, StopAfter(tmp_path / "killed", P.checkpoint_every))
     killed = Checkpoints(tmp_path / "killed", P.checkpoint_every)
     assert imagenet.result(killed) is None
-    imagenet.pretrain(P, killed)
+    imagenet.pretrain(TEAM, P, killed)
     assert same(imagenet.result(killed), kept)
 
 
 def test_what_is_finished_is_not_run_again_unless_it_is_damaged(tmp_path, monkeypatch, capsys):
     checkpoints = Checkpoints(tmp_path, 100)
-    imagenet.pretrain(P, checkpoints)
+    imagenet.pretrain(TEAM, P, checkpoints)
     kept = imagenet.result(checkpoints)
     monkeypatch.setattr(training, "train", lambda *args, **options: pytest.fail("it was run again"))
-    imagenet.pretrain(P, checkpoints)
+    imagenet.pretrain(TEAM, P, checkpoints)
     assert same(imagenet.result(checkpoints), kept)
     (path,) = tmp_path.glob("result-*.pt")
     content = bytearray(path.read_bytes())
@@ -204,7 +188,7 @@ def test_what_is_finished_is_not_run_again_unless_it_is_damaged(tmp_path, monkey
     assert capsys.readouterr().out == f"{path} is corrupt; it is made again\n"
     monkeypatch.undo()
     monkeypatch.setenv("HNAS_QUIET", "1")
-    imagenet.pretrain(P, checkpoints)
+    imagenet.pretrain(TEAM, P, checkpoints)
     assert same(imagenet.result(checkpoints), kept)
 
 
@@ -245,7 +229,7 @@ def searched(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HNAS_QUIET", "1")
         for method, checkpoints in made.items():
-            imagenet.run(P, method, TREE, checkpoints)
+            imagenet.run(TEAM, P, method, TREE, checkpoints)
     return made
 
 
@@ -291,14 +275,33 @@ def test_methods_start_alike_and_see_the_same_batches(searched):
 @pytest.mark.parametrize("method", ["learned", "regularised"])
 def test_a_killed_search_goes_on_to_the_same_bits(searched, tmp_path, monkeypatch, method):
     with pytest.raises(Stopped):
-        imagenet.run(P, method, TREE, StopAfter(tmp_path, 3))
+        imagenet.run(TEAM, P, method, TREE, StopAfter(tmp_path, 3))
     killed = Checkpoints(tmp_path, 3)
     with pytest.raises(HnasError, match="holds no finished search; run it again"):
         imagenet.found(P, method, TREE, imagenet.load(P)[0], killed)
-    imagenet.run(P, method, TREE, killed)
+    imagenet.run(TEAM, P, method, TREE, killed)
     assert same(imagenet.result(killed), imagenet.result(searched[method]))
     monkeypatch.setattr(search, "trial", lambda *args, **options: pytest.fail("it was run again"))
-    imagenet.run(P, method, TREE, killed)
+    imagenet.run(TEAM, P, method, TREE, killed)
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_search_as_one(tmp_path):
+    """Each with half of every batch, against one process that takes the halves one after the other."""
+    p, kept = given(parts=2), {}
+    for processes in (1, 2):
+        made = [Checkpoints(tmp_path / str(processes) / name, 1000) for name in ("pretrain", "search")]
+        distributed.launch(imagenet.pretrain, (p, made[0]), processes, TEAM.device)
+        distributed.launch(imagenet.run, (p, "learned", TREE, made[1]), processes, TEAM.device)
+        assert [len([*checkpoints.folder.iterdir()]) for checkpoints in made] == [1, 1]
+        kept[processes] = [imagenet.result(checkpoints) for checkpoints in made]
+    (trained, searched), (trained_by_2, searched_by_2) = kept[1], kept[2]
+    assert trained_by_2["losses"] == pytest.approx(trained["losses"], abs=1e-5)
+    assert searched_by_2["history"]["architecture"] == searched["history"]["architecture"]
+    assert searched_by_2["history"]["reward"] == pytest.approx(searched["history"]["reward"], abs=1e-5)
+    assert searched_by_2["candidates"] == searched["candidates"]
+    for name, weight in searched["net"].items():
+        assert searched_by_2["net"][name] == pytest.approx(weight, abs=1e-4)
 
 
 def test_top_accuracies_are_those_of_a_loop(searched, monkeypatch):
@@ -306,8 +309,8 @@ def test_top_accuracies_are_those_of_a_loop(searched, monkeypatch):
     done = imagenet.found(P, "uniform", TREE, dataset, searched["uniform"])
     monkeypatch.setattr(imagenet, "PART", 20)
     right = np.zeros(2)
-    for part in torch.arange(50).tensor_split(3):
-        x, y = dataset.fixed(dataset.test.take(part))
+    everything = dataset.fixed(dataset.test, 50)  # each image three times
+    for x, y in zip(*(tensor.tensor_split(8) for tensor in everything), strict=True):
         with torch.no_grad():
             order = done.net.eval()(x, done.arch).argsort(dim=1, descending=True)
         for row, label in zip(order.tolist(), y.tolist(), strict=True):
@@ -344,5 +347,5 @@ def test_table_5_has_the_papers_rows_and_ours_marked(searched):
 
 
 def test_images_of_the_right_size_are_left_as_they_are():
-    assert imagenet.load(P)[0].render is data.digits_render
+    assert imagenet.load(P)[0].render is rendering.digits_render
     assert runs.device_of(P).type == "cpu"
