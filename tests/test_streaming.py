@@ -22,36 +22,17 @@ from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
 from hnas_kit.streaming import MEAN, STD, Stream, StreamedDataset
 
-IMAGES = {"train": {"cat": 9, "dog": 6, "eel": 6}, "val": {"cat": 2, "dog": 2, "eel": 1}}
 SIZE = 12
+
+
+@pytest.fixture
+def folder(pets) -> Path:
+    return pets
 
 
 class Team(NamedTuple):
     rank: int
     size: int
-
-
-def pixels(seed: int, height: int, width: int) -> np.ndarray:
-    """A smooth picture: JPEG keeps it, and every window of it is another one."""
-    coarse = np.random.default_rng(seed).integers(256, size=(4, 5, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory) -> Path:
-    """JPEG and PNG files of many sizes, gray and transparent ones among them, and what is no image."""
-    root, seed = tmp_path_factory.mktemp("data") / "pets", 0
-    for part, classes in IMAGES.items():
-        for name, count in classes.items():
-            (root / part / name).mkdir(parents=True)
-            for i in range(count):
-                image = Image.fromarray(pixels(seed, 20 + seed, 40 - seed))
-                image = image.convert({3: "L", 5: "RGBA"}.get(seed, "RGB"))
-                image.save(root / part / name / f"{i}.{'png' if seed % 2 else 'JPEG'}")
-                seed += 1
-    (root / "train" / "cat" / "list.txt").write_text("no image")
-    (root / "README.txt").write_text("no class")
-    return root
 
 
 def load(folder: Path, workers: int = 0, image_size: int = SIZE) -> StreamedDataset:
@@ -435,7 +416,7 @@ def test_an_ffcv_file_gives_the_batches_of_the_pictures_in_it(folder, tmp_path, 
     if mode == "raw":
         assert_equal(found, expected)
     for (x, y), (expected_x, expected_y) in zip(found, expected, strict=True):
-        assert (x - expected_x).abs().mean() < 0.05  # of a deviation of about 1
+        assert (x - expected_x).abs().mean() < 0.1 * expected_x.std()
         assert torch.equal(y, expected_y)
 
 
@@ -460,6 +441,6 @@ def test_a_damaged_ffcv_file_is_named(folder, tmp_path):
 
 
 def test_without_ffcv_one_line_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ffcv", None)
+    monkeypatch.setitem(sys.modules, "ffcv.reader", None)
     with pytest.raises(HnasError, match=r"\A.*train.beton: the package ffcv is needed.*pip install ffcv.*\Z"):
         data.load(f"ffcv:{tmp_path}")
