@@ -63,10 +63,10 @@ def train(
     net = prune(make_supernet(space, *sizes, shared=False, generator=new), arch)
     batches = dataset.batches(dataset.train, batch_size, generators)
     net.to(batches.device, memory_format=torch.channels_last)
-    average = after_step = states = None
+    average, after_step, states = None, None, {"generators": generators}
     if ema_decay:
         average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
-        states = {"average": average}
+        states["average"] = average
 
         def after_step(step: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
             average.update_parameters(net)

@@ -272,7 +272,7 @@ def test_batches_of_a_name_have_generators_of_their_own(digits):
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_ones():
-    with pytest.raises(HnasError, match=r"^unknown data set 'mnist'; allowed: digits, .*, folder:PATH, imagefolder:PATH, ffcv:PATH$"):
+    with pytest.raises(HnasError, match=r"^unknown data set 'mnist'; allowed: digits, .*, folder:PATH, .*$"):
         data.load("mnist")
 
 

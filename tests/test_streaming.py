@@ -8,7 +8,6 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,41 +16,18 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from hnas_kit import data, sources, streaming
+from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
 from hnas_kit.streaming import MEAN, STD, Stream, StreamedDataset
 
-IMAGES = {"train": {"cat": 9, "dog": 6, "eel": 6}, "val": {"cat": 2, "dog": 2, "eel": 1}}
 SIZE = 12
 
 
-class Team(NamedTuple):
-    rank: int
-    size: int
-
-
-def pixels(seed: int, height: int, width: int) -> np.ndarray:
-    """A smooth picture: JPEG keeps it, and every window of it is another one."""
-    coarse = np.random.default_rng(seed).integers(256, size=(4, 5, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory) -> Path:
-    """JPEG and PNG files of many sizes, gray and transparent ones among them, and what is no image."""
-    root, seed = tmp_path_factory.mktemp("data") / "pets", 0
-    for part, classes in IMAGES.items():
-        for name, count in classes.items():
-            (root / part / name).mkdir(parents=True)
-            for i in range(count):
-                image = Image.fromarray(pixels(seed, 20 + seed, 40 - seed))
-                image = image.convert({3: "L", 5: "RGBA"}.get(seed, "RGB"))
-                image.save(root / part / name / f"{i}.{'png' if seed % 2 else 'JPEG'}")
-                seed += 1
-    (root / "train" / "cat" / "list.txt").write_text("no image")
-    (root / "README.txt").write_text("no class")
-    return root
+@pytest.fixture
+def folder(pets) -> Path:
+    return pets
 
 
 def load(folder: Path, workers: int = 0, image_size: int = SIZE) -> StreamedDataset:
@@ -156,7 +132,7 @@ def test_the_seed_and_the_name_make_the_stream(folder):
 # shares
 
 
-@pytest.mark.parametrize(("size", "parts"), [(1, 1), (1, 4), (2, 2), (2, 4), (4, 4), (2, 1)])
+@pytest.mark.parametrize(("size", "parts"), [(1, 1), (1, 4), (2, 2), (2, 4), (4, 4)])
 def test_shares_together_are_the_batch(folder, size, parts):
     expected = take(stream(folder), 4)
     shares = [stream(folder, workers=rank % 2) for rank in range(size)]
@@ -180,7 +156,7 @@ def test_only_ones_share_is_read(folder, monkeypatch):
 
 
 def test_a_share_must_be_whole(folder):
-    with pytest.raises(HnasError, match=r"\Aa batch of 8 cannot be cut into 3 parts alike\Z"):
+    with pytest.raises(HnasError, match=r"\Aparts is 3; it must divide batch_size, 8, "):
         stream(folder).share(Team(0, 1), 3)
 
 
@@ -434,7 +410,7 @@ def test_an_ffcv_file_gives_the_batches_of_the_pictures_in_it(folder, tmp_path, 
     if mode == "raw":
         assert_equal(found, expected)
     for (x, y), (expected_x, expected_y) in zip(found, expected, strict=True):
-        assert (x - expected_x).abs().mean() < 0.05  # of a deviation of about 1
+        assert (x - expected_x).abs().mean() < 0.1 * expected_x.std()
         assert torch.equal(y, expected_y)
 
 
@@ -459,6 +435,6 @@ def test_a_damaged_ffcv_file_is_named(folder, tmp_path):
 
 
 def test_without_ffcv_one_line_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ffcv", None)
+    monkeypatch.setitem(sys.modules, "ffcv.reader", None)
     with pytest.raises(HnasError, match=r"\A.*train.beton: the package ffcv is needed.*pip install ffcv.*\Z"):
         data.load(f"ffcv:{tmp_path}")
