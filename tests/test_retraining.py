@@ -450,7 +450,6 @@ def test_the_command_trains_what_a_run_found(searched, capsys):
             "retrain mine --dataset digits -p batch_size 901",
             "batch_size is 901; it must be from 1 to the 900",
         ),
-        ("retrain mine --dataset digits -p image_size 32", "data set digits has images of 16 pixels"),
         ("retrain mine -p device cuda", "device is cuda, but PyTorch finds no CUDA device here"),
     ],
 )
