@@ -32,10 +32,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision import transforms
 
-from hnas_kit.data import Batches, Split, photo_render
+from hnas_kit.data import Batches, Split
 from hnas_kit.parallel import cores
 from hnas_kit.provenance import provenance
 from hnas_kit.randomness import Generators
+from hnas_kit.rendering import photo_render
 from hnas_kit.samplers import Uniform
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, default_width, make_supernet

@@ -14,14 +14,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hnas_kit import cost, data, evaluation, nas_bench_macro, parallel
+from hnas_kit import alone, cost, data, nas_bench_macro, parallel
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.provenance import provenance
-from hnas_kit.randomness import Generators
 from hnas_kit.spaces import Arch, SearchSpace, make_space
-from hnas_kit.supernets import make_supernet
-from hnas_kit.training import train
 from hnas_kit.trees import ArchTree, variance_explained
 
 
@@ -168,24 +165,15 @@ def train_alone(
         seed: of weights, order and augmentation.
         epochs: passes over the training set.
         batch_size: images a step.
-        training: ``lr``, ``weight_decay`` and so on, see :func:`hnas_kit.training.train`.
+        training: ``lr``, ``weight_decay`` and so on, see :func:`hnas_kit.alone.train`.
 
     Returns:
         Its accuracy on the test set, a fraction.
     """
-    generators = Generators(seed)
-    net = make_supernet(
-        space,
-        dataset.in_channels,
-        dataset.num_classes,
-        width,
-        shared=False,
-        generator=generators.torch("weights"),
+    trained = alone.train(
+        space, dataset, arch, seed, width=width, epochs=epochs, batch_size=batch_size, **training
     )
-    batches = dataset.batches(dataset.train, batch_size, generators)
-    train(net, batches, lambda step: arch, epochs * batches.steps_per_epoch, **training)
-    x, y = dataset.fixed(dataset.test)
-    return float(evaluation.accuracy(net, [arch], x, y)[0])
+    return alone.accuracy(trained.net, arch, dataset)
 
 
 def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:

@@ -135,6 +135,23 @@ class Choice(nn.Module):
     alone = active
 
 
+class Only(nn.Module):
+    """What is left of a layer with one operation, whichever is asked for."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Tensor, op: int) -> Tensor:
+        return self.module(x)
+
+    def active(self, op: int) -> nn.Module:
+        """The module whose weights it uses."""
+        return self.module
+
+    alone = active
+
+
 class Classifier(nn.Module):
     """Global average pool and a linear layer; (B, C, H, W) -> logits (B, num_classes)."""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,11 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
+from hnas_kit.distributed import LONE, Team
 from hnas_kit.errors import HnasError
-from hnas_kit.images import load_images, source_key
+from hnas_kit.images import folder_key, load_images, source_key
 from hnas_kit.randomness import Generators
-
-# (images uint8 (B, C, H, W), generator on their device, training?) -> network input float32 (B, C, H', W')
-Render = Callable[[Tensor, torch.Generator, bool], Tensor]
+from hnas_kit.rendering import Render, digits_render, photo_render, resized, textures_render
 
 
 @dataclass(frozen=True)
@@ -103,6 +102,10 @@ class Dataset:
         x = self.render(images.repeat(self.views, 1, 1, 1), generator, False)
         return x, labels.repeat(self.views)
 
+    def pieces(self, split: Split, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """What :meth:`fixed` gives, in pieces that fit in memory: here one."""
+        yield self.fixed(split, limit)
+
 
 class Batches:
     """An endless stream of shuffled, augmented batches; all of it in tensor operations on the device.
@@ -140,6 +143,11 @@ class Batches:
         self._order = torch.empty(0, dtype=torch.int64)
 
     @property
+    def device(self) -> torch.device:
+        """Where the batches are."""
+        return self.split.labels.device
+
+    @property
     def steps_per_epoch(self) -> int:
         return -(-len(self.split) // self.batch_size)
 
@@ -151,74 +159,24 @@ class Batches:
         batch = self.split.take(index)
         return self.render(batch.images, self._augment_generator, self.train), batch.labels
 
+    def share(self, team: Team = LONE, parts: int = 1) -> list[tuple[Tensor, Tensor]]:
+        """What a process trains on of the next batch, cut into equal parts.
+
+        Every process draws the whole batch, so its generators' states are those of all.
+
+        Raises:
+            HnasError: if parts or processes cannot be equal.
+        """
+        mine = team.mine(parts, self.batch_size)
+        x, y = next(self)
+        pieces = list(zip(x.chunk(parts), y.chunk(parts), strict=True))
+        return [pieces[i] for i in mine]
+
     def state_dict(self) -> dict:
         return {"order": self._order.clone()}
 
     def load_state_dict(self, state: dict) -> None:
         self._order = state["order"].clone()
-
-
-def crop(
-    images: Tensor, pad: int, top: Tensor, left: Tensor, size: int, flip: Tensor | None = None
-) -> Tensor:
-    """A window of each zero-padded image, mirrored where ``flip``, as one gather.
-
-    Args:
-        images: (B, C, H, W).
-        pad: zeros added on every side, pixels.
-        top, left: (B,) corner of the window in the padded image.
-        size: height and width of the window.
-        flip: (B,) bool, or None for no mirroring.
-
-    Returns:
-        (B, C, size, size), channels last in memory.
-    """
-    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
-    steps = torch.arange(size, device=images.device)
-    rows = top[:, None] + steps
-    columns = left[:, None] + steps
-    if flip is not None:
-        columns = torch.where(flip[:, None], columns.flip(1), columns)
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def _integers(high: int, n: int, generator: torch.Generator) -> Tensor:
-    return torch.randint(high, (n,), generator=generator, device=generator.device)
-
-
-def digits_render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
-    """Each 8x8 digit at a random place of a 16x16 canvas with Gaussian noise (sigma 0.25), always random."""
-    n = len(images)
-    canvas = crop(images, 8, _integers(9, n, generator), _integers(9, n, generator), 16) / 255
-    return canvas.add_(torch.empty_like(canvas).normal_(0.0, 0.25, generator=generator))
-
-
-def textures_render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
-    """Random mirroring (training only), each patch to mean 0 and deviation 1, fresh noise (sigma 0.1)."""
-    if train:
-        flip = _integers(2, len(images), generator).bool()
-        images = torch.where(flip[:, None, None, None], images.flip(3), images)
-    x = images / 255
-    std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
-    x = (x - mean) / std.clamp_min(1 / 255)  # a patch may be of one level only
-    return x.add_(torch.empty_like(x).normal_(0.0, 0.1, generator=generator))
-
-
-def photo_render(mean: Tensor, std: Tensor) -> Render:
-    """Random crop after padding by an eighth, random mirroring (both for training only), normalisation."""
-    # (image / 255 - mean) / std as one multiplication and one subtraction
-    scale, shift = (1 / (255 * std)).view(1, -1, 1, 1), (mean / std).view(1, -1, 1, 1)
-
-    def render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
-        if train:
-            n, size = len(images), images.shape[-1]
-            pad = size // 8
-            top, left = (_integers(2 * pad + 1, n, generator) for _ in range(2))
-            images = crop(images, pad, top, left, size, _integers(2, n, generator).bool())
-        return (images * scale).sub_(shift).contiguous(memory_format=torch.channels_last)
-
-    return render
 
 
 def _digits(device: torch.device) -> Dataset:
@@ -330,31 +288,53 @@ DATASETS: dict[str, Callable[[torch.device], Dataset]] = {
 }
 
 
-def _own_folder(name: str) -> Path | None:
-    """The folder of a data set called ``folder:PATH``, None for a named one."""
-    if not name.startswith("folder:"):
+LAYOUTS = ("folder", "imagefolder", "ffcv")  # of one's own images: as data set LAYOUT:PATH
+
+
+def _own_folder(name: str) -> tuple[str, Path] | None:
+    """Layout and folder of a data set called ``LAYOUT:PATH``, None for a named one."""
+    layout, colon, path = name.partition(":")
+    if not colon or layout not in LAYOUTS:
         return None
-    folder = Path(name.removeprefix("folder:")).expanduser()
+    folder = Path(path).expanduser()
     if not folder.exists():
         raise HnasError(f"data set {name!r}: there is no {folder}")
-    return folder
+    return layout, folder
 
 
 def version(name: str) -> str:
-    """Changes when the images of ``folder:PATH`` may have; empty for a named data set, which is fixed."""
-    folder = _own_folder(name)
-    return source_key(folder) if folder else ""
+    """Changes when the images of ``LAYOUT:PATH`` may have; empty for a named data set, which is fixed."""
+    if not (own := _own_folder(name)):
+        return ""
+    key = source_key if own[0] == "folder" else folder_key
+    return key(own[1])
 
 
-def load(name: str, device: str | torch.device = "cpu") -> Dataset:
-    """A data set on the device: a name of ``DATASETS``, or ``folder:PATH`` for one's own images.
+def load(
+    name: str, device: str | torch.device = "cpu", image_size: int | None = None, workers: int = 0
+) -> Dataset:
+    """A data set on the device: a name of ``DATASETS``, or one's own images as ``LAYOUT:PATH``.
+
+    Args:
+        name: ``folder:PATH`` for images that fit in memory; ``imagefolder:PATH`` and ``ffcv:PATH`` for more,
+            see :mod:`hnas_kit.streaming`.
+        device: where batches are used.
+        image_size: height and width of the network's input, pixels; default: 224 for images that do not fit
+            in memory, others as they are.
+        workers: processes that read images that do not fit in memory; 0: this one.
 
     Raises:
         HnasError: unknown name, data absent and not downloadable, or images that cannot be used.
     """
-    device = torch.device(device)
-    if folder := _own_folder(name):
-        return _images(folder.name, folder, device)
-    if name not in DATASETS:
-        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, folder:PATH")
-    return DATASETS[name](device)
+    device, own = torch.device(device), _own_folder(name)
+    if own and own[0] != "folder":
+        from hnas_kit import streaming  # it reads this module, too
+
+        return streaming.load(*own, device, image_size, workers)
+    if not own and name not in DATASETS:
+        layouts = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
+        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, {layouts}")
+    dataset = _images(own[1].name, own[1], device) if own else DATASETS[name](device)
+    if image_size in (None, dataset.image_size):
+        return dataset
+    return replace(dataset, render=resized(dataset.render, image_size), image_size=image_size)

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +36,27 @@ def facts(
     }
 
 
+def search_result(run: str, method: str = "") -> tuple[Finished, dict[str, Any], str, str]:
+    """What a finished search found.
+
+    Args:
+        run: with a finished 04_mcts.
+        method: whose result; empty for the run's own.
+
+    Returns:
+        The finished search, the parameters of its 01_pretrain, the method's name, and the architecture in
+        text form.
+
+    Raises:
+        HnasError: if there is no such search.
+    """
+    part = Finished(run, "04_mcts")
+    table = part.load("found.csv")
+    method = method or table.index[0]
+    require_one_of(f"method of {run}", method, table.index)
+    return part, part.manifest["lineage"]["01_pretrain"], method, table.loc[method, "architecture"]
+
+
 def found(run: str, method: str = "") -> tuple[nn.Sequential, Tensor, dict[str, str]]:
     """What a finished search found, with the weights that it has in the search's supernet.
 
@@ -49,16 +71,12 @@ def found(run: str, method: str = "") -> tuple[nn.Sequential, Tensor, dict[str, 
     Raises:
         HnasError: if there is no such search, or it was one of several supernets.
     """
-    part = Finished(run, "04_mcts")
-    table = part.load("found.csv")
-    method = method or table.index[0]
-    require_one_of(f"method of {run}", method, table.index)
+    part, pretrain, method, architecture = search_result(run, method)
     if method == "mixture":
         raise HnasError("a mixture has an architecture in several supernets; name another method")
-    pretrain = part.manifest["lineage"]["01_pretrain"]
     space, dataset = make_space(pretrain["space"]), data.load(pretrain["dataset"])
     sizes = dataset.in_channels, dataset.num_classes, pretrain["width"]
-    net, arch = make_supernet(space, *sizes), space.parse(table.loc[method, "architecture"])
+    net, arch = make_supernet(space, *sizes), space.parse(architecture)
     net.load_state_dict(part.load(f"{method}.pt")["net"])
     example = torch.zeros(2, dataset.in_channels, dataset.image_size, dataset.image_size)
     of_it = facts(space, arch, pretrain["width"], dataset.image_size, *sizes[:2])

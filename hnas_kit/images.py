@@ -7,7 +7,7 @@ import io
 import lzma
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -77,11 +77,20 @@ def decode_images(source: Path) -> tuple[dict, tuple[str, ...]]:
     return arrays, classes
 
 
+def _key(source: Path, files: Iterable[Path]) -> str:
+    stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
+    return hashlib.sha256(repr((str(source.resolve()), stats)).encode()).hexdigest()[:16]
+
+
 def source_key(source: Path) -> str:
     """Changes when the images may have: names, sizes and times of change of the files."""
     files = sorted(source.rglob("*")) if source.is_dir() else [source]
-    stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
-    return hashlib.sha256(repr((str(source.resolve()), stats)).encode()).hexdigest()[:16]
+    return _key(source, (f for f in files if f.is_file()))
+
+
+def folder_key(source: Path) -> str:
+    """Changes when images are added, removed or renamed; not every one of a million is looked at."""
+    return _key(source, sorted([*source.glob("*"), *source.glob("*/*/")]))
 
 
 def load_images(source: Path, cache: Path) -> tuple[dict, tuple[str, ...]]:

@@ -52,6 +52,9 @@ TABLE_5 = _table(
     },
 )
 
+# an architecture of Table 5 whose operations are published (Su et al., CVPR 2021)
+MCT_NAS_C = "3,12,3,3,4,4,3,3,4,5,12,4,5,5,12,3,4,4,4,5,11"
+
 # what the paper sets (Appendix B.1), by search space; None: not said
 SETUP = {
     "pooling": {

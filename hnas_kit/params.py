@@ -12,12 +12,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hnas_kit.distances import MEASURES
+from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.rewards import REWARDS
 from hnas_kit.samplers import COMMUNICATIONS, METHODS, SAMPLERS, TREES, Method
 from hnas_kit.schedule import Schedule
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import ENCODINGS, SPACES
+from hnas_kit.training import PRECISIONS
 from hnas_kit.trees import LINKAGES
 
 Count = Annotated[int, Field(ge=1)]
@@ -67,7 +69,7 @@ class Compute(Parameters):
 class Training(Compute):
     """Notebooks that train it, with SGD and a cosine schedule."""
 
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal[tuple(PRECISIONS)]
     epochs: Count
     batch_size: Count
     lr: Positive
@@ -81,12 +83,37 @@ class Training(Compute):
         return self.model_dump(include={"lr", "momentum", "weight_decay", "precision"})
 
 
+class Phased(Training):
+    """Notebooks that search while they train, in three phases."""
+
+    uniform_share: Share
+    warmup_share: Share
+    temperature_start: Positive
+    temperature_end: Positive
+    exploration: NotNegative  # lambda of Eq. 3
+    beta: Share  # of Eq. 4
+    coefficient: Annotated[float, Field(ge=0, le=1)]  # weight of the communication of MCTS + Reg
+    final_samples: Count  # draws for the final choice
+
+    def schedule(self, images: int) -> Schedule:
+        """The phases of a search on that many training images."""
+        steps = self.epochs * -(-images // self.batch_size)
+        shares = self.uniform_share, self.warmup_share
+        return Schedule(steps, *shares, self.temperature_start, self.temperature_end)
+
+    @model_validator(mode="after")
+    def _leaves_steps(self) -> Phased:
+        if self.uniform_share + self.warmup_share >= 1:
+            raise ValueError("uniform_share + warmup_share must be below 1, to leave steps for the search")
+        return self
+
+
 class Pretrain(Training):
     notebook = "01_pretrain"
 
     epochs: Annotated[int, Field(ge=0)]  # 0: the supernet stays as it was initialised
     space: Literal[tuple(SPACES)]
-    dataset: str  # a name, or folder:PATH
+    dataset: str  # a name, or LAYOUT:PATH
     width: Count  # channels of the stem
     scored: Annotated[int, Field(ge=0)]  # validation images to score all architectures on; 0: all
 
@@ -113,24 +140,16 @@ class Tree(Source):
     linkage: Literal[LINKAGES]
 
 
-class Search(Source, Training):
+class Search(Source, Phased):
     notebook = "04_mcts"
 
     sampler: Literal[tuple(SAMPLERS)]
     tree: Literal["", *TREES]
     communication: Literal["", *COMMUNICATIONS]
-    coefficient: Annotated[float, Field(ge=0, le=1)]  # weight of the communication
     models: Count  # supernets of a mixture
     reward: Literal[REWARDS]
     compare: list[Literal[tuple(METHODS)]]  # methods to run beside it
-    uniform_share: Share
-    warmup_share: Share
-    temperature_start: Positive
-    temperature_end: Positive
-    exploration: NotNegative  # lambda of Eq. 3
-    beta: Share  # of Eq. 4
     final: Literal[FINAL_CHOICES]
-    final_samples: Count
     retrain: Annotated[int, Field(ge=0)]  # trainings of what was found, alone from new weights
     retrain_epochs: Count
     simulated: Annotated[int, Field(ge=0)]  # simulated searches of each method
@@ -139,12 +158,6 @@ class Search(Source, Training):
     def sampler_settings(self) -> dict[str, float]:
         """What :meth:`hnas_kit.samplers.Method.make` is told of the sampler."""
         return self.model_dump(include={"beta", "exploration", "models", "coefficient"})
-
-    def schedule(self, images: int) -> Schedule:
-        """The phases of a search on that many training images."""
-        steps = self.epochs * -(-images // self.batch_size)
-        shares = self.uniform_share, self.warmup_share
-        return Schedule(steps, *shares, self.temperature_start, self.temperature_end)
 
     @property
     def methods(self) -> dict[str, Method]:
@@ -159,8 +172,6 @@ class Search(Source, Training):
             raise ValueError(mistake)
         if self.sampler == "uniform" and not self.compare and self.reward != REWARDS[0]:
             raise ValueError(f"sampler uniform learns from no reward: leave reward at {REWARDS[0]!r}")
-        if self.uniform_share + self.warmup_share >= 1:
-            raise ValueError("uniform_share + warmup_share must be below 1, to leave steps for the search")
         if len(self.methods) < 1 + len(self.compare):
             raise ValueError(f"compare must not repeat a method, nor {first.name}, which is searched anyway")
         return self
@@ -175,8 +186,74 @@ class Ablations(Source, Compute):
     workers: Annotated[int, Field(ge=0)]  # processes of the rehearsal; 0: one a core
 
 
+IN_WINDOW = ("learned", "boltzmann", "uniform", "regularised", "default", "independent")
+
+
+class Imagenet(Phased):
+    notebook = "06_imagenet"
+
+    dataset: str  # a name, or LAYOUT:PATH
+    image_size: Annotated[int, Field(ge=8)]  # of the network's input, pixels; images are resized to it
+    workers: Annotated[int, Field(ge=0)]  # that read images which do not fit in memory; 0: none beside
+    width: Count  # channels of the stem; MACs are those of the full-size network all the same
+    low: Positive  # of the window, millions of MACs
+    high: Positive
+    pool: Annotated[int, Field(ge=2)]  # architectures under the learned tree
+    images: Count  # validation images that outputs are compared on
+    measure: Literal[MEASURES]
+    linkage: Literal[LINKAGES]
+    methods: Annotated[list[Literal[IN_WINDOW]], Field(min_length=1)]  # the first one's result is the run's
+    pretrain_epochs: Annotated[int, Field(ge=0)]
+    scored: Annotated[int, Field(ge=0)]  # validation images for the final choice; 0: all
+    tested: Annotated[int, Field(ge=0)]  # test images for the final figures; 0: all
+    parts: Count  # of a batch, each with BatchNorm statistics of its own
+    processes: Count  # that train together; their number divides parts
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Imagenet:
+        try:
+            Team(size=self.processes).mine(self.parts, self.batch_size)
+        except HnasError as error:
+            raise ValueError(str(error)) from None
+        if self.low > self.high:
+            raise ValueError(f"low is {self.low} and high {self.high}; low must not be above high")
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError("methods must not repeat a method")
+        return self
+
+
+class Retrain(Training):
+    """Of ``hnas retrain``, which trains one architecture alone."""
+
+    notebook = "retrain"
+
+    space: Literal[tuple(SPACES)]
+    dataset: str  # a name, or LAYOUT:PATH
+    architecture: str  # in the space's text form
+    width: Count  # channels of the stem
+    image_size: Annotated[int, Field(ge=0)]  # pixels, of images that are read as they are needed; 0: usual
+    workers: Annotated[int, Field(ge=0)]  # processes that read such images; 0: the one that trains
+    warmup_epochs: Annotated[int, Field(ge=0)]  # of the epochs; the learning rate rises
+    label_smoothing: Share
+    ema_decay: Share  # of the moving average of weights, a step; 0: there is none
+
+    @property
+    def optimiser(self) -> dict[str, Any]:
+        """What :func:`hnas_kit.alone.train` is told of the optimisation."""
+        more = self.model_dump(
+            include={"epochs", "batch_size", "warmup_epochs", "ema_decay", "label_smoothing"}
+        )
+        return super().optimiser | more
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Retrain:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(f"warmup_epochs is {self.warmup_epochs}: it must be below epochs, {self.epochs}")
+        return self
+
+
 NOTEBOOKS: dict[str, type[Parameters]] = {
-    cls.notebook: cls for cls in (Pretrain, Distances, Tree, Search, Ablations)
+    cls.notebook: cls for cls in (Pretrain, Distances, Tree, Search, Ablations, Imagenet)
 }
 
 

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -42,6 +43,11 @@ CAPTIONS = {
     "simulated.png": "Simulated searches on NAS-Bench-Macro: regret, and accuracy of the draws.",
     "complexity.png": "What a learned tree costs (the paper's Appendix C.5).",
     "probability.png": "Where draws go in the learned tree at the end of the search.",
+    "window.png": "MACs of networks drawn from the whole ImageNet space, and the window of the search.",
+    "operations.png": "How often each operation stands in each layer, in the whole space and in the window.",
+    "pool.png": "The tree learned over the pool, its leaves numbered in the order of their draws.",
+    "rewards.png": "Searches inside the window: accuracy of the draws, and how many were different.",
+    "figure6.png": "What was found inside the window (the paper's Fig. 6).",
 }
 
 
@@ -120,21 +126,56 @@ def _ablations(part: Finished) -> list[dict[str, str]]:
     return tables
 
 
+def _window(part: Finished) -> dict[str, Any]:
+    """Table 5 with our rows, and what they are."""
+    html = part.load("table5.csv").rename_axis(None).to_html(border=0, float_format="{:g}".format)
+    return part.params | part.manifest["figures"] | {"table": jinja2.filters.do_mark_safe(html)}
+
+
+def _parts(run: str) -> dict[str, Finished]:
+    """What a report is made of, in the notebooks' order; raises :class:`HnasError` if nothing is done."""
+    parts, window = {}, None
+    with contextlib.suppress(HnasError):
+        window = Finished(run, "06_imagenet")
+    try:
+        search = Finished(run, "04_mcts")
+    except HnasError:
+        if window is None:
+            raise
+    else:
+        parts["01_pretrain"] = Finished(search.runs.get("01_pretrain", run), "01_pretrain")
+        for notebook in ("02_distances", "03_tree"):
+            with contextlib.suppress(HnasError):
+                parts[notebook] = Finished(search.runs.get(notebook, run), notebook)
+        parts["04_mcts"] = search
+        with contextlib.suppress(HnasError):
+            parts["05_ablations"] = Finished(run, "05_ablations")
+    return parts if window is None else parts | {"06_imagenet": window}
+
+
+def _first(parts: Mapping[str, Finished]) -> dict[str, Any]:
+    """What the report says of the search of notebook 04, beside the paper's; nothing if there was none."""
+    if "04_mcts" not in parts:
+        return {}
+    pretrain, search = parts["01_pretrain"].params, parts["04_mcts"]
+    found = _table(search.load("found.csv"), pretrain["space"])
+    return {
+        "space": pretrain["space"],
+        "dataset": pretrain["dataset"],
+        "seed": search.params["seed"],
+        "table": jinja2.filters.do_mark_safe(found.to_html(index=False, border=0)),
+        "differences": _differences(parts),
+    }
+
+
 def write(run: str) -> Path:
     """Write ``outputs/<run>/report.html``, one file with everything in it, and return its path.
 
     Raises:
-        HnasError: if the run's search is not finished.
+        HnasError: if neither the run's search nor its search inside a window of MACs is finished.
     """
-    search = Finished(run, "04_mcts")
-    pretrain = Finished(search.runs.get("01_pretrain", run), "01_pretrain")
-    parts = {"01_pretrain": pretrain}
-    for notebook in ("02_distances", "03_tree"):
-        with contextlib.suppress(HnasError):
-            parts[notebook] = Finished(search.runs.get(notebook, run), notebook)
-    parts["04_mcts"] = search
-    with contextlib.suppress(HnasError):
-        parts["05_ablations"] = Finished(run, "05_ablations")
+    parts = _parts(run)
+    last = parts.get("04_mcts", parts.get("06_imagenet"))
     figures = [
         {
             "caption": CAPTIONS[name],
@@ -150,20 +191,15 @@ def write(run: str) -> Path:
     )
     page = template.render(
         run=run,
-        found=search.manifest["headline"],
-        space=pretrain.params["space"],
-        dataset=pretrain.params["dataset"],
-        seed=search.params["seed"],
-        table=jinja2.filters.do_mark_safe(
-            _table(search.load("found.csv"), pretrain.params["space"]).to_html(index=False, border=0)
-        ),
-        differences=_differences(parts),
+        found=last.manifest["headline"],
+        **_first(parts),
         ablations=_ablations(parts["05_ablations"]) if "05_ablations" in parts else [],
         scale=parts["05_ablations"].manifest["figures"]["scale"] if "05_ablations" in parts else "",
+        window=_window(parts["06_imagenet"]) if "06_imagenet" in parts else {},
         figures=figures,
         parts=[part.manifest for part in parts.values()],
-        provenance=search.manifest["provenance"],
-        started=search.manifest["started"],
+        provenance=last.manifest["provenance"],
+        started=last.manifest["started"],
     )
     path = outputs_root() / run / "report.html"
     write_atomic(path, page.encode())

@@ -44,14 +44,16 @@ class Reward:
         self.relative, self.on_training = scale == "relative", images == "training"
         self.average = math.nan
 
-    @torch.no_grad()
     def __call__(self, logits: Tensor, labels: Tensor) -> float:
         """Reward for logits (B, C) and labels (B,) of one mini-batch."""
+        return self.of(self.measured(logits, labels))
+
+    @torch.no_grad()
+    def measured(self, logits: Tensor, labels: Tensor) -> float:
+        """The accuracy (0 to 1) or loss (nats) of a mini-batch; the mean over equal parts is the whole's."""
         if self.measure == "accuracy":
-            value = (logits.argmax(1) == labels).double().mean().item()
-        else:
-            value = F.cross_entropy(logits.float(), labels).item()
-        return self.of(value)
+            return (logits.argmax(1) == labels).double().mean().item()
+        return F.cross_entropy(logits.float(), labels).item()
 
     def of(self, value: float) -> float:
         """Reward for an accuracy (0 to 1) or a loss (nats), whichever this reward measures."""

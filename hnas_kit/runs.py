@@ -39,6 +39,7 @@ READS: dict[str, dict[str, tuple[str, ...]]] = {
     "03_tree": {"01_pretrain": ("ranking.csv",), "02_distances": ("distances.npz",)},
     "04_mcts": {"01_pretrain": (), "03_tree": ("tree.npz", "accuracy.npz")},
     "05_ablations": {"01_pretrain": ("supernet.pt",), "02_distances": (), "03_tree": (), "04_mcts": ()},
+    "06_imagenet": {},  # another space, with a supernet and a tree of its own
 }
 
 
@@ -349,9 +350,12 @@ def peak_memory_mb() -> int:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
-def progress(total: int, what: str) -> tqdm:
-    """A plain text progress bar for one long loop; nothing is shown under test (``HNAS_QUIET``)."""
-    quiet = bool(os.environ.get("HNAS_QUIET"))
+def progress(total: int, what: str, main: bool = True) -> tqdm:
+    """A plain text progress bar for one long loop; under test (``HNAS_QUIET``) nothing is shown.
+
+    Of several processes that run the loop only the ``main`` one shows it.
+    """
+    quiet = bool(os.environ.get("HNAS_QUIET")) or not main
     return tqdm(
         total=total, desc=what, unit="step", disable=quiet, mininterval=3.0, ascii=" #", file=sys.stdout
     )

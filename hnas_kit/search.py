@@ -13,6 +13,7 @@ import torch
 
 from hnas_kit import evaluation
 from hnas_kit.data import Batches, Dataset, Split
+from hnas_kit.distributed import LONE, Team
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
@@ -21,7 +22,7 @@ from hnas_kit.schedule import PHASES, Schedule
 from hnas_kit.simulation import simulate  # noqa: F401 - a search, too
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, make_supernet, mixture
-from hnas_kit.training import Checkpoints, train
+from hnas_kit.training import Checkpoints, autocast, train
 
 FINAL_CHOICES = ("path", "samples")
 
@@ -78,6 +79,8 @@ def run(
     weight_decay: float,
     momentum: float = 0.9,
     precision: str = "float32",
+    parts: int = 1,
+    team: Team = LONE,
     reward: Reward | None = None,
     checkpoints: Checkpoints | None = None,
     progress: Callable[[int], Any] | None = None,
@@ -95,6 +98,8 @@ def run(
         schedule: phases and temperature.
         generators: the run's; draws architectures from ``"architectures"``. Its state, with all its
             other generators, goes into the checkpoints.
+        parts, team: see :func:`hnas_kit.training.train`; a reward's batch is shared likewise, and every
+            process's sampler learns the same.
         reward: what the sampler learns from (default: absolute validation accuracy).
         lr, weight_decay, momentum, precision, checkpoints, progress: see :func:`hnas_kit.training.train`.
 
@@ -116,13 +121,11 @@ def run(
 
     def learn(step: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
         if not reward.on_training:
-            x, labels = next(valid_batches)
-            with (
-                torch.no_grad(),
-                torch.autocast(x.device.type, torch.bfloat16, enabled=precision == "bfloat16"),
-            ):
-                logits = net(x, sampler.path(arch))
-        value = reward(logits, labels)
+            share = valid_batches.share(team, parts)
+            with torch.no_grad(), autocast(valid_batches.device, precision):
+                logits = torch.cat([net(x, sampler.path(arch)) for x, _ in share])
+            labels = torch.cat([y for _, y in share])
+        value = reward.of(team.mean(reward.measured(logits, labels)))
         history.record(step, arch, value)
         if schedule.phase(step) > 0:
             sampler.update(arch, value)
@@ -136,8 +139,10 @@ def run(
         weight_decay=weight_decay,
         momentum=momentum,
         precision=precision,
+        parts=parts,
+        team=team,
         after_step=learn,
-        parts={
+        states={
             "sampler": sampler,
             "reward": reward,
             "validation": valid_batches,
@@ -246,6 +251,7 @@ def trial(
     reward: str = REWARDS[0],
     final: str = "samples",
     final_samples: int = 50,
+    scored: int = 0,
     **training: Any,
 ) -> Result:
     """One search from new weights to the final architecture: :func:`run`, then :func:`choose_final`.
@@ -261,6 +267,7 @@ def trial(
         batch_size: images a step, and of a reward.
         reward: a name of ``REWARDS``.
         final, final_samples: see :func:`choose_final`.
+        scored: validation images for the final choice, from the start; 0 for all.
         training: ``lr``, ``weight_decay`` and so on, see :func:`run`.
     """
     start, generators = time.perf_counter(), Generators(seed)
@@ -281,7 +288,7 @@ def trial(
         reward=Reward(reward),
         **training,
     )
-    x, y = dataset.fixed(halves[1])
+    x, y = dataset.fixed(halves[1], scored or None)
     rng = generators.numpy("final")
     arch, scores = choose_final(net, sampler, x, y, rng, final, final_samples)
     seconds = time.perf_counter() - start

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hnas_kit.blocks import BasicBlock, Choice, Classifier, ConvBN, InvertedResidual, OptionalPool
+from hnas_kit.blocks import BasicBlock, Choice, Classifier, ConvBN, InvertedResidual, Only, OptionalPool
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch, MacroSpace, MobileSpace, PoolingSpace, SearchSpace
 
@@ -192,6 +192,15 @@ def make_supernet(
                 bound = module.weight[0].numel() ** -0.5
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
     return net
+
+
+def prune(net: Supernet, arch: Arch) -> Supernet:
+    """A supernet of which one architecture is left: to be trained or scored as any other.
+
+    It has the operations of ``arch`` alone, and shares their weights with ``net``, which is of one space.
+    """
+    layers = [Only(layer.alone(op)) for layer, op in zip(net.layers, arch, strict=True)]
+    return Supernet(net.stem, layers, net.head)
 
 
 def extract(net: Supernet, arch: Arch) -> nn.Sequential:

@@ -6,6 +6,8 @@ that architectures share get in each other's way.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from PIL import Image
 
@@ -19,9 +21,14 @@ PARTS = {"train": (0.0, 0.3), "validation": (0.3, 0.6), "test": (0.6, 1.0)}
 
 
 def _picture(name: str) -> Image.Image:
-    from skimage import data
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # in a notebook pooch, which this imports, says that it misses widgets
+        from skimage import data
 
-    return Image.fromarray(getattr(data, name)()).convert("L")
+        picture = getattr(data, name)
+    return Image.fromarray(picture()).convert("L")
 
 
 def patches(count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -5,13 +5,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, make_supernet
 
 torch.set_num_threads(1)  # networks this small gain nothing from more, and lose on a busy machine
+
+PETS = {"train": {"cat": 9, "dog": 6, "eel": 6}, "val": {"cat": 2, "dog": 2, "eel": 1}}
+
+
+def _picture(seed: int, height: int, width: int) -> np.ndarray:
+    """A smooth picture: JPEG keeps it, and every window of it is another one."""
+    coarse = np.random.default_rng(seed).integers(256, size=(4, 5, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.fixture(scope="session")
+def pets(tmp_path_factory) -> Path:
+    """A folder of three classes: JPEG and PNG files of many sizes, some gray or transparent, and others."""
+    root, seed = tmp_path_factory.mktemp("data") / "pets", 0
+    for part, classes in PETS.items():
+        for name, count in classes.items():
+            (root / part / name).mkdir(parents=True)
+            for i in range(count):
+                image = Image.fromarray(_picture(seed, 20 + seed, 40 - seed))
+                image = image.convert({3: "L", 5: "RGBA"}.get(seed, "RGB"))
+                image.save(root / part / name / f"{i}.{'png' if seed % 2 else 'JPEG'}")
+                seed += 1
+    (root / "train" / "cat" / "list.txt").write_text("no image")
+    (root / "README.txt").write_text("no class")
+    return root
 
 
 @pytest.fixture

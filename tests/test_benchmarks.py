@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from hnas_kit import benchmarks, cost, data
+from hnas_kit import benchmarks, cost, data, training
 from hnas_kit.benchmarks import Protocol
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import PoolingSpace, make_space
@@ -180,7 +180,7 @@ def test_a_training_alone_is_the_seeds_and_the_settings(monkeypatch):
         seen.update(options, steps=steps, archs={choose(step) for step in range(5)}, size=batches.batch_size)
         seen["images"], seen["running"] = len(batches.split), [name for name, _ in net.named_buffers()]
 
-    monkeypatch.setattr(benchmarks, "train", train)
+    monkeypatch.setattr(training, "train", train)
     alone(ARCHS[7], 0, epochs=3, batch_size=400, precision="bfloat16")
     assert (seen["steps"], seen["size"], seen["images"]) == (9, 400, 900)  # all of the training set
     assert seen["archs"] == {ARCHS[7]}

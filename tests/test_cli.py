@@ -35,7 +35,8 @@ def options(**values):
 FOUR = options(
     dataset="digits", epochs=2, batch_size=32, width=2, images=32, run="tiny", device="cpu"
 )  # notebooks 01 to 04
-TINY = [*FOUR, *options(seeds=1)]
+SIX = options(pretrain_epochs=0, pool=4, image_size=16, methods="[learned, uniform]")
+TINY = [*FOUR, *options(seeds=1), *SIX]
 
 
 def call(command, folder, **environment):
@@ -118,14 +119,15 @@ def test_what_is_up_to_date_is_not_run_again(tiny, executed, capsys):
     ("arguments", "rerun"),
     [
         ("-p device auto -p checkpoint_every 7", ""),
-        ("-p beta 0.9", "04 05"),
-        ("-p linkage average", "03 04 05"),
-        ("-p images 16", "02 03 04 05"),
-        ("-p width 3", "01 02 03 04 05"),
-        ("--force", "01 02 03 04 05"),
-        ("--force --from 03", "03 04 05"),
-        ("--from 04_mcts -p images 16", ""),
-        ("--from 02 -p width 3", ""),
+        ("-p beta 0.9", "04 05 06"),
+        ("-p linkage average", "03 04 05 06"),
+        ("-p images 16", "02 03 04 05 06"),
+        ("-p width 3", "01 02 03 04 05 06"),
+        ("--force", "01 02 03 04 05 06"),
+        ("--force --from 03", "03 04 05 06"),
+        ("--from 04_mcts -p images 16", "06"),
+        ("--from 02 -p width 3", "06"),
+        ("-p low 277", "06"),
     ],
 )
 def test_only_what_depends_on_a_change_is_run_again(tiny, executed, monkeypatch, arguments, rerun):
@@ -160,7 +162,8 @@ def test_what_was_found_is_exported(tiny, capfd):
 @pytest.mark.slow
 def test_a_changed_parameter_really_runs_the_rest(tiny):
     shutil.copytree(ROOT / "params" / "quick", tiny / "four")
-    (tiny / "four" / "05_ablations.yaml").unlink()
+    for notebook in ("05_ablations", "06_imagenet"):
+        (tiny / "four" / f"{notebook}.yaml").unlink()
     before = times(tiny)
     result = call(["hnas_kit.cli", "run", "four", *FOUR, "-p", "linkage", "average"], tiny)
     assert (result.returncode, result.stderr) == (0, "")
@@ -172,6 +175,29 @@ def test_a_changed_parameter_really_runs_the_rest(tiny):
         c for c in nbformat.read(tiny / "outputs/tiny/03_tree.ipynb", 4).cells if "# Parameters" in c.source
     ]
     assert 'linkage = "average"' in cell.source
+
+
+@pytest.mark.slow
+def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
+    (tiny / "six").mkdir()
+    shutil.copy(ROOT / "params" / "quick" / "06_imagenet.yaml", tiny / "six")
+    small = [*options(epochs=1, batch_size=64, width=2, images=32, run="window", device="cpu"), *SIX]
+    result = call(["hnas_kit.cli", "run", "six", *small], tiny)
+    assert (result.returncode, result.stderr) == (0, "")
+    first, last = result.stdout.splitlines()
+    assert re.fullmatch(
+        r"06_imagenet +\d+ s  learned found 27\d\.\d M MACs, \d+\.\d % in its supernet", first
+    )
+    assert last == f"{first.partition('s  ')[2]}; report: outputs/window/report.html"
+    empty = options(run="empty", low=60.0, high=60.1)
+    result = call(["hnas_kit.cli", "run", "six", *small, *empty], tiny)
+    assert result.returncode == 1
+    line = (
+        "no architecture of the mobile space has between 60,000,000 and 60,100,000 MACs; nearest: 59,986,496"
+    )
+    assert result.stderr.startswith(f"hnas: 06_imagenet, cell 3: {line} and 60,710,336 (see ")
+    assert result.stderr.count("\n") == 1
+    assert [path.name for path in (tiny / "outputs" / "empty").iterdir()] == ["06_imagenet.ipynb"]
 
 
 @pytest.mark.slow
@@ -276,7 +302,8 @@ def empty(tmp_path, monkeypatch):
     [
         (
             "run slow",
-            "unknown profile 'slow'; allowed: digits, macro_cifar10, macro_cpu, pooling_cifar10, quick",
+            "unknown profile 'slow'; allowed: digits, imagenet, macro_cifar10, macro_cpu, pooling_cifar10, "
+            "quick",
         ),
         ("run quick --from 07", f"--from 07: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
         ("run quick -p epoch 2", "unknown parameter epoch (did you mean epochs?)"),

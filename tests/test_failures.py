@@ -51,6 +51,7 @@ def project(tmp_path_factory):
     for name in ("notebooks", "params"):
         shutil.copytree(ROOT / name, folder / name)
     (folder / "params" / "quick" / "05_ablations.yaml").unlink()  # it has no loop of its own to be killed in
+    (folder / "params" / "quick" / "06_imagenet.yaml").unlink()  # killed in test_imagenet.py
     (folder / "params" / "pretrain").mkdir()
     shutil.copy(folder / "params/quick/01_pretrain.yaml", folder / "params/pretrain")
     return folder

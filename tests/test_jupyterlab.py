@@ -33,6 +33,7 @@ PARAMETERS = {
     "03_tree": {},
     "04_mcts": {"epochs": 2, "batch_size": 32},
     "05_ablations": {"epochs": 1, "seeds": 1},
+    "06_imagenet": {"pretrain_epochs": 0, "epochs": 1, "batch_size": 500, "width": 2, "image_size": 16},
 }
 SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # the page holds all cells

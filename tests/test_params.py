@@ -76,9 +76,52 @@ def test_the_profile_of_the_paper_has_the_papers_values():
     assert distances["decay"] == 1.0
 
 
+def test_the_profile_of_imagenet_has_the_papers_values():
+    """Sec. 5.4 and Appendix B.1; batch, lr and weight decay are those of MCT-NAS, which the paper follows."""
+    (values,) = params.load_profile(ROOT / "params" / "imagenet").values()
+    p = NOTEBOOKS["06_imagenet"].checked(values, "")
+    assert (p.low, p.high) == (0.99 * 280, 280)
+    assert (p.width, p.image_size, p.pool, p.epochs, p.final_samples) == (32, 224, 5000, 100, 50)
+    assert (p.batch_size, p.lr, p.weight_decay, p.precision) == (1024, 0.12, 4e-5, "bfloat16")
+    assert (p.beta, p.exploration, p.measure) == (0.95, 0.5, "kl")
+    assert [p.uniform_share, p.warmup_share] == [0.40, 0.25]
+    assert p.methods == ["learned", "regularised", "boltzmann", "uniform"]
+    assert p.tested == 0
+
+
+def test_the_quick_window_and_methods_are_the_papers():
+    paper = params.load_profile(ROOT / "params" / "imagenet")["06_imagenet"]
+    for name in ("low", "high", "methods", "final_samples", "measure", "linkage", "coefficient"):
+        assert QUICK["06_imagenet"][name] == paper[name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"low": 281.0}, "low is 281.0 and high 280.0; low must not be above high"),
+        ({"methods": ["uniform", "uniform"]}, "methods must not repeat a method"),
+        ({"methods": []}, "methods is []: List should have at least 1 item after validation, not 0"),
+        (
+            {"methods": ["mixture"]},
+            "methods is 'mixture': Input should be 'learned', 'boltzmann', 'uniform', 'regularised', "
+            "'default' or 'independent'",
+        ),
+        (
+            {"uniform_share": 0.7},
+            "uniform_share + warmup_share must be below 1, to leave steps for the search",
+        ),
+    ],
+)
+def test_a_window_that_makes_no_sense_is_refused(changes, said):
+    assert mistake("06_imagenet", **changes) == said
+
+
 @pytest.mark.parametrize(
     ("notebook", "name", "value", "allowed"),
     [
+        ("06_imagenet", "pool", 1, "greater than or equal to 2"),
+        ("06_imagenet", "low", 0, "greater than 0"),
+        ("06_imagenet", "measure", "onehot", "'kl', 'l2' or 'cross_entropy'"),
         ("01_pretrain", "epochs", "3", "a valid integer"),
         ("01_pretrain", "epochs", 3.0, "a valid integer"),
         ("01_pretrain", "epochs", True, "a valid integer"),
@@ -94,7 +137,7 @@ def test_the_profile_of_the_paper_has_the_papers_values():
         ("01_pretrain", "seed", -1, "greater than or equal to 0"),
         ("01_pretrain", "seed", 2**32, "less than 4294967296"),
         ("01_pretrain", "device", "gpu", "'auto', 'cpu' or 'cuda'"),
-        ("01_pretrain", "precision", "float16", "'float32' or 'bfloat16'"),
+        ("01_pretrain", "precision", "float64", "'float32', 'bfloat16' or 'float16'"),
         ("01_pretrain", "space", "poling", "'pooling', 'macro' or 'mobile'"),
         ("01_pretrain", "dataset", None, "a valid string"),
         ("02_distances", "images", 0, "greater than or equal to 1"),
@@ -285,6 +328,7 @@ def test_a_change_goes_to_every_notebook_that_has_the_parameter():
         "01_pretrain": 7,
         "04_mcts": 7,
         "05_ablations": 7,
+        "06_imagenet": 7,
     }
     assert after["03_tree"] == QUICK["03_tree"] | {"linkage": "average"}
     assert after["02_distances"] == QUICK["02_distances"]

@@ -57,6 +57,18 @@ def finish(run, profile="quick", found=FOUND, last="04_mcts", **changes):
         stage.finish(f"headline of {notebook} & more", **figures)
 
 
+def finish_window(run, **changes):
+    """A finished notebook 06 of a run."""
+    values = override(load_profile(PROFILES / "quick"), {"run": run, "device": "cpu"} | changes)
+    stage = Stage(NOTEBOOKS["06_imagenet"].checked(values["06_imagenet"], ""))
+    columns = {"top-1": [76.3, 16.5], "MACs (M)": [280, 278.4], "measured on": ["ImageNet", "<tiny>"]}
+    index = pd.Index(["MCTS + Learned", "MCTS + Learned, ours"], name="method")
+    stage.save("table5.csv", pd.DataFrame(columns, index))
+    stage.save("figure6.png", Figure(figsize=(1, 2)))
+    stage.finish("headline of 06 & more", scale="<tiny>", networks=12345678901234567890)
+    return stage
+
+
 def page(run):
     return report.write(run).read_text()
 
@@ -144,6 +156,33 @@ def test_the_tables_of_the_ablations_are_in_the_report():
         ["mine", "[1,1,8]", "36", ""],
     ]
     assert "Table 2" not in html
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_window_of_macs_is_in_the_report(alone):
+    if not alone:
+        finish("a")
+    finish_window("a", seed=3)
+    html = page("a")
+    heading, section = html.partition("<h2>The ImageNet space")[::2]
+    assert ("Measured beside published" in heading) == (not alone)
+    headline = "headline of 06 &amp; more" if alone else "headline of 04_mcts &amp; more"
+    assert f'<p class="found">{headline}</p>' in html
+    assert "Ours: &lt;tiny&gt;; 12,345,678,901,234,567,890 networks between" in section
+    assert "277.2 and 280.0 million MACs, one seed (3)" in section
+    head, *body = re.findall(r"(?s)<tr.*?</tr>", section.partition("</table>")[0])
+    assert re.findall(r"<th[^>]*>(.*?)</th>", head) == ["", "top-1", "MACs (M)", "measured on"]
+    assert [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row) for row in body] == [
+        ["MCTS + Learned", "76.3", "280", "ImageNet"],
+        ["MCTS + Learned, ours", "16.5", "278.4", "&lt;tiny&gt;"],
+    ]
+    assert report.CAPTIONS["figure6.png"] in unescape(html)
+    assert '<td class="code">06_imagenet</td><td>headline of 06 &amp; more</td>' in html
+
+
+def test_a_run_without_a_window_says_nothing_of_it():
+    finish("a")
+    assert "ImageNet space" not in page("a")
 
 
 def test_the_papers_profile_is_the_papers_set_up():

@@ -298,6 +298,33 @@ def test_a_reward_of_validation_is_that_of_the_weights_after_the_update(name):
     assert not np.allclose(by_stale, s.history.reward, rtol=1e-3)  # before the update it was another
 
 
+@pytest.mark.parametrize("name", ["absolute validation loss", "relative validation accuracy"])
+def test_a_reward_of_parts_is_that_of_their_mean(name):
+    """Each part with BatchNorm statistics of its own; the moving average is of what the mean is."""
+    s, seen = new(), []
+    s.net.register_forward_hook(lambda module, args, out: seen.append((args[0], out.detach())))
+    s.valid.train, labels, draw = False, [], type(s.valid).__next__
+
+    class Seen(data.Batches):
+        def __next__(self):
+            x, y = draw(self)
+            labels.append(y)
+            return x, y
+
+    s.valid.__class__ = Seen
+    run(s, reward=Reward(name, beta=0.5), parts=4)
+    assert len(seen) == 40 * 8  # four parts to train on, four to be rewarded for
+    assert {len(x) for x, _ in seen} == {8}
+    again = Reward(name, beta=0.5)
+    for step, y in enumerate(labels):
+        parts = [
+            Reward("absolute " + name.split(" ", 1)[1])(logits, of_part)
+            for (_, logits), of_part in zip(seen[8 * step + 4 : 8 * step + 8], y.split(8), strict=True)
+        ]
+        mean = np.mean(parts) if "accuracy" in name else -np.mean(parts)
+        assert s.history.reward[step] == pytest.approx(again.of(mean), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", [REWARDS[0], "relative validation loss"])
 def test_a_mixture_is_rewarded_in_the_supernet_that_was_trained(new_net, name):
     s, paths = new(), []

@@ -19,7 +19,8 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import make_space
-from hnas_kit.training import Checkpoints, Losses, pick_device, train
+from hnas_kit.supernets import make_supernet
+from hnas_kit.training import PRECISIONS, Checkpoints, Losses, pick_device, train
 
 ARCHS = make_space("pooling").enumerate()
 DEVICES = [
@@ -96,6 +97,94 @@ def test_training_is_sgd_with_nesterov_momentum_on_a_cosine_by_hand(momentum):
         torch.testing.assert_close(net.state_dict()[name], value, rtol=1e-5, atol=1e-6)
 
 
+def new_alone(space: str, seed: int = 0) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    return make_supernet(make_space(space), 1, width=2, shared=False, generator=generator)
+
+
+def test_one_part_is_the_shortest_loop_to_the_bit():
+    """A supernet's layers, BatchNorm with running statistics, real images: no rounding of its own."""
+    dataset, archs = data.load("digits"), make_space("macro").enumerate()[::700]
+    net, expected = new_alone("macro"), new_alone("macro").to(memory_format=torch.channels_last)
+    settings = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-3}
+    batches = dataset.batches(dataset.train, 48, Generators(0))
+    losses = train(net, batches, archs.__getitem__, len(archs), **settings)
+
+    optimiser = torch.optim.SGD(expected.parameters(), nesterov=True, **settings)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, len(archs))
+    batches, expected_losses = dataset.batches(dataset.train, 48, Generators(0)), []
+    for arch in archs:
+        x, y = next(batches)
+        loss = F.cross_entropy(expected(x, arch), y)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        expected_losses.append(loss.item())
+    assert losses.tolist() == expected_losses
+    for name, value in expected.state_dict().items():
+        assert torch.equal(net.state_dict()[name], value), name
+
+
+def test_parts_have_batch_statistics_of_their_own_and_share_a_step():
+    dataset, arch, parts = data.load("digits"), make_space("macro").enumerate()[1000], 3
+    net, expected = new_alone("macro"), new_alone("macro")
+    seen = []
+    losses = train(
+        net,
+        dataset.batches(dataset.train, 48, Generators(0)),
+        lambda step: arch,
+        1,
+        lr=0.05,
+        weight_decay=0.0,
+        momentum=0.0,
+        parts=parts,
+        after_step=lambda step, logits, labels: seen.append((logits, labels)),
+    )
+    x, y = next(dataset.batches(dataset.train, 48, Generators(0)))
+    gradients, left, logits = [], [], []
+    for part in range(parts):
+        one, rows = copy.deepcopy(expected), slice(16 * part, 16 * part + 16)
+        logits.append(one(x[rows], arch))
+        F.cross_entropy(logits[-1], y[rows]).backward()
+        gradients.append([p.grad for p in one.parameters()])
+        left.append(dict(one.named_buffers()))
+    whole = F.cross_entropy(expected(x, arch), y).item()
+    mean = np.mean([F.cross_entropy(part, y[16 * i : 16 * i + 16]).item() for i, part in enumerate(logits)])
+    assert losses[0] == pytest.approx(mean, rel=1e-5) != pytest.approx(whole, rel=1e-3)
+    torch.testing.assert_close(seen[0], (torch.cat(logits).detach(), y), rtol=1e-4, atol=1e-4)
+    for weight, before, *of_parts in zip(net.parameters(), expected.parameters(), *gradients, strict=True):
+        if of_parts[0] is None:
+            assert torch.equal(weight, before)
+        else:
+            moved = (before - weight) / 0.05
+            torch.testing.assert_close(moved, sum(of_parts) / parts, rtol=1e-3, atol=1e-4)
+    for name, value in net.named_buffers():
+        of_parts = torch.stack([buffers[name] for buffers in left]).double()
+        torch.testing.assert_close(value.double(), of_parts.mean(0), rtol=1e-4, atol=1e-5)
+        if name.endswith("num_batches_tracked"):
+            assert value in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("parts", "line"), [(3, "parts is 3; it must divide batch_size, 8"), (0, "parts is 0")]
+)
+def test_parts_that_are_not_equal_are_refused(parts, line):
+    net = TwoBranches()
+    with pytest.raises(HnasError, match=f"^{line}"):
+        train(net, toy_batches(), lambda step: (0,), 1, lr=0.1, weight_decay=0.0, parts=parts)
+    assert all(p.grad is None for p in net.parameters())
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(
+        HnasError, match=r"^unknown precision 'float8'.*; allowed: float32, bfloat16, float16$"
+    ):
+        train(
+            TwoBranches(), toy_batches(), lambda step: (0,), 1, lr=0.1, weight_decay=0.0, precision="float8"
+        )
+
+
 def test_weights_that_are_not_sampled_stay_untouched():
     recorder = Recorder()
     archs = [(0,), (0,), (1,), (1,), (1,), (0,)]
@@ -147,7 +236,7 @@ def test_hooks_are_called_in_step_with_training():
     assert modes == [True] * 3
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_after_a_step_its_logits_before_the_update_and_its_labels_are_given(precision):
     net, archs = TwoBranches(), [(0,), (1,), (1,), (0,)]
     expected, before, batches = [], [], toy_batches()
@@ -160,7 +249,8 @@ def test_after_a_step_its_logits_before_the_update_and_its_labels_are_given(prec
 
     def after_step(step: int, logits: Tensor, labels: Tensor) -> None:
         x, y = expected[step]
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        half = getattr(torch, precision) if precision != "float32" else torch.bfloat16
+        with torch.autocast("cpu", half, enabled=precision != "float32"):
             assert torch.equal(logits, before[step](x, archs[step]))
             assert not torch.equal(logits, net(x, archs[step]))  # the weights have moved since
         assert torch.equal(labels, y)
@@ -179,7 +269,7 @@ def test_after_a_step_its_logits_before_the_update_and_its_labels_are_given(prec
         precision=precision,
         after_step=after_step,
     )
-    np.testing.assert_allclose(losses, given, rtol=1e-2 if precision == "bfloat16" else 1e-6)
+    np.testing.assert_allclose(losses, given, rtol=1e-6 if precision == "float32" else 1e-2)
 
 
 # resuming
@@ -230,7 +320,7 @@ class Session:
             lr=0.05,
             weight_decay=1e-3,
             after_step=after_step,
-            parts={"generators": self.generators, "history": self.history},
+            states={"generators": self.generators, "history": self.history},
             checkpoints=Checkpoints(folder, self.EVERY),
             progress=self.progress.append,
         )
@@ -327,6 +417,50 @@ def test_the_last_two_checkpoints_are_kept(tmp_path):
     assert losses.values[11].isnan()
 
 
+def test_the_scale_of_half_precision_is_kept_in_checkpoints(tmp_path, new_net, monkeypatch):
+    """The steps that overflow at its start are left out, each halving the scale, and not tried again."""
+    scales, update = [], torch.amp.GradScaler.update
+
+    def watched(scaler: torch.amp.GradScaler) -> None:
+        update(scaler)
+        scales.append(scaler.get_scale())
+
+    monkeypatch.setattr(torch.amp.GradScaler, "update", watched)
+
+    def go(folder: Path, new_seed: int, **options) -> np.ndarray:
+        dataset = data.load("digits")
+        net = new_net(seed=new_seed)
+        with torch.no_grad():
+            net.head.linear.weight *= 30  # large gradients further down
+        return train(
+            net,
+            dataset.batches(dataset.train, 32, Generators(0)),
+            lambda step: ARCHS[step],
+            8,
+            lr=1e-6,
+            weight_decay=0.0,
+            precision="float16",
+            checkpoints=Checkpoints(folder, every=5),
+            **options,
+        )
+
+    def stop(step: int, *_: object) -> None:
+        if step == 6:
+            raise Killed
+
+    whole = go(tmp_path / "whole", 0)
+    expected = scales.copy()
+    assert expected[0] < 2**16  # the first step overflowed
+    assert expected[-1] == expected[-2]  # the last one did not
+    scales.clear()
+    with pytest.raises(Killed):
+        go(tmp_path / "killed", 0, after_step=stop)
+    scales.clear()
+    resumed = go(tmp_path / "killed", 1)
+    assert scales == expected[5:]
+    np.testing.assert_array_equal(resumed, whole)
+
+
 def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
     assert Checkpoints(tmp_path / "none", every=1).restore({}) == 0
 
@@ -363,9 +497,10 @@ def test_a_loss_that_is_not_finite_is_named_and_good_checkpoints_are_kept(tmp_pa
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_bfloat16_trains_float32_weights_to_nearly_the_same(new_net, device):
+@pytest.mark.parametrize("half", ["bfloat16", "float16"])
+def test_half_precision_trains_float32_weights_to_nearly_the_same(new_net, device, half):
     results = {}
-    for precision in ("float32", "bfloat16"):
+    for precision in ("float32", half):
         dataset, seen = data.load("digits", device), []
         net = new_net()
         net.head.linear.register_forward_hook(lambda module, args, out, seen=seen: seen.append(out.dtype))

@@ -2,8 +2,11 @@
 
 Runs the quick profile twice on the CPU: once to record the values and the small artefacts that stand in
 for a missing one, and once with these in place, so that the stored checks are real.
+
+    python tests/reference/record.py [--from NN]
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -20,18 +23,18 @@ ROOT = REFERENCE.parents[1]
 UNSTORED = ("metadata.papermill", "cell.metadata.papermill", "cell.metadata.execution", "metadata.widgets")
 
 
-def run_quick() -> Path:
+def run_quick(first: str) -> Path:
     outputs = ROOT / "outputs" / "reference"
     environment = os.environ | {"HNAS_OUTPUTS": str(outputs), "HNAS_DEVICE": "cpu", "HNAS_QUIET": "1"}
-    command = [sys.executable, "-m", "hnas_kit.cli", "run", "quick", "--force"]
+    command = [sys.executable, "-m", "hnas_kit.cli", "run", "quick", "--force", "--from", first]
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
     return outputs / "quick"
 
 
-def record(run: Path) -> None:
+def record(run: Path, notebooks: list[str]) -> None:
     """Keep the figures of each notebook, and the artefacts that others read with a manifest of just these."""
-    for manifest in sorted(run.glob("*/manifest.json")):
-        notebook = manifest.parent.name
+    for notebook in notebooks:
+        manifest = run / notebook / "manifest.json"
         content = json.loads(manifest.read_text())
         record = {"lineage": content["lineage"], "values": content["figures"]}
         (REFERENCE / f"{notebook}.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -46,12 +49,14 @@ def record(run: Path) -> None:
                 shutil.copy(manifest.parent / name, folder / name)
 
 
-def store(run: Path) -> None:
+def store(run: Path, notebooks: list[str]) -> None:
     """Put the outputs of the executed notebooks into the stored ones, without what papermill adds."""
-    shutil.copy(
-        run / "04_mcts" / "probability.png", ROOT / "notebooks" / "figures" / "probability.png"
-    )  # README
-    for source in sorted((ROOT / "notebooks").glob("0*.ipynb")):
+    if "04_mcts" in notebooks:
+        shutil.copy(
+            run / "04_mcts" / "probability.png", ROOT / "notebooks" / "figures" / "probability.png"
+        )  # README
+    for notebook in notebooks:
+        source = ROOT / "notebooks" / f"{notebook}.ipynb"
         stored, executed = nbformat.read(source, as_version=4), nbformat.read(run / source.name, as_version=4)
         executed.cells = [
             c for c in executed.cells if "injected-parameters" not in c.metadata.get("tags", [])
@@ -78,9 +83,13 @@ def store(run: Path) -> None:
 
 
 if __name__ == "__main__":
-    for old in REFERENCE.glob("*.json"):
-        old.unlink()
-    record(run_quick())
-    finished = run_quick()
-    record(finished)
-    store(finished)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--from", dest="first", default="01", metavar="NN", help="leave out those before it")
+    options = parser.parse_args()
+    notebooks = [name for name in READS if name >= options.first]
+    for notebook in notebooks:
+        (REFERENCE / f"{notebook}.json").unlink(missing_ok=True)
+    record(run_quick(options.first), notebooks)
+    finished = run_quick(options.first)
+    record(finished, notebooks)
+    store(finished, notebooks)

@@ -1,0 +1,85 @@
+"""How images become the network's input: augmentation and normalisation as batched tensor operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# (images uint8 (B, C, H, W), generator on their device, training?) -> network input float32 (B, C, H', W')
+Render = Callable[[Tensor, torch.Generator, bool], Tensor]
+
+
+def crop(
+    images: Tensor, pad: int, top: Tensor, left: Tensor, size: int, flip: Tensor | None = None
+) -> Tensor:
+    """A window of each zero-padded image, mirrored where ``flip``, as one gather.
+
+    Args:
+        images: (B, C, H, W).
+        pad: zeros added on every side, pixels.
+        top, left: (B,) corner of the window in the padded image.
+        size: height and width of the window.
+        flip: (B,) bool, or None for no mirroring.
+
+    Returns:
+        (B, C, size, size), channels last in memory.
+    """
+    padded = F.pad(images, (pad, pad, pad, pad))
+    steps = torch.arange(size, device=images.device)
+    rows = top[:, None] + steps
+    columns = left[:, None] + steps
+    if flip is not None:
+        columns = torch.where(flip[:, None], columns.flip(1), columns)
+    batch = torch.arange(len(images), device=images.device)[:, None, None]
+    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _integers(high: int, n: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(high, (n,), generator=generator, device=generator.device)
+
+
+def digits_render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
+    """Each 8x8 digit at a random place of a 16x16 canvas with Gaussian noise (sigma 0.25), always random."""
+    n = len(images)
+    canvas = crop(images, 8, _integers(9, n, generator), _integers(9, n, generator), 16) / 255
+    return canvas.add_(torch.empty_like(canvas).normal_(0.0, 0.25, generator=generator))
+
+
+def textures_render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
+    """Random mirroring (training only), each patch to mean 0 and deviation 1, fresh noise (sigma 0.1)."""
+    if train:
+        flip = _integers(2, len(images), generator).bool()
+        images = torch.where(flip[:, None, None, None], images.flip(3), images)
+    x = images / 255
+    std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
+    x = (x - mean) / std.clamp_min(1 / 255)  # a patch may be of one level only
+    return x.add_(torch.empty_like(x).normal_(0.0, 0.1, generator=generator))
+
+
+def photo_render(mean: Tensor, std: Tensor) -> Render:
+    """Random crop after padding by an eighth, random mirroring (both for training only), normalisation."""
+    # (image / 255 - mean) / std as one multiplication and one subtraction
+    scale, shift = (1 / (255 * std)).view(1, -1, 1, 1), (mean / std).view(1, -1, 1, 1)
+
+    def render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
+        if train:
+            n, size = len(images), images.shape[-1]
+            pad = size // 8
+            top, left = (_integers(2 * pad + 1, n, generator) for _ in range(2))
+            images = crop(images, pad, top, left, size, _integers(2, n, generator).bool())
+        return (images * scale).sub_(shift).contiguous(memory_format=torch.channels_last)
+
+    return render
+
+
+def resized(inner: Render, size: int) -> Render:
+    """As ``inner``, then resized (bilinear) to ``size`` pixels."""
+
+    def render(images: Tensor, generator: torch.Generator, train: bool) -> Tensor:
+        x = F.interpolate(inner(images, generator, train), size=(size, size), mode="bilinear", antialias=True)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    return render

@@ -1,0 +1,190 @@
+"""``hnas retrain``: the architecture that was found, trained alone from new weights, and its accuracy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hnas_kit import alone, benchmarks, data, runs
+from hnas_kit.errors import HnasError
+from hnas_kit.export import facts, search_result
+from hnas_kit.files import sha256, torch_bytes, write_atomic
+from hnas_kit.params import Retrain
+from hnas_kit.provenance import provenance
+from hnas_kit.spaces import make_space
+from hnas_kit.supernets import default_width, extract
+from hnas_kit.training import Checkpoints
+
+FORMAT = "hnas_kit retrain 1"
+COMMON = {
+    "seed": 0,
+    "device": "auto",
+    "threads": 0,
+    "precision": "float32",
+    "momentum": 0.9,
+    "image_size": 0,
+    "workers": 0,
+    "warmup_epochs": 0,
+    "label_smoothing": 0.0,
+    "ema_decay": 0.99,
+    "checkpoint_every": 1000,
+}
+_CIFAR = {"epochs": 100, "batch_size": 256, "lr": 0.05, "weight_decay": 1e-3, "ema_decay": 0.999}
+# The paper says of ImageNet "we train for 100 epochs with SGD and cosine annealing learning rate" (App. B.1)
+# and nothing of training alone. Batch size, learning rate and weight decay are those of its searches on
+# CIFAR-10, and those of Su et al. (CVPR 2021) on ImageNet. Warm-up, label smoothing and average are ours.
+RECIPES: dict[str, dict[str, Any]] = {
+    "pooling": _CIFAR,
+    "macro": _CIFAR,
+    "mobile": {
+        "epochs": 100,
+        "batch_size": 1024,
+        "lr": 0.12,
+        "weight_decay": 4e-5,
+        "warmup_epochs": 5,
+        "label_smoothing": 0.1,
+        "ema_decay": 0.9999,
+    },
+}
+
+
+def recipe(space: str, dataset: str) -> dict[str, Any]:
+    """How an architecture is trained unless something else is said: as its ground truth, if it was made here.
+
+    Raises:
+        HnasError: if there is no such space.
+    """
+    name = make_space(space).name
+    protocol = benchmarks.PROTOCOLS.get(f"{dataset}-{name}")
+    if protocol is None or protocol.epochs is None:
+        return COMMON | RECIPES[name]
+    kept = ("epochs", "batch_size", "lr", "weight_decay", "momentum")
+    return COMMON | {setting: getattr(protocol, setting) for setting in kept}
+
+
+def parameters(run: str, method: str, values: Mapping[str, Any]) -> tuple[Retrain, str]:
+    """The validated parameters of a training, and a name for whose architecture it is.
+
+    Args:
+        run: with a finished search, whose space, data set, width and architecture are taken; or empty.
+        method: of that run; empty for its own.
+        values: parameters by name, see :class:`hnas_kit.params.Retrain`; they come before the run's, and
+            before those of :func:`recipe`.
+
+    Raises:
+        HnasError: one line, if there is no such run or method, or a value is missing or wrong.
+    """
+    known: dict[str, Any] = {"run": "retrained"}
+    if run:
+        _, pretrain, method, architecture = search_result(run, method)
+        known = {name: pretrain[name] for name in ("space", "dataset", "width")}
+        known |= {"run": run, "architecture": architecture}
+    elif method:
+        raise HnasError(f"method {method} is one of a run's, and no run is named")
+    elif missing := [name for name in ("space", "architecture", "dataset") if name not in values]:
+        raise HnasError(f"without a run, {', '.join(missing)} must be given")
+    chosen = known | dict(values)
+    space = make_space(chosen["space"])
+    known["width"] = known.get("width", default_width(space))
+    p = Retrain.checked(recipe(space.name, chosen["dataset"]) | known | dict(values), "hnas retrain")
+    p = p.model_copy(update={"architecture": space.format(space.parse(p.architecture))})
+    return p, method if p.architecture == known.get("architecture") else "given"
+
+
+def folder_of(p: Retrain, label: str) -> Path:
+    """Where a training's result lies: another folder for whatever makes another result."""
+    followed = {name: v for name, v in runs.result_params(p).items() if name not in ("threads", "workers")}
+    key = json.dumps([followed, runs.device_of(p).type, data.version(p.dataset)], sort_keys=True)
+    return runs.outputs_root() / p.run / f"retrain-{label}-{sha256(key.encode())[:8]}"
+
+
+def _finished(folder: Path) -> dict[str, Any] | None:
+    """What a finished training left, None if there is none."""
+    try:
+        record = json.loads((folder / "result.json").read_text())
+        sound = record["format"] == FORMAT and sha256(folder / "weights.pt") == record["weights_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if sound else None
+
+
+def retrain(p: Retrain, label: str) -> str:
+    """Train an architecture alone; a training that was killed goes on from its last checkpoint.
+
+    Writes ``weights.pt`` (``net``, and ``average`` if there is one: weights of the plain network, see
+    :func:`hnas_kit.supernets.extract`) and ``result.json`` into the folder; both stay if they are there.
+
+    Returns:
+        One line: accuracies on the test set, ground truth, and the folder.
+
+    Raises:
+        HnasError: for data or a batch size that cannot be used; then nothing is written.
+    """
+    folder = folder_of(p, label)
+    record = _finished(folder) or _train(p, label, folder)
+    accuracy, truth = record["accuracy"], record["ground_truth"]
+    line = f"{p.architecture} alone on {p.dataset}: {accuracy['net']:.2f} %"
+    if "average" in accuracy:
+        line += f", with averaged weights {accuracy['average']:.2f} %"
+    if truth:
+        line += f"; ground truth {truth['accuracy']:.2f} %, rank {truth['rank']} of {truth['of']}"
+    return f"{line}; {folder}"
+
+
+def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
+    start, started, device = time.perf_counter(), datetime.now(UTC), runs.device_of(p)
+    if p.threads:
+        torch.set_num_threads(p.threads)
+    space = make_space(p.space)
+    arch, truth = space.parse(p.architecture), benchmarks.for_dataset(p.space, p.dataset)
+    dataset = data.load(p.dataset, device, p.image_size or None, p.workers)
+    steps = p.epochs * -(-len(dataset.train) // p.batch_size)
+    with runs.progress(steps, "retrain") as bar:
+        trained = alone.train(
+            space,
+            dataset,
+            arch,
+            p.seed,
+            width=p.width,
+            checkpoints=Checkpoints(folder / "checkpoints", p.checkpoint_every),
+            progress=bar.update,
+            **p.optimiser,
+        )
+    nets = {"net": trained.net} | ({"average": trained.average} if trained.average else {})
+    weights = {
+        name: {key: value.cpu() for key, value in extract(net, arch).state_dict().items()}
+        for name, net in nets.items()
+    }
+    contents = torch_bytes(weights)
+    known = None
+    if truth is not None:
+        accuracy, rank = truth.loc[p.architecture, ["accuracy", "rank"]]
+        known = {"accuracy": float(accuracy), "rank": int(rank), "of": len(truth)}
+    sizes = dataset.image_size, dataset.in_channels, dataset.num_classes
+    record = {
+        "format": FORMAT,
+        "found_by": label,
+        "params": p.model_dump(),
+        "network": facts(space, arch, p.width, *sizes) | {"image_size": str(dataset.image_size)},
+        "accuracy": {name: 100 * alone.accuracy(net, arch, dataset) for name, net in nets.items()},
+        "ground_truth": known,
+        "steps": steps,
+        "final_loss": float(trained.losses[-100:].mean()),
+        "weights_sha256": sha256(contents),
+        "device": str(device),
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(time.perf_counter() - start, 1),  # of the last part, if it was resumed
+        "peak_memory_mb": runs.peak_memory_mb(),
+        "provenance": provenance(),
+    }
+    write_atomic(folder / "weights.pt", contents)
+    write_atomic(folder / "result.json", json.dumps(record, indent=2).encode() + b"\n")
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return record

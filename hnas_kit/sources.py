@@ -1,0 +1,165 @@
+"""Where pictures come from that are too many for memory: folders of classes, or FFCV's files."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+
+from hnas_kit.errors import HnasError
+
+JPEG = 0  # FFCV's code of a picture kept as JPEG; any other is kept as pixels
+
+
+class Source(Protocol):
+    """Where pictures come from: a label (int64) for each, and how to get one."""
+
+    labels: Tensor
+
+    def name(self, i: int) -> str: ...
+
+    def read(self, i: int) -> Image.Image:
+        """Picture ``i`` in RGB; whatever is raised is shown as the reason why it cannot be read."""
+        ...
+
+
+class ClassFolders:
+    """The pictures of a folder with a folder of each class in it.
+
+    Args:
+        folder: for instance ``PATH/train``.
+        classes: their names, by label.
+
+    Raises:
+        HnasError: if there are none, or there is another class.
+    """
+
+    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
+        labels = {name: label for label, name in enumerate(classes)}
+        try:
+            strangers = set(find_classes(folder)[0]) - labels.keys()
+            found = make_dataset(folder, labels, IMG_EXTENSIONS, allow_empty=True)
+        except OSError as error:
+            raise HnasError(f"{folder} must hold a folder of images for each class ({error})") from error
+        if strangers or not found:
+            problem = f"class {min(strangers)} is not one of train/" if strangers else "there is no image"
+            raise HnasError(f"{folder}: {problem}")
+        # one block of bytes: a list of names would be copied into every process that reads images
+        self.names = np.array([os.fsencode(os.path.relpath(path, folder)) for path, _ in found])
+        self.labels = torch.tensor([label for _, label in found])
+        self.folder = folder
+
+    def name(self, i: int) -> str:
+        return str(self.folder / os.fsdecode(bytes(self.names[i])))
+
+    def read(self, i: int) -> Image.Image:
+        with Image.open(self.name(i)) as image:
+            return image.convert("RGB")
+
+
+class Beton:
+    """The pictures of a ``.beton`` file with FFCV's usual fields ``image`` and ``label``.
+
+    FFCV reads the file's tables. Its own loader is not used: there an image's augmentation depends on the
+    threads, and a stream cannot be taken up in the middle of an epoch.
+
+    Args:
+        path: the file.
+
+    Raises:
+        HnasError: if it is no such file, or the package is not there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            from ffcv.reader import Reader
+        except (ImportError, OSError) as error:
+            raise HnasError(
+                f"{path}: the package ffcv is needed and cannot be imported ({error}); install it with "
+                "pip install ffcv, which builds it with pkg-config, OpenCV and libturbojpeg"
+            ) from error
+        try:
+            reader = Reader(str(path))
+            image, label = (f"f{reader.field_names.index(name)}" for name in ("image", "label"))
+            pictures, labels = reader.metadata[image], reader.metadata[label].astype(np.int64)
+            pages = np.sort(reader.alloc_table, order="ptr")
+            sizes = pages["size"][np.searchsorted(pages["ptr"], pictures["data_ptr"])]
+        except Exception as error:  # FFCV reads whatever bytes there are
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise HnasError(f"{path} is no FFCV file with fields image and label ({reason})") from error
+        self.path, self.labels = path, torch.from_numpy(labels)
+        self._pictures, self._sizes = pictures.copy(), sizes.copy()
+
+    def name(self, i: int) -> str:
+        return f"{self.path}, image {i}"
+
+    def read(self, i: int) -> Image.Image:
+        mode, width, height, start = self._pictures[i].tolist()
+        with open(self.path, "rb") as file:
+            file.seek(start)
+            data = file.read(int(self._sizes[i]))
+        if mode == JPEG:
+            return Image.open(io.BytesIO(data)).convert("RGB")
+        return Image.frombytes("RGB", (width, height), data)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a source's pictures: their positions in it and their labels, int64 (N,), on the CPU."""
+
+    source: Source
+    index: Tensor
+    labels: Tensor
+
+    @classmethod
+    def whole(cls, source: Source) -> Part:
+        return cls(source, torch.arange(len(source.labels)), source.labels)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, index: Tensor) -> Part:
+        return Part(self.source, self.index[index], self.labels[index])
+
+
+def _test_images(folder: Path, ending: str = "") -> Path:
+    """``val`` or ``test`` of a folder, whichever there is."""
+    found = [path for name in ("val", "test") if (path := folder / f"{name}{ending}").exists()]
+    if len(found) != 1:
+        what = "both" if found else "neither"
+        raise HnasError(
+            f"{folder} has {what} val{ending} and test{ending}; one of them gives the test images"
+        )
+    return found[0]
+
+
+def _folders(folder: Path) -> tuple[tuple[str, ...], Source, Source]:
+    """``train/<class>/*``, and ``val/<class>/*`` or ``test/<class>/*``."""
+    try:
+        classes = tuple(find_classes(folder / "train")[0])
+    except OSError as error:
+        raise HnasError(
+            f"{folder} must hold images as train/<class>/* and val/<class>/* ({error})"
+        ) from error
+    return classes, *(ClassFolders(path, classes) for path in (folder / "train", _test_images(folder)))
+
+
+def _betons(folder: Path) -> tuple[tuple[str, ...], Source, Source]:
+    """``train.beton``, and ``val.beton`` or ``test.beton``; classes have numbers only."""
+    train, test = Beton(folder / "train.beton"), Beton(_test_images(folder, ".beton"))
+    classes = int(train.labels.max()) + 1
+    if int(test.labels.max()) >= classes:
+        raise HnasError(f"{test.path}: class {int(test.labels.max())} is not one of train.beton")
+    return tuple(map(str, range(classes))), train, test
+
+
+LAYOUTS = {"imagefolder": _folders, "ffcv": _betons}
