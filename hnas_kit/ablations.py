@@ -67,11 +67,15 @@ def ground_truth(lineage: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Job:
-    """One search of a rehearsal: parameters of notebooks 01 to 04, and pre-trained weights if they fit."""
+    """One search of a rehearsal: parameters of notebooks 01 to 04, and pre-trained weights if they fit.
+
+    ``scored``: so many validation images for the final choice, 0 for all.
+    """
 
     params: tuple[Parameters, Parameters, Parameters, Parameters]
     weights: bytes | None
     device: str
+    scored: int = 0
 
     @property
     def key(self) -> str:
@@ -106,7 +110,8 @@ def _tree(job: Job, space: Any, dataset: Any, valid: Any) -> tuple[trees.ArchTre
     if p4.tree == "random":
         return trees.random(archs, p3.seed), float("nan")
     if p4.tree == "accuracy":
-        estimate = evaluation.accuracy(_supernet(p1, job.weights, job.device), archs, *dataset.fixed(valid))
+        x, y = dataset.fixed(valid, p1.scored or None)
+        estimate = evaluation.accuracy(_supernet(p1, job.weights, job.device), archs, x, y)
         return trees.accuracy(estimate, archs), float("nan")
     if p4.tree == "learned":
         if p2.measure in ENCODINGS:
@@ -138,6 +143,7 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
         reward=p4.reward,
         final=p4.final,
         final_samples=p4.final_samples,
+        scored=job.scored,
         **p4.optimiser,
     )
     truth = benchmarks.for_dataset(p1.space, p1.dataset)
@@ -147,7 +153,7 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 def rehearsal(
-    upstream: Mapping[str, Finished], epochs: int, seeds: Sequence[int], device: str
+    upstream: Mapping[str, Finished], epochs: int, seeds: Sequence[int], device: str, scored: int = 0
 ) -> list[tuple[dict[str, Any], Job]]:
     """Every point of the sweeps, much shorter than it should be: to see that all works, not to compare.
 
@@ -157,6 +163,7 @@ def rehearsal(
         epochs: of each search.
         seeds: of the searches of each point of Table 1; the other sweeps get the first.
         device: as PyTorch names it.
+        scored: validation images for the final choice; 0 for all.
 
     Returns:
         For each row its ``sweep``, ``label``, ``seed`` and values, and its search. Equal jobs are one search.
@@ -176,7 +183,7 @@ def rehearsal(
                     name: NOTEBOOKS[name].checked(p, f"{sweep}, {label}") for name, p in changed.items()
                 }
                 same = changed["01_pretrain"] == base["01_pretrain"]
-                job = Job(tuple(checked.values()), weights if same else None, device)
+                job = Job(tuple(checked.values()), weights if same else None, device, scored)
                 rows.append(({"sweep": sweep, "label": label, "seed": seed} | values, job))
     return rows
 

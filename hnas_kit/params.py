@@ -183,6 +183,7 @@ class Ablations(Source, Compute):
     runs: Annotated[str, Field(pattern=f"^({_RUN_NAME})?$")]  # of finished sweeps; empty: a rehearsal here
     epochs: Count  # of each search of the rehearsal
     seeds: Count  # searches of each method of Table 1 in the rehearsal
+    scored: Annotated[int, Field(ge=0)]  # validation images for its final choices; 0: all
     workers: Annotated[int, Field(ge=0)]  # processes of the rehearsal; 0: one a core
 
 
