@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+import multiprocessing
 import os
 import pickle
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -212,7 +214,14 @@ def _joined(call: int, kind: str) -> Iterator[Team]:
 # processes started here
 
 
+def _leave_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
 def _begin(rank: int, place: dict[str, str], function: Callable, args: Sequence[Any], kind: str) -> None:
+    # PyTorch has it interrupted when its parent ends, which a process in the background does not notice
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
     os.environ.update(place, RANK=str(rank), LOCAL_RANK=str(rank))
     torch.set_num_threads(int(place["OMP_NUM_THREADS"]))
     try:

@@ -20,7 +20,7 @@ from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.spaces import Arch
 
-# what autocast computes in; float32 needs none
+# what autocast computes in; float32 needs none; float16 is for GPUs: on a CPU it works, but slowly
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 

@@ -89,3 +89,27 @@ def test_budget():
     assert set(result["p_of_each_layer"]) == {"1", "21"}
     assert result["smallest_p"] > 1e-3  # the draws are those of a fixed seed
     assert result["draws_per_second"] > 1
+
+
+@pytest.mark.slow
+def test_autocast():
+    result = quick("autocast")
+    assert set(result["spaces"]) == {"pooling", "macro", "mobile"}
+    for space in result["spaces"].values():
+        assert set(space["images_per_second"]) == set(space["loss"]) == {"float32", "bfloat16", "float16"}
+        assert all(0.1 < speed < 1e7 for speed in space["images_per_second"].values())
+        for half in ("bfloat16", "float16"):
+            assert space["loss_difference"][half] == pytest.approx(
+                space["loss"][half] - space["loss"]["float32"], abs=2e-4
+            )
+            assert 0 < abs(space["loss_difference"][half]) < 0.5  # another number, and not far off
+
+
+@pytest.mark.slow
+def test_scaling():
+    result = quick("scaling", "--processes", "2")
+    assert set(result["images_per_second"]) == set(result["efficiency"]) == {"1", "2"}
+    assert result["efficiency"]["1"] == 1
+    one, two = (result["images_per_second"][n] for n in ("1", "2"))
+    assert result["efficiency"]["2"] == pytest.approx(two / one / 2, rel=0.05)
+    assert 0.01 < result["efficiency"]["2"] < 10

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 
 from hnas_kit import data
 from hnas_kit.data import Batches, Split
+from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
-from hnas_kit.training import PRECISIONS, Checkpoints, Losses, pick_device, train
+from hnas_kit.training import PRECISIONS, Checkpoints, Losses, _start, pick_device, train
 
 ARCHS = make_space("pooling").enumerate()
 DEVICES = [
@@ -428,18 +429,19 @@ def test_the_scale_of_half_precision_is_kept_in_checkpoints(tmp_path, new_net, m
     monkeypatch.setattr(torch.amp.GradScaler, "update", watched)
 
     def go(folder: Path, new_seed: int, **options) -> np.ndarray:
-        dataset = data.load("digits")
+        dataset, generators = data.load("digits"), Generators(0)
         net = new_net(seed=new_seed)
         with torch.no_grad():
             net.head.linear.weight *= 30  # large gradients further down
         return train(
             net,
-            dataset.batches(dataset.train, 32, Generators(0)),
+            dataset.batches(dataset.train, 32, generators),
             lambda step: ARCHS[step],
             8,
             lr=1e-6,
             weight_decay=0.0,
             precision="float16",
+            states={"generators": generators},
             checkpoints=Checkpoints(folder, every=5),
             **options,
         )
@@ -459,6 +461,21 @@ def test_the_scale_of_half_precision_is_kept_in_checkpoints(tmp_path, new_net, m
     resumed = go(tmp_path / "killed", 1)
     assert scales == expected[5:]
     np.testing.assert_array_equal(resumed, whole)
+
+
+def test_a_process_that_sees_another_folder_is_found_out(tmp_path, new_net):
+    class Elsewhere(Team):
+        """The second of two processes, the first of which goes on from step 6."""
+
+        def mean(self, value: float) -> float:
+            return (6 + value) / 2
+
+    with pytest.raises(HnasError) as caught:
+        _start(Elsewhere(1, 2), Checkpoints(tmp_path, every=3), {})
+    assert str(caught.value) == (
+        "process 2 of 2 does not find the checkpoint that the others do; "
+        f"all must see the same folder {tmp_path}"
+    )
 
 
 def test_without_checkpoints_there_is_nothing_to_restore(tmp_path):
