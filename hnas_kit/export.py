@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import io
 import json
@@ -92,7 +93,7 @@ def check(path: Path) -> None:
 
 
 def save(network: nn.Module, example: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a network in evaluation mode, for batches of any number of images.
+    """Write a network as it is in evaluation mode, for batches of any number of images.
 
     Args:
         network: see :func:`hnas_kit.supernets.extract`.
@@ -105,8 +106,12 @@ def save(network: nn.Module, example: Tensor, path: Path, metadata: Mapping[str,
         HnasError: see :func:`check`.
     """
     check(path)
+    network = copy.deepcopy(network).eval()
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False  # the same graph comes out of it, in half the time
     batch = torch.export.Dim("batch")
-    program = torch.export.export(network.eval(), (example,), dynamic_shapes=({0: batch},))
+    program = torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
     if path.suffix == ".pt2":
         torch.export.save(program, buffer := io.BytesIO(), extra_files={FACTS: json.dumps(dict(metadata))})
         write_atomic(path, buffer.getvalue())
