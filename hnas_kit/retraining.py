@@ -33,7 +33,7 @@ COMMON = {
     "workers": 0,
     "warmup_epochs": 0,
     "label_smoothing": 0.0,
-    "ema_decay": 0.99,
+    "ema_decay": 0.9,
     "checkpoint_every": 1000,
 }
 _CIFAR = {"epochs": 100, "batch_size": 256, "lr": 0.05, "weight_decay": 1e-3, "ema_decay": 0.999}

@@ -10,16 +10,20 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from hnas_kit import data, sources, streaming
+from hnas_kit import data, search, sources, streaming, trees
 from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
+from hnas_kit.samplers import MCTS
+from hnas_kit.schedule import Schedule
+from hnas_kit.spaces import make_space
 from hnas_kit.streaming import MEAN, STD, Stream, StreamedDataset
 
 SIZE = 12
@@ -356,6 +360,20 @@ def test_a_set_in_memory_comes_in_one_piece():
     expected = dataset.fixed(dataset.test)
     assert torch.equal(x, expected[0])
     assert torch.equal(y, expected[1])
+
+
+def test_a_search_runs_on_it_and_does_not_depend_on_who_reads(folder):
+    space, results = make_space("pooling"), []
+    for workers in (0, 1):
+        dataset = load(folder, workers, image_size=16)
+        halves = dataset.halves(Generators(0).torch("split"))
+        sampler = MCTS(trees.random(space.enumerate(), 0), beta=0.9, exploration=0.1, temperature=0.1)
+        settings = {"seed": 0, "batch_size": 5, "lr": 0.05, "weight_decay": 1e-3}
+        schedule = Schedule(10, 0.4, 0.25, 0.1, 0.01)
+        results.append(search.trial(space, dataset, halves, 1, sampler, schedule, **settings))
+    pd.testing.assert_frame_equal(results[0].history, results[1].history)
+    assert results[0].arch == results[1].arch
+    assert set(results[0].history["reward"]) <= {k / 5 for k in range(6)}
 
 
 @pytest.mark.cuda
