@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import os
 import signal
 import sys
@@ -185,7 +186,7 @@ def test_a_state_of_two_processes_is_taken_up_by_one_and_the_other_way_round(fol
     pair = [stream(folder) for _ in range(2)]
     for _ in range(2):
         for rank, batches in enumerate(pair):
-            batches.share(Team(rank, 2), 2)
+            batches.share(Team(rank, 2), 4)
     assert pair[0].state_dict() == pair[1].state_dict()
     one = stream(folder)
     one.load_state_dict(pair[1].state_dict())
@@ -293,6 +294,15 @@ def test_a_picture_that_is_gone_is_named(damaged):
     path.unlink()
     with pytest.raises(HnasError, match=rf"\A{path} is not an image .*No such file.*\Z"):
         dataset.fixed(dataset.test)
+
+
+def test_an_error_ends_the_processes_even_while_it_is_looked_at(damaged):
+    next((damaged / "train" / "cat").glob("*.png")).write_bytes(b"")
+    batches = stream(damaged, workers=2, batch_size=21)
+    with pytest.raises(HnasError) as caught:
+        next(batches)
+    assert caught.tb is not None
+    assert multiprocessing.active_children() == []
 
 
 def test_a_process_that_dies_is_said_to_be_one_that_reads(folder, monkeypatch):
