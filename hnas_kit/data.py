@@ -61,6 +61,11 @@ class Dataset:
     first_half: int | None = None
 
     @property
+    def device(self) -> torch.device:
+        """Where batches are used."""
+        return self.train.labels.device
+
+    @property
     def in_channels(self) -> int:
         return self.train.images.shape[1]
 

@@ -220,8 +220,7 @@ def found(
     sampler.load_state_dict(kept["sampler"])
     scores = pd.Series(kept["scores"], index=pd.Index(kept["candidates"], tupleize_cols=False))
     history = pd.DataFrame(kept["history"]).rename_axis("step")
-    device = dataset.test.labels.device
-    return search.Result(net.to(device), sampler, history, scores.index[0], scores, kept["seconds"])
+    return search.Result(net.to(dataset.device), sampler, history, scores.index[0], scores, kept["seconds"])
 
 
 @torch.inference_mode()

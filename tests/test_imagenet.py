@@ -285,6 +285,23 @@ def test_a_killed_search_goes_on_to_the_same_bits(searched, tmp_path, monkeypatc
     imagenet.run(TEAM, P, method, TREE, killed)
 
 
+def test_images_that_are_read_as_they_are_needed_go_all_the_way(tmp_path, pets):
+    p = given(dataset=f"imagefolder:{pets}", image_size=24, batch_size=4, images=8, scored=10, tested=3)
+    trained, searched = (Checkpoints(tmp_path / name, 100) for name in ("pretrain", "search"))
+    imagenet.pretrain(TEAM, p, trained)
+    dataset, (train_half, valid_half) = imagenet.load(p)
+    assert len(imagenet.result(trained)["losses"]) == -(-len(train_half) // 4)
+    x, _ = dataset.fixed(valid_half, p.images)
+    assert x.shape == (8, 3, 24, 24)
+    imagenet.run(TEAM, p, "learned", TREE, searched)
+    done = imagenet.found(p, "learned", TREE, dataset, searched)
+    row = imagenet.table({"learned": done}, dataset, p.tested).loc["learned"]
+    right = done.net.eval()(dataset.fixed(dataset.test, 3)[0], done.arch).argmax(1)
+    expected = (right == dataset.fixed(dataset.test, 3)[1]).float().mean()
+    assert row["top-1"] == pytest.approx(100 * float(expected))
+    assert row["top-5"] == 100  # of three classes
+
+
 @pytest.mark.slow
 def test_two_processes_train_and_search_as_one(tmp_path):
     """Each with half of every batch, against one process that takes the halves one after the other."""
