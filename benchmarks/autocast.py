@@ -16,11 +16,10 @@ import statistics
 
 import numpy as np
 import torch
-from train_step import MEAN, STD, Clock, median_ratio
+from train_step import Clock, kit_batches, median_ratio, random_split
 
-from hnas_kit.data import Batches, Split, photo_render
+from hnas_kit.data import Batches
 from hnas_kit.provenance import provenance
-from hnas_kit.randomness import Generators
 from hnas_kit.spaces import Arch, make_space
 from hnas_kit.supernets import default_width, make_supernet
 from hnas_kit.training import PRECISIONS, pick_device, train
@@ -39,11 +38,7 @@ def draw(name: str, steps: int) -> list[Arch]:
 
 def photos(images: int, size: int, batch_size: int, device: torch.device) -> Batches:
     """Batches of random images of ten classes, augmented as photographs are."""
-    generators, source = Generators(0), torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (images, 3, size, size), generator=source, dtype=torch.uint8)
-    split = Split(pixels.to(device), torch.randint(10, (images,), generator=source).to(device))
-    render = photo_render(torch.tensor(MEAN, device=device), torch.tensor(STD, device=device))
-    return Batches(split, render, batch_size, generators.torch("order"), generators.torch("augment", device))
+    return kit_batches(random_split(images, device, size), batch_size)
 
 
 def measure(name: str, quick: bool, steps: int, repeats: int, device: torch.device) -> dict:

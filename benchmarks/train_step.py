@@ -68,9 +68,9 @@ class PhotoFiles(torch.utils.data.Dataset):
         return self.transform(Image.fromarray(self.images[i])), int(self.labels[i])
 
 
-def random_split(images: int, device: torch.device) -> Split:
+def random_split(images: int, device: torch.device, size: int = 32) -> Split:
     generator = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (images, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    pixels = torch.randint(256, (images, 3, size, size), generator=generator, dtype=torch.uint8)
     return Split(pixels.to(device), torch.randint(10, (images,), generator=generator).to(device))
 
 

@@ -146,33 +146,9 @@ def additive(space: SearchSpace, truth: pd.DataFrame) -> float:
     return float(1 - left.var() / accuracy.var())
 
 
-def train_alone(
-    space: SearchSpace,
-    dataset: data.Dataset,
-    arch: Arch,
-    seed: int,
-    *,
-    width: int,
-    epochs: int,
-    batch_size: int,
-    **training: Any,
-) -> float:
-    """Train one architecture from new weights on the whole training set.
-
-    Args:
-        space, dataset, width: of the network.
-        arch: the architecture.
-        seed: of weights, order and augmentation.
-        epochs: passes over the training set.
-        batch_size: images a step.
-        training: ``lr``, ``weight_decay`` and so on, see :func:`hnas_kit.alone.train`.
-
-    Returns:
-        Its accuracy on the test set, a fraction.
-    """
-    trained = alone.train(
-        space, dataset, arch, seed, width=width, epochs=epochs, batch_size=batch_size, **training
-    )
+def train_alone(space: SearchSpace, dataset: data.Dataset, arch: Arch, seed: int, **training: Any) -> float:
+    """Accuracy on the test set, a fraction, of one architecture after :func:`hnas_kit.alone.train`."""
+    trained = alone.train(space, dataset, arch, seed, **training)
     return alone.accuracy(trained.net, arch, dataset)
 
 

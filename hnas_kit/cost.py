@@ -204,13 +204,7 @@ class BudgetSampler:
         """Exact: from the end as far as 64 bits reach, from the start with integers of any size."""
         if self._high < self._low:
             return 0
-        ways = [1] * (1 + int(self._transitions[-1].max()))
-        first = len(self._costs)
-        while first:
-            before = [sum(ways[after] for after in row if after >= 0) for row in self._transitions[first - 1]]
-            if max(before) >= 2**62:
-                break
-            ways, first = before, first - 1
+        first = next(i for i, ways in enumerate(self.space.completions) if max(ways) < 2**62)
         behind = [np.cumsum(table) for table in self._backwards(np.int64, self._high + 1, first)]
         ahead = {(0, 0): 1}  # architectures up to layer ``first``, by state and sum
         for layer in range(first):

@@ -60,17 +60,14 @@ def draw_pool(budget: BudgetSampler, size: int, rng: np.random.Generator) -> lis
 
 def shares(space: SearchSpace) -> np.ndarray:
     """(layers, operations) of all architectures of a space, the share with that operation there; exact."""
-    behind = [[1] * (1 + int(space.transitions[-1].max()))]  # completions, by state before each layer
-    for table in reversed(space.transitions):
-        behind.append([sum(behind[-1][after] for after in row if after >= 0) for row in table.tolist()])
-    behind.reverse()
     found = np.zeros((space.num_layers, max(map(len, space.ops))))
     ahead = [1]
     for layer, table in enumerate(space.transitions):
-        beginnings = [0] * len(behind[layer + 1])
+        behind = space.completions[layer + 1]
+        beginnings = [0] * len(behind)
         for (state, op), after in np.ndenumerate(table):
             if after >= 0:
-                found[layer, op] += ahead[state] * behind[layer + 1][after] / space.size
+                found[layer, op] += ahead[state] * behind[after] / space.size
                 beginnings[after] += ahead[state]
         ahead = beginnings
     return found

@@ -134,12 +134,17 @@ class SearchSpace(ABC):
         """What a valid architecture is, in one clause (used in error messages)."""
 
     @cached_property
+    def completions(self) -> list[list[int]]:
+        """Exact numbers of completions of an architecture, by state before each layer and after the last."""
+        ways = [[1] * (1 + int(self.transitions[-1].max()))]
+        for table in reversed(self.transitions):
+            ways.append([sum(ways[-1][after] for after in row if after >= 0) for row in table.tolist()])
+        return ways[::-1]
+
+    @property
     def size(self) -> int:
         """The exact number of architectures."""
-        ways = [1] * (1 + int(self.transitions[-1].max()))  # to complete an architecture, by state
-        for table in reversed(self.transitions):
-            ways = [sum(ways[after] for after in row if after >= 0) for row in table.tolist()]
-        return ways[0]
+        return self.completions[0][0]
 
     def enumerate(self) -> list[Arch]:
         """All canonical architectures, in a fixed order: that of the codes, unless a space has its own.

@@ -1,7 +1,8 @@
-"""What several test files share: small networks with seeded weights, and folders that are empty."""
+"""What several test files share: small networks, pictures, folders that are empty, checkpoints to look at."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, make_supernet
+from hnas_kit.training import Checkpoints
 
 torch.set_num_threads(1)  # networks this small gain nothing from more, and lose on a busy machine
 
@@ -68,3 +70,23 @@ def empty_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HNAS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
+
+
+class Recorder(Checkpoints):
+    """Keeps the state after every step but the last in memory."""
+
+    def __init__(self) -> None:
+        super().__init__(Path(), every=1)
+        self.states = []
+
+    def restore(self, parts) -> int:
+        return 0
+
+    def save(self, step, parts) -> None:
+        self.states.append({name: copy.deepcopy(part.state_dict()) for name, part in parts.items()})
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """Checkpoints of which every one is kept, in ``states``."""
+    return Recorder()

@@ -18,7 +18,6 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_value
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import default_width, extract, make_supernet, prune
-from hnas_kit.training import Checkpoints
 
 SPACES = {name: make_space(name) for name in ("pooling", "macro", "mobile")}
 ARCHS = {
@@ -114,22 +113,8 @@ def test_labels_are_smoothed_and_the_rate_rises_first_by_hand(smoothing, warmup)
 # averaged weights
 
 
-class Recorder(Checkpoints):
-    """Keeps the network and the average after every step but the last."""
-
-    def __init__(self) -> None:
-        super().__init__(Path(), every=1)
-        self.states = []
-
-    def restore(self, parts) -> int:
-        return 0
-
-    def save(self, step, parts) -> None:
-        self.states.append({name: copy.deepcopy(parts[name].state_dict()) for name in ("net", "average")})
-
-
-def test_the_average_follows_weights_and_statistics_by_hand():
-    recorder, arch = Recorder(), SPACES["pooling"].parse("[7,1,2]")
+def test_the_average_follows_weights_and_statistics_by_hand(recorder):
+    arch = SPACES["pooling"].parse("[7,1,2]")
     trained = alone.train(
         SPACES["pooling"],
         data.load("digits"),

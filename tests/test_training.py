@@ -58,20 +58,6 @@ def toy_batches(device: str = "cpu") -> Batches:
     return Batches(split, lambda images, *_: images / 255, 8, torch.Generator().manual_seed(2), None)
 
 
-class Recorder(Checkpoints):
-    """Keeps the state after every step in memory."""
-
-    def __init__(self) -> None:
-        super().__init__(Path(), every=1)
-        self.states = []
-
-    def restore(self, parts) -> int:
-        return 0
-
-    def save(self, step, parts) -> None:
-        self.states.append({name: copy.deepcopy(part.state_dict()) for name, part in parts.items()})
-
-
 # the step
 
 
@@ -186,8 +172,7 @@ def test_an_unknown_precision_is_refused():
         )
 
 
-def test_weights_that_are_not_sampled_stay_untouched():
-    recorder = Recorder()
+def test_weights_that_are_not_sampled_stay_untouched(recorder):
     archs = [(0,), (0,), (1,), (1,), (1,), (0,)]
     net = TwoBranches()
     start = copy.deepcopy(net.state_dict())
