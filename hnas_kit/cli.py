@@ -34,10 +34,13 @@ def _first(prefix: str | None) -> str:
     return matching[0]
 
 
-# A kernel that is ended in the middle of a cell may log an interrupt, or that a socket has gone.
+# A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
 KERNEL_IS_QUIET = [
     "--IPKernelApp.log_level=CRITICAL",
-    """--IPKernelApp.exec_lines=__import__("logging").getLogger("tornado").setLevel("CRITICAL")""",
+    *(
+        f"""--IPKernelApp.exec_lines=__import__("logging").getLogger("{name}").setLevel("CRITICAL")"""
+        for name in ("tornado", "asyncio")
+    ),
 ]
 
 

@@ -420,7 +420,13 @@ def an_endless_job(team: Team, folder: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_when_the_one_that_started_them_ends_so_do_they(tmp_path, how):
     code = f"t.distributed.launch(t.an_endless_job, (Path({str(tmp_path)!r}),), 2)"
-    starter = subprocess.Popen(python(code), env=ENV, stderr=subprocess.DEVNULL)
+    starter = subprocess.Popen(
+        python(code),
+        env=ENV,
+        stderr=subprocess.DEVNULL,
+        # a shell starts what is in the background, perhaps these tests, deaf to interrupts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     pids = wait_for(lambda: list(tmp_path.iterdir()), 2)
     starter.send_signal(how)
     starter.wait(30)

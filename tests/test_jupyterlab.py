@@ -28,11 +28,11 @@ DRIVER = shutil.which("chromedriver")
 
 # What makes each notebook quick; the rest of it is as stored
 PARAMETERS = {
-    "01_pretrain": {"epochs": 2, "batch_size": 32, "width": 2},
+    "01_pretrain": {"dataset": '"digits"', "epochs": 2, "batch_size": 32, "width": 2},
     "02_distances": {"images": 32},
     "03_tree": {},
     "04_mcts": {"epochs": 2, "batch_size": 32},
-    "05_ablations": {"epochs": 1, "seeds": 1},
+    "05_ablations": {"epochs": 1, "seeds": 1, "scored": 0},
     "06_imagenet": {"pretrain_epochs": 0, "epochs": 1, "batch_size": 500, "width": 2, "image_size": 16},
 }
 SETTINGS = {
@@ -52,7 +52,7 @@ return {
 """
 
 
-def copy_with(parameters: dict[str, int], source: Path, target: Path) -> None:
+def copy_with(parameters: dict[str, int | str], source: Path, target: Path) -> None:
     """Copy a notebook with other parameters, and without outputs: all that it has later is of this run."""
     notebook = nbformat.read(source, as_version=4)
     for cell in notebook.cells:
