@@ -8,7 +8,6 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import SqueezeExcitation
 
 from hnas_kit.spaces import PoolingSpace
 
@@ -107,6 +106,9 @@ class InvertedResidual(nn.Module):
         self.filter = ConvBN(hidden, hidden, kernel, shared, stride, groups=hidden, activation=activation)
         self.squeeze = nn.Identity()
         if squeeze:
+            # not before it is needed: torchvision takes a second to import
+            from torchvision.ops import SqueezeExcitation
+
             self.squeeze = SqueezeExcitation(
                 hidden, max(hidden // 4, 1), scale_activation=partial(nn.Hardsigmoid, inplace=True)
             )

@@ -33,7 +33,7 @@ def options(**values):
 
 
 FOUR = options(
-    dataset="digits", epochs=2, batch_size=32, width=2, images=32, run="tiny", device="cpu"
+    dataset="digits", epochs=2, batch_size=128, width=2, images=32, run="tiny", device="cpu"
 )  # notebooks 01 to 04
 SIX = options(pretrain_epochs=0, pool=4, image_size=16, methods="[learned, uniform]", scored=0, tested=0)
 TINY = [*FOUR, *options(seeds=1), *SIX]
