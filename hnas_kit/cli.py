@@ -129,11 +129,8 @@ def _run(args: argparse.Namespace) -> None:
     first = _first(args.start)
     if args.seeds is None:
         run = run_profile(profile, first, args.force)
-        for last in ("04_mcts", "06_imagenet"):
-            if (runs.outputs_root() / run / last).exists():
-                headline = runs.Finished(run, last).manifest["headline"]
-                print(f"{headline}; report: {report.write(run)}")
-                break
+        if any((runs.outputs_root() / run / name).exists() for name in runs.SEARCHES):
+            print(f"{runs.search_of(run).manifest['headline']}; report: {report.write(run)}")
         return
     if args.seeds < 1:
         raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
@@ -170,10 +167,15 @@ def _benchmark(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from hnas_kit import export  # not before it is needed: every command would wait for it
+    from hnas_kit import export, retraining  # not before they are needed: every command would wait
 
     export.check(args.file)
-    network, example, facts = export.found(args.run, args.method)
+    if (Path(args.run) / "result.json").exists():
+        if args.method or args.notebook:
+            raise HnasError(f"--method and --notebook are of a search, and {args.run} is a training alone")
+        network, example, facts = retraining.trained(Path(args.run))
+    else:
+        network, example, facts = export.found(args.run, args.method, args.notebook)
     export.save(network, example, args.file, facts)
     print(f"{args.file}: {', '.join(f'{name} {value}' for name, value in facts.items())}")
 
@@ -183,7 +185,8 @@ def _retrain(args: argparse.Namespace) -> None:
 
     named = {name: getattr(args, name) for name in ("space", "architecture", "dataset", "width")}
     given = {name: value for name, value in named.items() if value is not None}
-    print(retraining.retrain(*retraining.parameters(args.run, args.method, given | _changes(args))))
+    given |= _changes(args)
+    print(retraining.retrain(*retraining.parameters(args.run, args.method, given, args.notebook)))
 
 
 def _simulate(args: argparse.Namespace) -> None:
@@ -205,6 +208,16 @@ def _simulate(args: argparse.Namespace) -> None:
 def _add_changes(command: argparse.ArgumentParser, what: str) -> None:
     names = {"dest": "parameter", "metavar": ("NAME", "VALUE"), "help": what}
     command.add_argument("-p", nargs=2, action="append", default=[], **names)
+
+
+def _add_whose(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--method", default="", help="of those that the run compared (default: its own)")
+    command.add_argument(
+        "--notebook",
+        default="",
+        choices=runs.SEARCHES,
+        help="that searched (default: the first that is there)",
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -235,9 +248,11 @@ def parser() -> argparse.ArgumentParser:
     make_report.set_defaults(call=_report)
 
     export = commands.add_parser("export", help="write the architecture that a run found as a file")
-    export.add_argument("run")
+    export.add_argument(
+        "run", help="with a finished search; or the folder of a finished hnas retrain, for its weights"
+    )
     export.add_argument("file", type=Path, help="its ending says how: .onnx, or .pt2 for torch.export")
-    export.add_argument("--method", default="", help="of those that the run compared (default: its own)")
+    _add_whose(export)
     export.set_defaults(call=_export)
 
     retrain = commands.add_parser(
@@ -250,7 +265,7 @@ def parser() -> argparse.ArgumentParser:
         "of SGD on a cosine (the paper's Appendix B.1) otherwise.",
     )
     retrain.add_argument("run", nargs="?", default="", help="with a finished search")
-    retrain.add_argument("--method", default="", help="of those that the run compared (default: its own)")
+    _add_whose(retrain)
     retrain.add_argument(
         "--space", help="pooling, macro or mobile; this and the next three instead of a run's"
     )

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hnas_kit import cost, data
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import write_atomic
-from hnas_kit.runs import Finished
+from hnas_kit.runs import Finished, search_of
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.supernets import extract, make_supernet
 
@@ -26,44 +26,46 @@ FACTS = "hnas_kit.json"  # the file inside an exported program that holds its me
 def facts(
     space: SearchSpace, arch: Arch, width: int, image_size: int, in_channels: int, num_classes: int
 ) -> dict[str, str]:
-    """What a file says of the network in it: space, architecture, MACs for one image, parameters."""
+    """What a file says of the network in it: space, architecture, sizes, MACs for one image, parameters."""
     sizes = {"width": width, "in_channels": in_channels, "num_classes": num_classes}
-    return {
-        "space": space.name,
-        "architecture": space.format(arch),
-        "width": str(width),
+    named = {name: str(value) for name, value in sizes.items()}
+    return {"space": space.name, "architecture": space.format(arch), "image_size": str(image_size)} | {
+        **named,
         "macs": str(cost.macs(space, arch, image_size=image_size, **sizes)),
         "params": str(cost.params(space, arch, **sizes)),
     }
 
 
-def search_result(run: str, method: str = "") -> tuple[Finished, dict[str, Any], str, str]:
+def search_result(run: str, method: str = "", notebook: str = "") -> tuple[Finished, dict[str, Any], str]:
     """What a finished search found.
 
     Args:
-        run: with a finished 04_mcts.
-        method: whose result; empty for the run's own.
+        run, notebook: see :func:`hnas_kit.runs.search_of`.
+        method: whose result; empty for the search's own.
 
     Returns:
-        The finished search, the parameters of its 01_pretrain, the method's name, and the architecture in
-        text form.
+        The finished search; ``space``, ``dataset``, ``width``, ``image_size`` (0: the data set's own),
+        ``workers`` and ``architecture`` (text) of the network that it found; and the method's name.
 
     Raises:
         HnasError: if there is no such search.
     """
-    part = Finished(run, "04_mcts")
+    part = search_of(run, notebook)
     table = part.load("found.csv")
     method = method or table.index[0]
     require_one_of(f"method of {run}", method, table.index)
-    return part, part.manifest["lineage"]["01_pretrain"], method, table.loc[method, "architecture"]
+    settings = part.manifest["lineage"].get("01_pretrain", part.params)
+    known = {"space": "mobile", "image_size": 0, "workers": 0} | settings
+    names = ("space", "dataset", "width", "image_size", "workers")
+    of_it = {name: known[name] for name in names} | {"architecture": table.loc[method, "architecture"]}
+    return part, of_it, method
 
 
-def found(run: str, method: str = "") -> tuple[nn.Sequential, Tensor, dict[str, str]]:
+def found(run: str, method: str = "", notebook: str = "") -> tuple[nn.Sequential, Tensor, dict[str, str]]:
     """What a finished search found, with the weights that it has in the search's supernet.
 
     Args:
-        run: with a finished 04_mcts.
-        method: whose result; empty for the run's own.
+        run, method, notebook: see :func:`search_result`.
 
     Returns:
         The network, two images of zeros of its input's size, and :func:`facts`. Shared weights are normalised
@@ -72,16 +74,41 @@ def found(run: str, method: str = "") -> tuple[nn.Sequential, Tensor, dict[str, 
     Raises:
         HnasError: if there is no such search, or it was one of several supernets.
     """
-    part, pretrain, method, architecture = search_result(run, method)
+    part, of_it, method = search_result(run, method, notebook)
     if method == "mixture":
         raise HnasError("a mixture has an architecture in several supernets; name another method")
-    space, dataset = make_space(pretrain["space"]), data.load(pretrain["dataset"])
-    sizes = dataset.in_channels, dataset.num_classes, pretrain["width"]
-    net, arch = make_supernet(space, *sizes), space.parse(architecture)
-    net.load_state_dict(part.load(f"{method}.pt")["net"])
-    example = torch.zeros(2, dataset.in_channels, dataset.image_size, dataset.image_size)
-    of_it = facts(space, arch, pretrain["width"], dataset.image_size, *sizes[:2])
-    return extract(net.eval(), arch), example, of_it
+    dataset = data.load(of_it["dataset"], image_size=of_it["image_size"] or None)
+    sizes = of_it["width"], dataset.image_size, dataset.in_channels, dataset.num_classes
+    return network(of_it["space"], of_it["architecture"], sizes, part.load(f"{method}.pt")["net"], True)
+
+
+def network(
+    space_name: str,
+    architecture: str,
+    sizes: tuple[int, int, int, int],
+    weights: Mapping[str, Tensor],
+    shared: bool,
+) -> tuple[nn.Sequential, Tensor, dict[str, str]]:
+    """One architecture with weights that were saved.
+
+    Args:
+        space_name, architecture: as texts.
+        sizes: width, image size, channels and classes.
+        weights: of the whole supernet if they are ``shared``, else of the plain network.
+        shared: whether they are a search's.
+
+    Returns:
+        See :func:`found`.
+    """
+    space = make_space(space_name)
+    arch, (width, image_size, in_channels, num_classes) = space.parse(architecture), sizes
+    net = make_supernet(space, in_channels, num_classes, width, shared)
+    if shared:
+        net.load_state_dict(weights)
+    alone = extract(net.eval(), arch)
+    if not shared:
+        alone.load_state_dict(weights)
+    return alone, torch.zeros(2, in_channels, image_size, image_size), facts(space, arch, *sizes)
 
 
 def check(path: Path) -> None:

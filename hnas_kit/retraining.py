@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from hnas_kit import alone, benchmarks, data, runs
 from hnas_kit.errors import HnasError
-from hnas_kit.export import facts, search_result
-from hnas_kit.files import sha256, torch_bytes, write_atomic
+from hnas_kit.export import facts, network, search_result
+from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.params import Retrain
 from hnas_kit.provenance import provenance
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import default_width, extract
 from hnas_kit.training import Checkpoints
 
-FORMAT = "hnas_kit retrain 1"
+FORMAT = "hnas_kit retrain 2"
 COMMON = {
     "seed": 0,
     "device": "auto",
@@ -69,12 +70,12 @@ def recipe(space: str, dataset: str) -> dict[str, Any]:
     return COMMON | {setting: getattr(protocol, setting) for setting in kept}
 
 
-def parameters(run: str, method: str, values: Mapping[str, Any]) -> tuple[Retrain, str]:
+def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str = "") -> tuple[Retrain, str]:
     """The validated parameters of a training, and a name for whose architecture it is.
 
     Args:
-        run: with a finished search, whose space, data set, width and architecture are taken; or empty.
-        method: of that run; empty for its own.
+        run: with a finished search, whose space, images, width and architecture are taken; or empty.
+        method, notebook: of that run, see :func:`hnas_kit.export.search_result`.
         values: parameters by name, see :class:`hnas_kit.params.Retrain`; they come before the run's, and
             before those of :func:`recipe`.
 
@@ -83,11 +84,10 @@ def parameters(run: str, method: str, values: Mapping[str, Any]) -> tuple[Retrai
     """
     known: dict[str, Any] = {"run": "retrained"}
     if run:
-        _, pretrain, method, architecture = search_result(run, method)
-        known = {name: pretrain[name] for name in ("space", "dataset", "width")}
-        known |= {"run": run, "architecture": architecture}
-    elif method:
-        raise HnasError(f"method {method} is one of a run's, and no run is named")
+        _, known, method = search_result(run, method, notebook)
+        known["run"] = run
+    elif method or notebook:
+        raise HnasError(f"{method or notebook} is of a run, and no run is named")
     elif missing := [name for name in ("space", "architecture", "dataset") if name not in values]:
         raise HnasError(f"without a run, {', '.join(missing)} must be given")
     chosen = known | dict(values)
@@ -113,6 +113,27 @@ def _finished(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return record if sound else None
+
+
+def trained(folder: Path) -> tuple[nn.Sequential, Tensor, dict[str, str]]:
+    """The network that a finished training left: with averaged weights, if it has them.
+
+    Args:
+        folder: where :func:`retrain` put it.
+
+    Returns:
+        See :func:`hnas_kit.export.found`.
+
+    Raises:
+        HnasError: if there is none.
+    """
+    record = _finished(folder)
+    if record is None:
+        raise HnasError(f"{folder} holds no finished training, or a damaged one; make it with hnas retrain")
+    weights, of_it = torch_value((folder / "weights.pt").read_bytes()), record["network"]
+    sizes = tuple(int(of_it[name]) for name in ("width", "image_size", "in_channels", "num_classes"))
+    state = weights.get("average", weights["net"])
+    return network(of_it["space"], of_it["architecture"], sizes, state, shared=False)
 
 
 def retrain(p: Retrain, label: str) -> str:
@@ -167,12 +188,12 @@ def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
     if truth is not None:
         accuracy, rank = truth.loc[p.architecture, ["accuracy", "rank"]]
         known = {"accuracy": float(accuracy), "rank": int(rank), "of": len(truth)}
-    sizes = dataset.image_size, dataset.in_channels, dataset.num_classes
+    sizes = p.width, dataset.image_size, dataset.in_channels, dataset.num_classes
     record = {
         "format": FORMAT,
         "found_by": label,
         "params": p.model_dump(),
-        "network": facts(space, arch, p.width, *sizes) | {"image_size": str(dataset.image_size)},
+        "network": facts(space, arch, *sizes),
         "accuracy": {name: 100 * alone.accuracy(net, arch, dataset) for name, net in nets.items()},
         "ground_truth": known,
         "steps": steps,

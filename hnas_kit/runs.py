@@ -40,6 +40,7 @@ READS: dict[str, dict[str, tuple[str, ...]]] = {
     "05_ablations": {"01_pretrain": ("supernet.pt",), "02_distances": (), "03_tree": (), "04_mcts": ()},
     "06_imagenet": {},  # another space, with a supernet and a tree of its own
 }
+SEARCHES = ("04_mcts", "06_imagenet")  # the notebooks that search
 
 
 def project_root() -> Path:
@@ -159,6 +160,20 @@ class Finished:
         if name.endswith(".csv"):
             return read_csv(io.BytesIO(data), index_col=0)
         return json.loads(data)
+
+
+def search_of(run: str, notebook: str = "") -> Finished:
+    """The finished search of a run.
+
+    Args:
+        run: the run's name.
+        notebook: of :data:`SEARCHES`; empty for the first that is there.
+
+    Raises:
+        HnasError: see :class:`Finished`.
+    """
+    there = [name for name in SEARCHES if (outputs_root() / run / name).exists()]
+    return Finished(run, notebook or (there or SEARCHES)[0])
 
 
 class Stage:

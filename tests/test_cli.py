@@ -138,19 +138,24 @@ def test_only_what_depends_on_a_change_is_run_again(tiny, executed, monkeypatch,
 
 @pytest.mark.slow
 def test_what_was_found_is_exported(tiny, capfd):
-    found = Finished("tiny", "04_mcts").load("found.csv")
-    for method, file in (("", "net.pt2"), ("default", "default.pt2")):
-        assert cli.main(["export", "tiny", str(tiny / file), "--method", method]) == 0
-        architecture = found.loc[method or "learned", "architecture"]
-        assert f"space pooling, architecture {architecture}, width 2, macs " in capfd.readouterr().out
-    program = torch.export.load(tiny / "net.pt2").module()
-    space, digits = make_space("pooling"), data.load("digits")
-    net = make_supernet(space, 1, 10, 2).eval()
-    net.load_state_dict(Finished("tiny", "04_mcts").load("learned.pt")["net"])
+    digits = data.load("digits")
     x, _ = digits.fixed(digits.test, limit=30)
-    with torch.no_grad():
-        expected = net(x, space.parse(found["architecture"].iloc[0]))
-    torch.testing.assert_close(program(x), expected)
+    for name, notebook, method in (
+        ("pooling", "", ""),
+        ("pooling", "04_mcts", "default"),
+        ("mobile", "06_imagenet", "uniform"),
+    ):
+        whose = [f"--method={method}", *([f"--notebook={notebook}"] if notebook else [])]
+        assert cli.main(["export", "tiny", str(tiny / "net.pt2"), *whose]) == 0
+        part, method = Finished("tiny", notebook or "04_mcts"), method or "learned"
+        architecture = part.load("found.csv").loc[method, "architecture"]
+        line = f"space {name}, architecture {architecture}, image_size 16, width 2, in_channels 1, "
+        assert line in capfd.readouterr().out
+        program, space = torch.export.load(tiny / "net.pt2").module(), make_space(name)
+        net = make_supernet(space, 1, 10, 2).eval()
+        net.load_state_dict(part.load(f"{method}.pt")["net"])
+        with torch.no_grad():
+            torch.testing.assert_close(program(x), net(x, space.parse(architecture)))
     assert cli.main(["export", "tiny", str(tiny / "net.pt2"), "--method", "randm"]) == 1
     assert cli.main(["export", "none", str(tiny / "net.pt2")]) == 1
     assert cli.main(["export", "tiny", str(tiny / "net.pth")]) == 1

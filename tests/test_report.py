@@ -57,11 +57,13 @@ def finish(run, profile="quick", found=FOUND, last="04_mcts", **changes):
         stage.finish(f"headline of {notebook} & more", **figures)
 
 
-def finish_window(run, **changes):
+def finish_window(run, top_1=16.5, macs=278.4, **changes):
     """A finished notebook 06 of a run."""
     values = override(load_profile(PROFILES / "quick"), {"run": run, "device": "cpu"} | changes)
     stage = Stage(NOTEBOOKS["06_imagenet"].checked(values["06_imagenet"], ""))
-    columns = {"top-1": [76.3, 16.5], "MACs (M)": [280, 278.4], "measured on": ["ImageNet", "<tiny>"]}
+    found = {"architecture": f"{macs} M", "top-1": top_1, "MACs (M)": macs}
+    stage.save("found.csv", pd.DataFrame({"learned": found}).T.rename_axis("method"))
+    columns = {"top-1": [76.3, top_1], "MACs (M)": [280, macs], "measured on": ["ImageNet", "<tiny>"]}
     index = pd.Index(["MCTS + Learned", "MCTS + Learned, ours"], name="method")
     stage.save("table5.csv", pd.DataFrame(columns, index))
     stage.save("figure6.png", Figure(figsize=(1, 2)))
@@ -273,6 +275,18 @@ def test_over_seeds_is_what_a_hand_computes():
     assert figures.loc["default"].to_dict() == pytest.approx(
         {"best rank": 15, "mean rank": 29, "sd rank": 147**0.5, "mean accuracy": 81, "sd accuracy": 3**0.5}
     )
+
+
+def test_over_seeds_of_searches_in_a_window_is_what_a_hand_computes():
+    finish_window("w0", 10.0, 278.0)
+    finish_window("w1", 14.0, 279.0, seed=1)
+    assert report.over_seeds(["w0", "w1"]).loc["learned"].to_dict() == {
+        "architectures": "278.0 M 279.0 M",
+        "mean top-1": 12,
+        "sd top-1": pytest.approx(8**0.5),
+        "mean MACs (M)": 278.5,
+        "sd MACs (M)": pytest.approx(0.5**0.5),
+    }
 
 
 def test_over_seeds_needs_every_run_finished():

@@ -333,19 +333,25 @@ def test_all_spaces_can_be_trained_alone(quiet, pets, name):
 
 @pytest.fixture
 def searched(quiet) -> Path:
-    """The outputs folder with a finished search of two methods in it, as far as it is read."""
-    folder = quiet / "mine" / "04_mcts"
-    folder.mkdir(parents=True)
-    found = 'method,architecture,validation\nlearned,"[4,3,3]",50\ndefault,"[6,2,2]",40\n'
-    (folder / "found.csv").write_text(found)
-    pretrain = {"space": "pooling", "dataset": "textures", "width": 3}
-    manifest = {key: {} for key in ("params", "runs", "fingerprint", "headline", "provenance")} | {
-        "format": runs.FORMAT,
-        "notebook": "04_mcts",
-        "lineage": {"01_pretrain": pretrain},
-        "outputs": {"found.csv": sha256(found.encode())},
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    """The outputs folder with two finished searches in it, as far as they are read."""
+    pooling = {"space": "pooling", "dataset": "textures", "width": 3}
+    window = {"dataset": "textures", "width": 4, "image_size": 36, "workers": 2}
+    for notebook, lineage, params, found in (
+        ("04_mcts", {"01_pretrain": pooling}, {}, {"learned": "[4,3,3]", "default": "[6,2,2]"}),
+        ("06_imagenet", {"06_imagenet": window}, window, {"learned": ARCHS["mobile"]}),
+    ):
+        folder = quiet / "mine" / notebook
+        folder.mkdir(parents=True)
+        table = "method,architecture\n" + "".join(f'{name},"{arch}"\n' for name, arch in found.items())
+        (folder / "found.csv").write_text(table)
+        manifest = {key: {} for key in ("runs", "fingerprint", "headline", "provenance")} | {
+            "format": runs.FORMAT,
+            "notebook": notebook,
+            "lineage": lineage,
+            "params": params,
+            "outputs": {"found.csv": sha256(table.encode())},
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest))
     return quiet
 
 
@@ -373,6 +379,14 @@ def test_an_architecture_is_a_runs_or_given(searched, run, method, values, expec
     assert p.run == (run or "retrained")
     assert retraining.folder_of(p, by).parent == searched / p.run
     assert retraining.folder_of(p, by).name.startswith(f"retrain-{label}-")
+
+
+def test_what_a_window_holds_is_trained_on_images_of_its_size(searched):
+    p, by = retraining.parameters("mine", "", {"epochs": 7}, "06_imagenet")
+    assert (p.space, p.architecture, by) == ("mobile", ARCHS["mobile"], "learned")
+    assert (p.dataset, p.width, p.image_size, p.workers) == ("textures", 4, 36, 2)
+    shutil.rmtree(searched / "mine" / "04_mcts")  # then it is the first that is there
+    assert retraining.parameters("mine", "", {"epochs": 7}) == (p, by)
 
 
 def test_another_code_of_the_same_network_is_the_same_training(quiet):
@@ -411,6 +425,26 @@ def test_the_command_trains_what_a_run_found(searched, capsys):
     assert json.loads((folder / "result.json").read_text())["found_by"] == "default"
 
 
+def test_what_was_trained_alone_is_exported(quiet, capsys, tmp_path):
+    assert cli.main(arguments(ema_decay=0.5)) == 0
+    (folder,) = results(quiet)
+    assert cli.main(["export", str(folder), str(tmp_path / "net.pt2")]) == 0
+    assert "space pooling, architecture [7,1,2], image_size 16, width 2, in" in capsys.readouterr().out
+    arch = SPACES["pooling"].parse("[7,1,2]")
+    plain = extract(make_supernet(SPACES["pooling"], 1, 10, 2, shared=False), arch).eval()
+    plain.load_state_dict(torch_value((folder / "weights.pt").read_bytes())["average"])
+    x, _ = data.load("digits").fixed(data.load("digits").test, limit=9)
+    program = torch.export.load(tmp_path / "net.pt2").module()
+    with torch.no_grad():
+        torch.testing.assert_close(program(x), plain(x))
+    (folder / "weights.pt").write_bytes(b"")
+    said = {"": "holds no finished training, or a damaged one", "--method default": "--method and --notebook"}
+    for option, line in said.items():
+        assert cli.main(["export", str(folder), str(tmp_path / "other.pt2"), *option.split()]) == 1
+        assert line in capsys.readouterr().err
+    assert not (tmp_path / "other.pt2").exists()
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -418,7 +452,10 @@ def test_the_command_trains_what_a_run_found(searched, capsys):
         ("retrain --space pooling --dataset digits", "without a run, architecture must be given"),
         ("retrain other", "{outputs}/other/04_mcts holds no finished 04_mcts; run notebooks/04_mcts"),
         ("retrain mine --method lerned", "unknown method of mine 'lerned' (did you mean 'learned'?)"),
-        ("retrain --method learned", "method learned is one of a run's, and no run is named"),
+        ("retrain --method learned", "learned is of a run, and no run is named"),
+        ("retrain --notebook 06_imagenet", "06_imagenet is of a run, and no run is named"),
+        ("retrain mine --notebook 06_imagenet --method default", "unknown method of mine 'default'"),
+        ("export mine/retrain-learned-1 net.pt2", "mine/retrain-learned-1/04_mcts holds no finished 04_mcts"),
         ("retrain mine --space pool", "unknown search space 'pool'"),
         ("retrain mine --arch [9,9,9]", "'[9,9,9]'"),
         ("retrain mine --space mobile", "'[4,3,3]'"),
@@ -462,7 +499,7 @@ def test_a_picture_that_cannot_be_read_ends_the_training_in_one_line(quiet, tmp_
 
 def test_a_result_of_another_kind_is_not_taken_for_one(tmp_path):
     path = tmp_path / "result.json"
-    for text in ("", "[]", "{}", '{"format": "hnas_kit retrain 1"}'):
+    for text in ("", "[]", "{}", json.dumps({"format": retraining.FORMAT})):
         path.write_text(text)
         assert retraining._finished(tmp_path) is None
     with pytest.raises(HnasError, match=r"\Aunknown search space"):
