@@ -176,7 +176,7 @@ def _export(args: argparse.Namespace) -> None:
         network, example, facts = retraining.trained(Path(args.run))
     else:
         network, example, facts = export.found(args.run, args.method, args.notebook)
-    export.save(network, example, args.file, facts)
+    export.save(export.program(network, example), args.file, facts)
     print(f"{args.file}: {', '.join(f'{name} {value}' for name, value in facts.items())}")
 
 

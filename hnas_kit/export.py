@@ -119,12 +119,25 @@ def check(path: Path) -> None:
         raise HnasError(f"{path}: ONNX needs more packages; install them with pip install onnx onnxscript")
 
 
-def save(network: nn.Module, example: Tensor, path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a network as it is in evaluation mode, for batches of any number of images.
+def program(network: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    """A network as it is in evaluation mode, traced for batches of any number of images.
 
     Args:
-        network: see :func:`hnas_kit.supernets.extract`.
+        network: see :func:`hnas_kit.supernets.extract`; it stays as it is.
         example: (B, C, H, W), B at least 2: the sizes of an image.
+    """
+    network = copy.deepcopy(network).eval()
+    for module in network.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False  # the same graph comes out of it, in half the time
+    return torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+
+
+def save(traced: torch.export.ExportedProgram, path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a network as a file.
+
+    Args:
+        traced: see :func:`program`.
         path: ``.pt2`` for :func:`torch.export.load`, with the metadata as JSON in the extra file ``FACTS``;
             or ``.onnx``, with the metadata as ONNX's own.
         metadata: see :func:`facts`.
@@ -133,18 +146,12 @@ def save(network: nn.Module, example: Tensor, path: Path, metadata: Mapping[str,
         HnasError: see :func:`check`.
     """
     check(path)
-    network = copy.deepcopy(network).eval()
-    for module in network.modules():
-        if hasattr(module, "inplace"):
-            module.inplace = False  # the same graph comes out of it, in half the time
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(network, (example,), dynamic_shapes=({0: batch},))
     if path.suffix == ".pt2":
-        torch.export.save(program, buffer := io.BytesIO(), extra_files={FACTS: json.dumps(dict(metadata))})
+        torch.export.save(traced, buffer := io.BytesIO(), extra_files={FACTS: json.dumps(dict(metadata))})
         write_atomic(path, buffer.getvalue())
         return
     exported = torch.onnx.export(
-        program, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
+        traced, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
     )
     exported.model.metadata_props.update(metadata)
     write_atomic(path, exported.model_proto.SerializeToString())

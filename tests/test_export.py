@@ -82,8 +82,9 @@ def test_exported_files_give_the_same_and_say_what_is_in_them(tmp_path, name):
         assert SPACES[name].parse(metadata["architecture"]) == arch
         assert int(metadata["macs"]) == cost.macs(SPACES[name], arch, image_size=SIZE, **sizes)
         assert int(metadata["params"]) == cost.params(SPACES[name], arch, **sizes)
+        traced = export.program(alone, images(2))
         for suffix in (".pt2", ".onnx"):
-            export.save(alone, images(2), tmp_path / f"net{suffix}", metadata)
+            export.save(traced, tmp_path / f"net{suffix}", metadata)
         facts = {export.FACTS: ""}
         program = torch.export.load(tmp_path / "net.pt2", extra_files=facts).module()
         assert json.loads(facts[export.FACTS]) == metadata
@@ -97,21 +98,22 @@ def test_exported_files_give_the_same_and_say_what_is_in_them(tmp_path, name):
         assert expected.std() > 1e-2
 
 
-def test_exporting_leaves_the_network_as_it_was(tmp_path):
+def test_exporting_leaves_the_network_as_it_was():
     alone = extract(new("mobile", False), some("mobile", 1)[0]).train()
     modes = [(m.training, getattr(m, "inplace", None)) for m in alone.modules()]
-    export.save(alone, images(2), tmp_path / "net.pt2", {})
+    export.program(alone, images(2))
     assert [(m.training, getattr(m, "inplace", None)) for m in alone.modules()] == modes
 
 
 def test_another_ending_is_refused_and_nothing_is_written(tmp_path):
     with pytest.raises(HnasError, match=r"\A.*net\.pth ends in '\.pth'; allowed: \.pt2, \.onnx\Z"):
-        export.save(nn.Identity(), images(2), tmp_path / "net.pth", {})
+        export.save(export.program(nn.Identity(), images(2)), tmp_path / "net.pth", {})
     assert not list(tmp_path.iterdir())
 
 
 def test_without_onnx_one_line_says_what_to_install(tmp_path, monkeypatch):
+    traced = export.program(nn.Identity(), images(2))
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(HnasError, match=r"\A.*net\.onnx: ONNX needs more packages; .* onnx onnxscript\Z"):
-        export.save(nn.Identity(), images(2), tmp_path / "net.onnx", {})
+        export.save(traced, tmp_path / "net.onnx", {})
     assert not list(tmp_path.iterdir())
