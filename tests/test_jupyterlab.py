@@ -28,10 +28,10 @@ DRIVER = shutil.which("chromedriver")
 
 # What makes each notebook quick; the rest of it is as stored
 PARAMETERS = {
-    "01_pretrain": {"dataset": '"digits"', "epochs": 2, "batch_size": 32, "width": 2},
+    "01_pretrain": {"dataset": '"digits"', "epochs": 2, "batch_size": 128, "width": 2},
     "02_distances": {"images": 32},
     "03_tree": {},
-    "04_mcts": {"epochs": 2, "batch_size": 32},
+    "04_mcts": {"epochs": 2, "batch_size": 128},
     "05_ablations": {"epochs": 1, "seeds": 1, "scored": 0},
     "06_imagenet": {"pretrain_epochs": 0, "epochs": 1, "batch_size": 500, "width": 2, "image_size": 16},
 }
