@@ -33,7 +33,7 @@ def gather(run: str) -> pd.DataFrame:
     """The finished rows that ``hnas sweep`` wrote into ``outputs/<run>``; column ``sweep`` says which file.
 
     Raises:
-        HnasError: if there are none.
+        HnasError: if there are none, or none is done.
     """
     folder = outputs_root() / run
     found = {name: folder / f"{name}.csv" for name in SWEEPS if (folder / f"{name}.csv").exists()}
@@ -44,7 +44,10 @@ def gather(run: str) -> pd.DataFrame:
         )
     rows = pd.concat({name: read_csv(path) for name, path in found.items()}, names=["sweep"])
     rows = rows.reset_index("sweep").reset_index(drop=True)
-    return rows[rows["status"] == "done"]
+    done = rows[rows["status"] == "done"]
+    if done.empty:
+        raise HnasError(f"no run of {', '.join(map(str, found.values()))} is done; column error says why")
+    return done
 
 
 def history(run: str) -> pd.DataFrame:
