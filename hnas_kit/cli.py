@@ -23,15 +23,12 @@ def _value(text: str) -> object:
         raise HnasError(f"-p: {text!r} is not a value ({' '.join(str(error).split())})") from error
 
 
-def _first(prefix: str | None) -> str:
-    """The notebook that ``--from`` names: its number, or its name."""
-    names = list(NOTEBOOKS)
-    if prefix is None:
-        return names[0]
-    matching = [name for name in names if prefix in (name, name.split("_")[0])]
-    if not matching:
-        raise HnasError(f"--from {prefix}: there is no such notebook; allowed: {', '.join(names)}")
-    return matching[0]
+def _notebook(option: str, text: str) -> str:
+    """The notebook that an option names: its number, or its name."""
+    for name in NOTEBOOKS:
+        if text in (name, name.split("_")[0]):
+            return name
+    raise HnasError(f"{option} {text}: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}")
 
 
 # A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
@@ -126,7 +123,10 @@ def _changes(args: argparse.Namespace) -> dict[str, object]:
 
 def _run(args: argparse.Namespace) -> None:
     profile = override(load_profile(runs.profile_folder(args.profile)), _changes(args))
-    first = _first(args.start)
+    first, last = _notebook("--from", args.start), _notebook("--to", args.end)
+    profile = {name: values for name, values in profile.items() if name <= last}
+    if not any(name >= first for name in profile):
+        raise HnasError(f"no notebook of the profile is from {first} to {last}")
     if args.seeds is None:
         run = run_profile(profile, first, args.force)
         if any((runs.outputs_root() / run / name).exists() for name in runs.SEARCHES):
@@ -141,8 +141,10 @@ def _run(args: argparse.Namespace) -> None:
         finished.append(
             run_profile(override(profile, {"seed": seed, "run": f"{name}-seed{seed}"}), first, args.force)
         )
-        report.write(finished[-1])
-    print(report.over_seeds(finished).to_string(float_format="{:.2f}".format))
+        if searched := profile.keys() & set(runs.SEARCHES):
+            report.write(finished[-1])
+    if searched:
+        print(report.over_seeds(finished).to_string(float_format="{:.2f}".format))
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -229,7 +231,9 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("profile", help="a folder of params/, or a path to one")
     _add_changes(run, "override a parameter")
-    run.add_argument("--from", dest="start", metavar="NN", help="first notebook to run, for instance 03")
+    first, *_, last = NOTEBOOKS
+    run.add_argument("--from", dest="start", metavar="NN", default=first, help="first, for instance 03")
+    run.add_argument("--to", dest="end", metavar="NN", default=last, help="last notebook to run")
     run.add_argument("--force", action="store_true", help="run even what is up to date")
     run.add_argument(
         "--seeds", type=int, metavar="N", help="run seeds 0 to N - 1 and print a table over them"

@@ -134,6 +134,8 @@ def test_what_is_up_to_date_is_not_run_again(tiny, executed, capsys):
         ("--force --from 03", "03 04 05 06"),
         ("--from 04_mcts -p images 16", "06"),
         ("--from 02 -p width 3", "06"),
+        ("--force --to 02", "01 02"),
+        ("--force --from 05 --to 05", "05"),
         ("-p low 277", "06"),
     ],
 )
@@ -250,6 +252,9 @@ def test_seeds_are_runs_of_their_own_with_a_table(tiny, executed, capsys):
     assert "best rank" in out
     assert re.search(r"(?m)^uniform +\[\d,\d,\d\] \[\d,\d,\d\] ", out)
     assert (tiny / "outputs" / "tiny-seed1" / "report.html").exists()
+    assert cli.main(["run", "quick", *TINY, "--seeds", "1", "--to", "02", "--force"]) == 0
+    assert executed[len(NOTEBOOKS) * 2 :] == list(NOTEBOOKS)[:2]
+    assert "best rank" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -314,6 +319,8 @@ def empty(tmp_path, monkeypatch):
             "unknown profile 'slow'; allowed: digits, imagenet, macro_cifar10, macro_cpu, pooling_cifar10, "
             "quick",
         ),
+        ("run quick --to 7", f"--to 7: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
+        ("run quick --from 03 --to 02", "no notebook of the profile is from 03_tree to 02_distances"),
         ("run quick --from 07", f"--from 07: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
         ("run quick -p epoch 2", "unknown parameter epoch (did you mean epochs?)"),
         ("run quick -p beta 2", "04_mcts: beta is 2: Input should be less than 1"),
