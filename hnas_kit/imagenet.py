@@ -6,7 +6,6 @@ gets plain arguments and leaves its result beside its checkpoints. One that was 
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -16,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hnas_kit import cost, data, paper, runs, samplers, search, training
+from hnas_kit import cost, data, paper, runs, search, training
 from hnas_kit.cost import BudgetSampler
 from hnas_kit.data import Dataset, Split
 from hnas_kit.distributed import Team
@@ -156,14 +155,12 @@ def _on_cpu(net: Supernet) -> dict[str, Tensor]:
     return {name: value.cpu() for name, value in net.state_dict().items()}
 
 
-def make_sampler(p: Imagenet, method: str, tree: ArchTree) -> Sampler:
+def make_sampler(p: Imagenet, name: str, tree: ArchTree) -> Sampler:
     """A new sampler of a method: over the tree's pool, or over the whole window."""
-    kind = METHODS[method].sampler
-    over = {"tree": tree} if method in ON_POOL else {"budget": window(p.low, p.high)}
-    classes = samplers.SAMPLERS if method in ON_POOL else samplers.IN_BUDGET
-    known = inspect.signature(classes[kind]).parameters
-    settings = p.model_dump(include=known.keys() & {"beta", "exploration", "coefficient"})
-    return samplers.make_sampler(kind, **over, **settings)
+    method, settings = METHODS[name], p.model_dump(include={"beta", "exploration", "coefficient"})
+    if name in ON_POOL:
+        return method.make(make_space("mobile"), {method.tree: tree}, **settings)
+    return method.make(make_space("mobile"), {}, window(p.low, p.high), **settings)
 
 
 def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Checkpoints) -> None:

@@ -108,13 +108,28 @@ class Method:
         """As in ``METHODS``: tree search goes by its tree."""
         return {"mcts": self.tree, "mcts_reg": "regularised"}.get(self.sampler, self.sampler)
 
-    def make(self, space: SearchSpace, forest: Mapping[str, ArchTree], **settings: float) -> Sampler:
-        """A new sampler of this kind; of the settings it takes those that it has."""
-        known = inspect.signature(SAMPLERS[self.sampler]).parameters
+    def make(
+        self,
+        space: SearchSpace,
+        forest: Mapping[str, ArchTree],
+        budget: BudgetSampler | None = None,
+        **settings: float,
+    ) -> Sampler:
+        """A new sampler of this kind; of the settings it takes those that it has.
+
+        Args:
+            space: that it draws from.
+            forest: trees by name; one that this method does not name is not used.
+            budget: draw from this window instead of a tree, see :func:`make_sampler`.
+            settings: by name.
+        """
+        tree = forest.get(self.tree)
+        classes = SAMPLERS if budget is None or tree is not None else IN_BUDGET
+        known = inspect.signature(classes[self.sampler]).parameters
         if self.communication:
             settings["communication"] = self.communication
         settings = {name: value for name, value in settings.items() if name in known}
-        return make_sampler(self.sampler, space=space, tree=forest.get(self.tree), **settings)
+        return make_sampler(self.sampler, space=space, tree=tree, budget=budget, **settings)
 
     def mistake(self) -> str:
         """What makes no sense about this combination, in words; empty if all is well."""
