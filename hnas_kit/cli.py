@@ -135,13 +135,13 @@ def _run(args: argparse.Namespace) -> None:
     if args.seeds < 1:
         raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
     _, name = _checked(profile)
-    finished = []
+    searched, finished = profile.keys() & set(runs.SEARCHES), []
     for seed in range(args.seeds):
         print(f"seed {seed}")
         finished.append(
             run_profile(override(profile, {"seed": seed, "run": f"{name}-seed{seed}"}), first, args.force)
         )
-        if searched := profile.keys() & set(runs.SEARCHES):
+        if searched:
             report.write(finished[-1])
     if searched:
         print(report.over_seeds(finished).to_string(float_format="{:.2f}".format))

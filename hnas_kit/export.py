@@ -28,12 +28,10 @@ def facts(
 ) -> dict[str, str]:
     """What a file says of the network in it: space, architecture, sizes, MACs for one image, parameters."""
     sizes = {"width": width, "in_channels": in_channels, "num_classes": num_classes}
-    named = {name: str(value) for name, value in sizes.items()}
-    return {"space": space.name, "architecture": space.format(arch), "image_size": str(image_size)} | {
-        **named,
-        "macs": str(cost.macs(space, arch, image_size=image_size, **sizes)),
-        "params": str(cost.params(space, arch, **sizes)),
-    }
+    macs = cost.macs(space, arch, image_size=image_size, **sizes)
+    numbers = {"image_size": image_size, **sizes, "macs": macs, "params": cost.params(space, arch, **sizes)}
+    of_it = {"space": space.name, "architecture": space.format(arch)}
+    return of_it | {name: str(value) for name, value in numbers.items()}
 
 
 def search_result(run: str, method: str = "", notebook: str = "") -> tuple[Finished, dict[str, Any], str]:
@@ -79,7 +77,8 @@ def found(run: str, method: str = "", notebook: str = "") -> tuple[nn.Sequential
         raise HnasError("a mixture has an architecture in several supernets; name another method")
     dataset = data.load(of_it["dataset"], image_size=of_it["image_size"] or None)
     sizes = of_it["width"], dataset.image_size, dataset.in_channels, dataset.num_classes
-    return network(of_it["space"], of_it["architecture"], sizes, part.load(f"{method}.pt")["net"], True)
+    weights = part.load(f"{method}.pt")["net"]
+    return network(of_it["space"], of_it["architecture"], sizes, weights, shared=True)
 
 
 def network(

@@ -123,8 +123,7 @@ class Method:
             budget: draw from this window instead of a tree, see :func:`make_sampler`.
             settings: by name.
         """
-        tree = forest.get(self.tree)
-        classes = SAMPLERS if budget is None or tree is not None else IN_BUDGET
+        tree, classes = (forest.get(self.tree), SAMPLERS) if budget is None else (None, IN_BUDGET)
         known = inspect.signature(classes[self.sampler]).parameters
         if self.communication:
             settings["communication"] = self.communication
