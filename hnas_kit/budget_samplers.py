@@ -5,7 +5,7 @@ They walk layer by layer and leave out what cannot be completed inside the windo
 
 from __future__ import annotations
 
-import copy
+import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +17,7 @@ from scipy.special import softmax
 from hnas_kit import compiled
 from hnas_kit.cost import BudgetSampler, Place
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.mcts import CODES
+from hnas_kit.mcts import TreeSearch
 from hnas_kit.sampler import Sampler
 from hnas_kit.spaces import LISTED, Arch
 
@@ -149,7 +149,7 @@ class GrowingTree:
         op: (V,) operation that led to the node.
         group: (V,) number of the layer and operation it stands for; 0 for the root.
         state, total: (V,) the place it stands at, see :meth:`hnas_kit.cost.BudgetSampler.choices`.
-        value, visits: (V,) C, 1 at the start, and visit count.
+        value, visits, score: (V,) C, 1 at the start, visit count, and R as it was last stored.
     """
 
     ARRAYS = dict.fromkeys(("parent", "first_child", "num_children", "layer", "op", "group"), np.int32) | {
@@ -157,6 +157,7 @@ class GrowingTree:
         "total": np.int64,
         "value": np.float64,
         "visits": np.int64,
+        "score": np.float64,
     }
 
     def __init__(self, budget: BudgetSampler) -> None:
@@ -164,7 +165,7 @@ class GrowingTree:
         self.widest = max(map(len, budget.space.ops))
         for name, dtype in self.ARRAYS.items():
             setattr(self, name, np.zeros(1024, dtype))
-        self.parent[0], self.value[0] = -1, 1.0
+        self.parent[0], self.value[0], self.score[0] = -1, 1.0, 1.0
         self.state[0], self.total[0] = budget.start
 
     def grow(self, node: int) -> None:
@@ -178,7 +179,8 @@ class GrowingTree:
                 setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
         new = slice(first, last)
         ops = [op for op, _ in choices]
-        self.parent[new], self.layer[new], self.op[new], self.value[new] = node, layer + 1, ops, 1.0
+        self.parent[new], self.layer[new], self.op[new] = node, layer + 1, ops
+        self.value[new] = self.score[new] = 1.0
         self.group[new] = 1 + layer * self.widest + np.array(ops)
         self.state[new], self.total[new] = zip(*(after for _, after in choices), strict=True)
         self.first_child[node], self.num_children[node], self.num_nodes = first, len(choices), last
@@ -215,7 +217,7 @@ class GrowingTree:
             setattr(self, name, array)
 
 
-class MCTSInBudget(InBudget):
+class MCTSInBudget(InBudget, TreeSearch):
     """Tree search on the default tree of the window, plain or with a shared table (MCTS + Reg., Su et al.).
 
     It draws as :class:`hnas_kit.mcts.MCTS`, or with ``communication`` :class:`hnas_kit.mcts.MCTSReg`, does on
@@ -225,7 +227,7 @@ class MCTSInBudget(InBudget):
         budget: the window.
         communication: ``shared_table``, or empty for plain tree search.
         coefficient: weight of what is communicated, from 0 to 1.
-        beta, exploration, temperature: see :class:`hnas_kit.mcts.MCTS`.
+        beta, exploration, temperature, bonus, start, warmup, refresh: see :class:`hnas_kit.mcts.MCTS`.
 
     Attributes:
         tree: the tree so far, with C and visit counts.
@@ -240,95 +242,71 @@ class MCTSInBudget(InBudget):
         beta: float = 0.95,
         exploration: float = 0.5,
         temperature: float = 0.02,
+        bonus: str = "sqrt",
+        start: str = "one",
+        warmup: str = "architectures",
+        refresh: str = "draw",
     ) -> None:
         require_one_of("communication", communication, COMMUNICATIONS)
-        if not (0 <= coefficient <= 1 and 0 <= beta < 1 and exploration >= 0 and temperature > 0):
-            raise HnasError(
-                f"coefficient is {coefficient}, beta {beta}, exploration {exploration}, temperature "
-                f"{temperature}; allowed: 0 <= coefficient <= 1, 0 <= beta < 1, exploration >= 0, "
-                "temperature > 0"
-            )
+        self._set(
+            temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
+            refresh=refresh, communication=communication, coefficient=coefficient,
+        )  # fmt: skip
         super().__init__(budget)
-        self.communication, self.coefficient = communication, coefficient
-        self.beta, self.exploration, self.temperature = beta, exploration, temperature
         self.tree = GrowingTree(budget)
         self.table = np.zeros(1 + budget.space.num_layers * self.tree.widest)
         self._scratch = np.empty(self.tree.widest)
 
     @property
-    def weight(self) -> float:
-        """Of G in Eq. 3."""
-        return self.coefficient if self.communication else 0.0
+    def _arrays(self) -> tuple[compiled.Tree, compiled.Groups, compiled.State, compiled.Rule]:
+        """What the compiled loops walk; growing replaces arrays."""
+        tree = self.tree
+        return (
+            compiled.Tree(tree.first_child, tree.num_children, tree.parent),
+            compiled.Groups(tree.group, NOBODY, NOBODY),
+            compiled.State(tree.value, tree.visits, tree.score, self.table),
+            self.rule,
+        )
 
-    def sample(self, rng: np.random.Generator) -> Arch:
-        """Draw an architecture; takes one uniform number a layer."""
+    def _draw(self, rng: np.random.Generator, temperature: float) -> Arch:
+        """Takes one uniform number a layer."""
         tree, node = self.tree, 0
         draws = rng.random(self.budget.space.num_layers)
         while (layer := int(tree.layer[node])) < len(draws):
             tree.children(node)
-            node = compiled.descend(
-                node,
-                tree.first_child,
-                tree.num_children,
-                tree.value,
-                tree.visits,
-                self.table,
-                tree.group,
-                self.weight,
-                self.exploration,
-                self.temperature,
-                draws[layer:],
-                self._scratch,
-            )
+            node = compiled.descend(*self._arrays, node, temperature, draws[layer:], self._scratch)
         return tree.arch(node)
 
-    def update(self, arch: Arch, reward: float) -> None:
-        leaf, tree = self.tree.leaf(arch), self.tree
-        compiled.backup(
-            tree.parent,
-            tree.value,
-            tree.visits,
-            self.table,
-            tree.group,
-            NOBODY,
-            NOBODY,
-            CODES[self.communication],
-            self.coefficient,
-            leaf,
-            float(reward),
-            self.beta,
-        )
+    def sample(self, rng: np.random.Generator) -> Arch:
+        return self._draw(rng, self.temperature)
 
-    def _score(self, children: range) -> np.ndarray:
-        """C of siblings, with what communication adds to it in Eq. 3."""
-        own = slice(children.start, children.stop)
-        return self.tree.value[own] + self.weight * self.table[self.tree.group[own]]
+    def sample_uniform(self, rng: np.random.Generator) -> Arch:
+        if self.warmup == "branches":
+            return self._draw(rng, math.inf)
+        return super().sample_uniform(rng)
+
+    def update(self, arch: Arch, reward: float) -> None:
+        leaf = self.tree.leaf(arch)
+        compiled.backup(*self._arrays, leaf, float(reward))
 
     def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
         tree, children = self.tree, self.tree.children(node)
-        visits = np.maximum(tree.visits[children.start : children.stop], 1)
-        bonus = self.exploration * np.sqrt(np.log(max(tree.visits[node], 1)) / visits)
-        shares = softmax((self._score(children) + bonus) / self.temperature)
+        scores = compiled.scores(*self._arrays, children.start, children.stop)
+        shares = softmax(scores / self.temperature)
         return [
             (int(tree.op[child]), (int(tree.state[child]), int(tree.total[child])), child, float(share))
             for child, share in zip(children, shares, strict=True)
         ]
 
     def greedy(self) -> Arch:
-        """At every node the child of largest C."""
+        """At every node the child of largest C, with what communication adds to it."""
         node = 0
         while self.tree.layer[node] < self.budget.space.num_layers:
-            children = self.tree.children(node)
-            node = children[int(np.argmax(self._score(children)))]
+            own = self.tree.children(node)
+            known = slice(own.start, own.stop)
+            means = self.tree.value[known] + self.rule.weight * self.table[self.tree.group[known]]
+            node = own[int(np.argmax(means))]
         return self.tree.arch(node)
-
-    def anneal(self, temperature: float) -> None:
-        self.temperature = temperature
-
-    def exploit(self) -> MCTSInBudget:
-        other = copy.copy(self)
-        other.exploration = 0.0
-        return other
 
     def state_dict(self) -> dict[str, Any]:
         return {"tree": self.tree.state_dict(), "table": torch.from_numpy(self.table.copy())}

@@ -127,6 +127,10 @@ def _run(args: argparse.Namespace) -> None:
     profile = {name: values for name, values in profile.items() if name <= last}
     if not any(name >= first for name in profile):
         raise HnasError(f"no notebook of the profile is from {first} to {last}")
+    if "04_mcts" in profile:
+        search = NOTEBOOKS["04_mcts"].checked(profile["04_mcts"], "04_mcts")
+        if mistake := search.unused(name for name, _ in args.parameter):
+            raise HnasError(f"04_mcts: {mistake}")
     if args.seeds is None:
         run = run_profile(profile, first, args.force)
         if any((runs.outputs_root() / run / name).exists() for name in runs.SEARCHES):

@@ -129,10 +129,11 @@ class Mixture(Sampler):
     """
 
     weighs = False
+    own_draws = 1  # learned rewards choose the supernet from the second phase on
     TOLERANCE = 1e-6  # of a supernet's share of the draws
 
     def __init__(
-        self, archs: Sequence[Arch], models: int = 2, beta: float = 0.95, temperature: float = 0.02
+        self, archs: Sequence[Arch], models: int = 4, beta: float = 0.95, temperature: float = 0.02
     ) -> None:
         if not (models >= 1 and 0 <= beta < 1 and temperature > 0):
             raise HnasError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -126,6 +126,7 @@ def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
         for seed in range(file.seeds):
             try:
                 made = _tasks(assign(base, values), base, file.run, seed)
+                _used(made, values)
             except HnasError as error:
                 raise HnasError(f"point {label!r}: {error}") from None
             tasks |= {task.key: task for task in made.values() if task.key not in tasks}
@@ -208,6 +209,13 @@ def _tasks(values: Mapping[str, dict], base: Mapping[str, dict], run: str, seed:
         lineage = {name: runs.result_params(part) for name, part in parts.items()}
         made[book] = Task(params.model_copy(update=place), json.loads(json.dumps(lineage)), needs)
     return made
+
+
+def _used(made: Mapping[str, Task], names: Iterable[str]) -> None:
+    """Raise :class:`HnasError` if a point gives its search a setting that none of its methods has."""
+    search = made.get("04_mcts")
+    if search and (mistake := search.params.unused(name.rpartition(".")[2] for name in names)):
+        raise HnasError(mistake)
 
 
 def slug(params: Mapping[str, Parameters], base: Mapping[str, Mapping[str, Any]]) -> str:

@@ -157,7 +157,7 @@ def _on_cpu(net: Supernet) -> dict[str, Tensor]:
 
 def make_sampler(p: Imagenet, name: str, tree: ArchTree) -> Sampler:
     """A new sampler of a method: over the tree's pool, or over the whole window."""
-    method, settings = METHODS[name], p.model_dump(include={"beta", "exploration", "coefficient"})
+    method, settings = METHODS[name], p.sampler_settings
     if name in ON_POOL:
         return method.make(make_space("mobile"), {method.tree: tree}, **settings)
     return method.make(make_space("mobile"), {}, window(p.low, p.high), **settings)
@@ -171,7 +171,7 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
     if _finished(team, checkpoints):
         return
     dataset, halves = load(p, team.device)
-    schedule = p.schedule(len(halves[0]))
+    schedule = p.schedule(len(halves[0]), METHODS[method])
     with runs.progress(schedule.steps, f"search: {method}", team.main) as bar:
         done = search.trial(
             make_space("mobile"),

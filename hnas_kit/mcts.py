@@ -21,104 +21,190 @@ CODES = {
     "shared_table": compiled.SHARED_TABLE,
     "equivalent_nodes": compiled.EQUIVALENT_NODES,
 }
+# sentences of the paper that can be read in more than one way; the first reading of each is the default
+READINGS = {
+    "bonus": {
+        "sqrt": "exploration bonus lambda sqrt(ln N_parent / n) (Eq. 3)",
+        "linear": "exploration bonus lambda sqrt(ln N_parent) / n (Algorithm 1 as typeset)",
+    },
+    "start": {
+        "one": "C starts at 1 (Sec. 5)",
+        "first": "a node's first reward replaces C",
+    },
+    "warmup": {
+        "architectures": "uniform phases draw architectures alike (Sec. 5)",
+        "branches": "uniform phases draw the children of a node alike (Sec. 3)",
+    },
+    "refresh": {
+        "draw": "R from the present counts at every draw (Eq. 3)",
+        "path": "R recomputed for the path just taken alone (Algorithm 1)",
+    },
+}
 
 
-class MCTS(Sampler):
+def make_rule(
+    *,
+    beta: float,
+    exploration: float,
+    bonus: str,
+    start: str,
+    refresh: str,
+    communication: str = "",
+    coefficient: float = 0.0,
+) -> compiled.Rule:
+    """What the compiled loops follow; raises :class:`HnasError` for a setting that is out of range."""
+    if not (0 <= beta < 1 and exploration >= 0 and 0 <= coefficient <= 1):
+        raise HnasError(
+            f"beta is {beta}, exploration {exploration}, coefficient {coefficient}; "
+            "allowed: 0 <= beta < 1, exploration >= 0, 0 <= coefficient <= 1"
+        )
+    for name, value in {"bonus": bonus, "start": start, "refresh": refresh}.items():
+        require_one_of(name, value, READINGS[name])
+    return compiled.Rule(
+        exploration=float(exploration),
+        linear=bonus == "linear",
+        stored=refresh == "path",
+        first=start == "first",
+        beta=float(beta),
+        weight=float(coefficient) if communication == "shared_table" else 0.0,
+        communication=CODES[communication],
+        coefficient=float(coefficient),
+    )
+
+
+class TreeSearch(Sampler):
+    """What tree search is over any tree: how its settings are checked, and how it anneals and exploits.
+
+    Attributes:
+        rule: lambda, beta and the readings, as the compiled loops take them.
+        temperature: T of Eq. 2.
+        warmup: what the uniform phases draw alike.
+    """
+
+    phased = True
+    rule: compiled.Rule
+
+    def _set(self, temperature: float, warmup: str, **settings: float | str) -> None:
+        self.rule = make_rule(**settings)
+        require_one_of("warmup", warmup, READINGS["warmup"])
+        self.warmup = warmup
+        self.anneal(temperature)
+
+    def anneal(self, temperature: float) -> None:
+        if not temperature > 0:
+            raise HnasError(f"temperature is {temperature}; allowed: temperature > 0")
+        self.temperature = float(temperature)
+
+    def exploit(self) -> TreeSearch:
+        """Draws by C at lambda = 0; a stored R holds a bonus, so it is not used."""
+        other = copy.copy(self)
+        other.rule = self.rule._replace(exploration=0.0, stored=False)
+        return other
+
+
+class MCTS(TreeSearch):
     """Tree search with Boltzmann selection over a UCT reward, on any tree (Sec. 4, Eq. 2 to 4).
 
-    The tree is fully expanded from the start, so there is neither expansion nor roll-out. The same tree
-    and settings with other arrays ``value`` and ``visits`` is another search.
+    The tree is fully expanded from the start, so there is neither expansion nor roll-out. An unvisited node
+    counts as visited once in the exploration bonus. ``bonus``, ``start``, ``warmup`` and ``refresh`` choose
+    between readings of the paper, see :data:`READINGS`.
 
     Args:
         tree: learned, default or any other tree.
         beta: smoothing of C (Eq. 4), from 0 to below 1.
-        exploration: lambda of Eq. 3, at least 0.
+        exploration: lambda, at least 0.
         temperature: T of Eq. 2, above 0.
+        bonus: ``sqrt`` (Eq. 3) or ``linear`` (Algorithm 1 as typeset).
+        start: C is ``one`` at the start (Sec. 5), or the ``first`` reward of a node replaces it.
+        warmup: the uniform phases draw ``architectures`` alike (Sec. 5), or at every node its ``branches``.
+        refresh: R follows from the present counts at each ``draw`` (Eq. 3), or is stored, at first C, and
+            recomputed for the nodes of the ``path`` just taken, after all their counts (Algorithm 1).
 
     Attributes:
-        value: (V,) C of each node, 1 at the start (Sec. 5).
+        value: (V,) C of each node, 1 at the start.
         visits: (V,) visit count |a| of each node.
+        score: (V,) R as it was last stored, for ``refresh`` ``path``.
         table: (groups,) G of each group of equivalent nodes; plain tree search has a single one, unused.
-        group: (V,) position of each node in ``table``.
+
+    Raises:
+        HnasError: for settings out of range.
     """
 
-    communication = ""
-    coefficient = 0.0
-
     def __init__(
-        self, tree: ArchTree, beta: float = 0.95, exploration: float = 0.5, temperature: float = 0.02
+        self,
+        tree: ArchTree,
+        beta: float = 0.95,
+        exploration: float = 0.5,
+        temperature: float = 0.02,
+        bonus: str = "sqrt",
+        start: str = "one",
+        warmup: str = "architectures",
+        refresh: str = "draw",
     ) -> None:
-        if not (0 <= beta < 1 and exploration >= 0 and temperature > 0):
-            raise HnasError(
-                f"beta is {beta}, exploration {exploration}, temperature {temperature}; "
-                "allowed: 0 <= beta < 1, exploration >= 0, temperature > 0"
-            )
+        settings = {"bonus": bonus, "start": start, "refresh": refresh}
+        self._set(temperature, warmup, beta=beta, exploration=exploration, **settings)
         self.tree, self.archs = tree, tree.archs
-        self.beta, self.exploration, self.temperature = beta, exploration, temperature
-        self.value = np.ones(tree.num_nodes)
-        self.visits = np.zeros(tree.num_nodes, dtype=np.int64)
-        self._group_nodes(np.zeros(tree.num_nodes, dtype=np.int64))
+        self._group(np.zeros(tree.num_nodes, dtype=np.int64))
         self._depth = tree.depth
         self._scratch = np.empty(tree.num_children.max())
 
-    def _group_nodes(self, group: np.ndarray) -> None:
-        self.group, self.table = group, np.zeros(group.max() + 1)
-        self._members = np.argsort(group, kind="stable")  # group by group
-        self._member_start = np.concatenate([[0], np.cumsum(np.bincount(group))])
+    def _group(self, group: np.ndarray) -> None:
+        """Start with nothing learned, the nodes in these groups, (V,)."""
+        nodes = len(group)
+        self.shape = compiled.Tree(self.tree.first_child, self.tree.num_children, self.tree.parent)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
+        self.groups = compiled.Groups(group, starts, np.argsort(group, kind="stable"))
+        self.state = compiled.State(
+            np.ones(nodes), np.zeros(nodes, dtype=np.int64), np.ones(nodes), np.zeros(group.max() + 1)
+        )
 
     @property
-    def groups(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``group``, and start and members: the nodes of g are ``members[start[g]:start[g + 1]]``."""
-        return self.group, self._member_start, self._members
+    def value(self) -> np.ndarray:
+        return self.state.value
 
     @property
-    def weight(self) -> float:
-        """Of G in Eq. 3."""
-        return self.coefficient if self.communication == "shared_table" else 0.0
+    def visits(self) -> np.ndarray:
+        return self.state.visits
+
+    @property
+    def table(self) -> np.ndarray:
+        return self.state.table
+
+    def _draw(self, rng: np.random.Generator, temperature: float) -> Arch:
+        """Takes ``tree.depth`` uniform numbers from ``rng``, however long the path."""
+        draws = rng.random(self._depth)
+        leaf = compiled.descend(
+            self.shape, self.groups, self.state, self.rule, 0, temperature, draws, self._scratch
+        )
+        return self.archs[self.tree.arch_index[leaf]]
 
     def sample(self, rng: np.random.Generator) -> Arch:
-        """Draw an architecture; takes ``tree.depth`` uniform numbers from ``rng``, however long the path."""
-        tree = self.tree
-        leaf = compiled.descend(
-            0,
-            tree.first_child,
-            tree.num_children,
-            self.value,
-            self.visits,
-            self.table,
-            self.group,
-            self.weight,
-            self.exploration,
-            self.temperature,
-            rng.random(self._depth),
-            self._scratch,
-        )
-        return self.archs[tree.arch_index[leaf]]
+        return self._draw(rng, self.temperature)
+
+    def sample_uniform(self, rng: np.random.Generator) -> Arch:
+        if self.warmup == "branches":
+            return self._draw(rng, math.inf)
+        return super().sample_uniform(rng)
 
     def update(self, arch: Arch, reward: float) -> None:
-        compiled.backup(
-            self.tree.parent,
-            self.value,
-            self.visits,
-            self.table,
-            *self.groups,
-            CODES[self.communication],
-            self.coefficient,
-            self.tree.leaf[arch],
-            float(reward),
-            self.beta,
-        )
+        leaf = self.tree.leaf[arch]
+        compiled.backup(self.shape, self.groups, self.state, self.rule, leaf, float(reward))
 
     def _means(self) -> np.ndarray:
-        """(V,) C of each node, with what communication adds to it in Eq. 3."""
-        return self.value + self.weight * self.table[self.group]
+        """(V,) C of each node, with what communication adds to it."""
+        return self.value + self.rule.weight * self.table[self.groups.of]
 
     def terms(self) -> tuple[np.ndarray, np.ndarray]:
-        """The two terms of Eq. 3 for each node, both (V,): C and the exploration bonus (0 for the root)."""
-        visits = np.maximum(self.visits, 1)
-        bonus = self.exploration * np.sqrt(np.log(visits[self.tree.parent]) / visits)
+        """The two terms of R for each node, both (V,): C, and what exploration adds to it (0 for the root).
+
+        A stored R is of the counts when it was stored, so then the second term is what R has beyond C now.
+        """
+        means = self._means()
+        bonus = (
+            compiled.scores(self.shape, self.groups, self.state, self.rule, 0, self.tree.num_nodes) - means
+        )
         bonus[0] = 0.0
-        return self._means(), bonus
+        return means, bonus
 
     def sibling_spread(self) -> tuple[float, float]:
         """How much each term of Eq. 3 favours one sibling over another, in units of T.
@@ -171,20 +257,12 @@ class MCTS(Sampler):
             node = first + int(np.argmax(value[first : first + self.tree.num_children[node]]))
         return self.archs[self.tree.arch_index[node]]
 
-    def anneal(self, temperature: float) -> None:
-        self.temperature = temperature
-
-    def exploit(self) -> MCTS:
-        other = copy.copy(self)
-        other.exploration = 0.0
-        return other
-
     def state_dict(self) -> dict:
-        return {"value": torch.from_numpy(self.value.copy()), "visits": torch.from_numpy(self.visits.copy())}
+        return {name: torch.from_numpy(array.copy()) for name, array in self.state._asdict().items()}
 
     def load_state_dict(self, state: dict) -> None:
-        self.value[:] = state["value"].numpy()
-        self.visits[:] = state["visits"].numpy()
+        for name, array in self.state._asdict().items():
+            array[:] = state[name].numpy()
 
 
 class Boltzmann(MCTS):
@@ -197,10 +275,15 @@ class Boltzmann(MCTS):
         archs: the architectures.
         beta: smoothing of C (Eq. 4), from 0 to below 1.
         temperature: T, above 0.
+        start: see :class:`MCTS`.
     """
 
-    def __init__(self, archs: Sequence[Arch], beta: float = 0.95, temperature: float = 0.02) -> None:
-        super().__init__(trees.flat(archs), beta, 0.0, temperature)
+    phased = False
+
+    def __init__(
+        self, archs: Sequence[Arch], beta: float = 0.95, temperature: float = 0.02, start: str = "one"
+    ) -> None:
+        super().__init__(trees.flat(archs), beta, 0.0, temperature, start=start)
 
 
 def _equivalent(tree: ArchTree) -> np.ndarray:
@@ -229,19 +312,19 @@ class MCTSReg(MCTS):
     """Tree search whose equivalent nodes, same level and same operation, learn from each other.
 
     The "MCTS + Reg." baseline (Sec. 3, "Tree Search"; Su et al., 2021a), for the default tree. C and the
-    exploration term are those of Eq. 3 and 4, so that it differs from :class:`MCTS` in this alone. Two
-    readings of the regularisation:
+    exploration term are those of :class:`MCTS`, from which it differs in this alone. Two readings of the
+    regularisation:
 
     - ``shared_table`` (Su et al.): an average G of the rewards of each level and operation, smoothed with
       beta from 0 on, is added to C with the weight ``coefficient`` (C2 there).
     - ``equivalent_nodes`` (the present paper's wording): a node's update also moves C of its equivalents,
-      ``coefficient`` times as far; their visits stay as they are.
+      ``coefficient`` times as far; their visits and a stored R stay as they are.
 
     Args:
         tree: the default tree.
         communication: ``shared_table`` or ``equivalent_nodes``.
         coefficient: from 0 (plain MCTS) to 1.
-        beta, exploration, temperature: see :class:`MCTS`.
+        beta, exploration, temperature, bonus, start, warmup, refresh: see :class:`MCTS`.
 
     Attributes:
         table: (groups,) G of each level and operation (used by ``shared_table``).
@@ -258,17 +341,15 @@ class MCTSReg(MCTS):
         beta: float = 0.95,
         exploration: float = 0.5,
         temperature: float = 0.02,
+        bonus: str = "sqrt",
+        start: str = "one",
+        warmup: str = "architectures",
+        refresh: str = "draw",
     ) -> None:
-        super().__init__(tree, beta, exploration, temperature)
         require_one_of("communication", communication, COMMUNICATIONS)
-        if not 0 <= coefficient <= 1:
-            raise HnasError(f"coefficient is {coefficient}; allowed: 0 to 1")
-        self.communication, self.coefficient = communication, coefficient
-        self._group_nodes(_equivalent(tree))
-
-    def state_dict(self) -> dict:
-        return super().state_dict() | {"table": torch.from_numpy(self.table.copy())}
-
-    def load_state_dict(self, state: dict) -> None:
-        super().load_state_dict(state)
-        self.table[:] = state["table"].numpy()
+        super().__init__(tree, beta, exploration, temperature, bonus, start, warmup, refresh)
+        self._set(
+            temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
+            refresh=refresh, communication=communication, coefficient=coefficient,
+        )  # fmt: skip
+        self._group(_equivalent(tree))

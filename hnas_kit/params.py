@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from hnas_kit.distances import MEASURES
 from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.rewards import REWARDS
-from hnas_kit.samplers import COMMUNICATIONS, METHODS, SAMPLERS, TREES, Method
-from hnas_kit.schedule import Schedule
+from hnas_kit.samplers import COMMUNICATIONS, METHODS, READINGS, SAMPLERS, TREES, Method
+from hnas_kit.schedule import PHASED, Schedule
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import ENCODINGS, SPACES
 from hnas_kit.training import PRECISIONS
@@ -88,24 +97,93 @@ class Phased(Training):
 
     uniform_share: Share
     warmup_share: Share
+    phases: Literal[tuple(PHASED)]
     temperature_start: Positive
     temperature_end: Positive
-    exploration: NotNegative  # lambda of Eq. 3
+    temperature_flat: Positive  # T at the first step of methods without phases
+    exploration: NotNegative  # lambda
     beta: Share  # of Eq. 4
+    bonus: Literal[tuple(READINGS["bonus"])]
+    start: Literal[tuple(READINGS["start"])]
+    warmup: Literal[tuple(READINGS["warmup"])]
+    refresh: Literal[tuple(READINGS["refresh"])]
     coefficient: Annotated[float, Field(ge=0, le=1)]  # weight of the communication of MCTS + Reg
     final_samples: Count  # draws for the final choice
 
-    def schedule(self, images: int) -> Schedule:
-        """The phases of a search on that many training images."""
+    @property
+    def sampler_settings(self) -> dict[str, float | str]:
+        """What :meth:`hnas_kit.samplers.Method.make` is told of the sampler."""
+        return self.model_dump(include={"beta", "exploration", "models", "coefficient", *READINGS})
+
+    def schedule(self, images: int, method: Method | None = None) -> Schedule:
+        """The phases and the temperature of a method's search on that many training images.
+
+        Of tree search, if no method is named.
+        """
+        own = {} if method is None else dict(method.settings)
+        first, last, flat, phases = (
+            own.get(name, getattr(self, name))
+            for name in ("temperature_start", "temperature_end", "temperature_flat", "phases")
+        )
+        phased = method is None or phases == "all" or SAMPLERS[method.sampler].phased
         steps = self.epochs * -(-images // self.batch_size)
         shares = self.uniform_share, self.warmup_share
-        return Schedule(steps, *shares, self.temperature_start, self.temperature_end)
+        return Schedule(steps, *shares, first if phased else flat, last, phased)
+
+    @property
+    def readings(self) -> str:
+        """Which readings of the paper this search follows, in one line."""
+        parts = [f"{name} {getattr(self, name)}: {READINGS[name][getattr(self, name)]}" for name in READINGS]
+        return "; ".join([*parts, f"phases {self.phases}: {PHASED[self.phases]}"])
 
     @model_validator(mode="after")
     def _leaves_steps(self) -> Phased:
         if self.uniform_share + self.warmup_share >= 1:
             raise ValueError("uniform_share + warmup_share must be below 1, to leave steps for the search")
         return self
+
+
+class Entry(BaseModel):
+    """A method to compare with, with settings of its own; those left out are the run's."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+    label: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.,+=()-]{0,59}$")]
+    sampler: Literal[tuple(SAMPLERS)]
+    tree: Literal["", *TREES] = ""
+    communication: Literal["", *COMMUNICATIONS] = ""
+    reward: Literal[REWARDS] | None = None
+    models: Count | None = None
+    coefficient: Annotated[float, Field(ge=0, le=1)] | None = None
+    beta: Share | None = None
+    exploration: NotNegative | None = None
+    bonus: Literal[tuple(READINGS["bonus"])] | None = None
+    start: Literal[tuple(READINGS["start"])] | None = None
+    warmup: Literal[tuple(READINGS["warmup"])] | None = None
+    refresh: Literal[tuple(READINGS["refresh"])] | None = None
+    phases: Literal[tuple(PHASED)] | None = None
+    temperature_start: Positive | None = None
+    temperature_end: Positive | None = None
+    temperature_flat: Positive | None = None
+
+    @property
+    def method(self) -> Method:
+        given = self.model_dump()
+        what = [given.pop(name, "") for name in ("sampler", "tree", "communication", "label")]
+        return Method(*what, given)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Entry:
+        if mistake := self.method.mistake():
+            raise ValueError(mistake)
+        return self
+
+    @model_serializer
+    def _given(self) -> dict[str, Any]:
+        """What was said, no more."""
+        return {
+            name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
+        }
 
 
 class Pretrain(Training):
@@ -140,6 +218,13 @@ class Tree(Source):
     linkage: Literal[LINKAGES]
 
 
+# an error is told of the one that was meant
+Compared = Annotated[
+    Annotated[Literal[tuple(METHODS)], Tag("name")] | Annotated[Entry, Tag("entry")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "entry"),
+]
+
+
 class Search(Source, Phased):
     notebook = "04_mcts"
 
@@ -148,30 +233,48 @@ class Search(Source, Phased):
     communication: Literal["", *COMMUNICATIONS]
     models: Count  # supernets of a mixture
     reward: Literal[REWARDS]
-    compare: list[Literal[tuple(METHODS)]]  # methods to run beside it
-    final: Literal[FINAL_CHOICES]
+    compare: list[Compared]  # methods to run beside it
+    final: Literal[tuple(FINAL_CHOICES)]
     retrain: Annotated[int, Field(ge=0)]  # trainings of what was found, alone from new weights
     retrain_epochs: Count
     simulated: Annotated[int, Field(ge=0)]  # simulated searches of each method
 
     @property
-    def sampler_settings(self) -> dict[str, float]:
-        """What :meth:`hnas_kit.samplers.Method.make` is told of the sampler."""
-        return self.model_dump(include={"beta", "exploration", "models", "coefficient"})
-
-    @property
     def methods(self) -> dict[str, Method]:
         """What is searched with, by name; the first one's result is the run's."""
         first = Method(self.sampler, self.tree, self.communication)
-        return {first.name: first} | {name: METHODS[name] for name in self.compare}
+        others = [entry.method if isinstance(entry, Entry) else METHODS[entry] for entry in self.compare]
+        return {method.name: method for method in (first, *others)}
+
+    def reward_of(self, method: Method) -> str:
+        """The reward that a method learns from."""
+        return method.settings.get("reward", self.reward)
+
+    @property
+    def readings(self) -> str:
+        """Which readings of the paper this search follows, and what single methods have of their own."""
+        parts = [super().readings, f"final choice {self.final}: {FINAL_CHOICES[self.final]}"]
+        for name, method in self.methods.items():
+            own = [f"communication {method.communication}"] if method.communication else []
+            own += [f"{setting} {value}" for setting, value in method.settings.items()]
+            parts += [f"{name}: {', '.join(own)}"] if own else []
+        return "; ".join(parts)
+
+    def unused(self, names: Iterable[str]) -> str:
+        """The first of these settings that no method of the run has, in words; empty if there is none."""
+        every = [Method(name, "-") for name in SAMPLERS]
+        settings = [name for name in names if any(name in method.allowed for method in every)]
+        found = list(self.methods.values())
+        for name in settings:
+            if not any(name in method.allowed for method in found):
+                return found[0].unknown([name])
+        return ""
 
     @model_validator(mode="after")
     def _consistent(self) -> Search:
         first = Method(self.sampler, self.tree, self.communication)
         if mistake := first.mistake():
             raise ValueError(mistake)
-        if self.sampler == "uniform" and not self.compare and self.reward != REWARDS[0]:
-            raise ValueError(f"sampler uniform learns from no reward: leave reward at {REWARDS[0]!r}")
         if len(self.methods) < 1 + len(self.compare):
             raise ValueError(f"compare must not repeat a method, nor {first.name}, which is searched anyway")
         return self
@@ -259,16 +362,21 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
 
 
 def _explain(error: dict, cls: type[Parameters]) -> str:
-    name = str(error["loc"][0]) if error["loc"] else ""
+    place, inside = list(error["loc"]), "entry" in error["loc"]
+    place = [part for part in place if part not in ("entry", "name")]
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, cls.model_fields, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(cls.model_fields)}"
+        known = (Entry if inside else cls).model_fields
+        close = difflib.get_close_matches(str(place[-1]), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
         return f"unknown parameter {name} ({hint})"
     if error["type"] == "missing":
         return f"parameter {name} is missing"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":
         message = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
+        if inside:
+            message = "should be 1 to 60 letters, digits, spaces and _ . , + = ( ) - after a letter or digit"
     return f"{name} is {error['input']!r}: {message}" if name else message
 
 

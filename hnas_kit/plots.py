@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -27,10 +27,18 @@ COLOURS = {
     "mixture": "#2a9d9d",
     "accuracy": "#b59b1c",
 }
+OTHERS = ("#4d4d4d", "#e3a5b8", "#88c0d0", "#a3be8c", "#d08770")  # of methods with a label of their own
 ACCURACY = mpl.colormaps["viridis"]
 SHOWN = 400  # rows of a distance matrix
 ROWS = 36  # of a figure of architectures
 BARS = 60  # of a histogram over ranks
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each method, the usual one if it has one."""
+    names = list(names)
+    own = [name for name in names if name not in COLOURS]
+    return {name: COLOURS.get(name) or OTHERS[own.index(name) % len(OTHERS)] for name in names}
 
 
 def use_style() -> None:
@@ -167,22 +175,25 @@ def search_curves(
     histories: Mapping[str, pd.DataFrame],
     starts: Sequence[int],
     steps: int,
-    reward: str,
+    rewards: Mapping[str, str],
     truth: pd.Series | None,
 ) -> Figure:
     """Over the steps of each search: reward and true accuracy of the drawn architectures (Fig. 3 right).
 
-    A search with more steps than ``steps`` (a mixture) is drawn to the same length.
+    A search with more steps than ``steps`` (a mixture) is drawn to the same length. ``rewards`` names the
+    reward of each; those that learn from another one than the first are not drawn on the left.
     """
     panels = 1 if truth is None else 2
     figure, axes = plt.subplots(1, panels, figsize=(4.5 * panels + 0.9, 3.4), squeeze=False)
+    reward, colour, lines = rewards[next(iter(histories))], colours(histories), {}
     percent = 100 if reward == "absolute validation accuracy" else 1
     for name, history in histories.items():
         step, window = np.linspace(0, steps, len(history)), max(len(history) // 20, 1)
-        axes[0, 0].plot(step, percent * smooth(history["reward"], window), color=COLOURS[name], label=name)
+        shown = [(axes[0, 0], percent * history["reward"])] if rewards[name] == reward else []
         if truth is not None:
-            drawn = truth[history["architecture"]].to_numpy()
-            axes[0, 1].plot(step, smooth(drawn, window), color=COLOURS[name], label=name)
+            shown.append((axes[0, 1], truth[history["architecture"]]))
+        for axis, values in shown:
+            (lines[name],) = axis.plot(step, smooth(values.to_numpy(), window), color=colour[name])
     what = "validation accuracy of the drawn\narchitecture in the supernet (%)"
     axes[0, 0].set(xlabel="step", ylabel=what if percent == 100 else f"{reward}\nof the drawn architecture")
     if truth is not None:
@@ -190,7 +201,7 @@ def search_curves(
         axes[0, 1].set(xlabel="step", ylabel="true accuracy of the drawn\narchitecture (%)")
     for axis in axes.flat:
         mark_phases(axis, starts, steps)
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center")
+    figure.legend(lines.values(), lines, loc="outside right center")
     return figure
 
 
@@ -211,7 +222,7 @@ def visits_by_rank(histories: Mapping[str, pd.DataFrame], ranks: pd.Series) -> F
         axis.bar(
             starts + (1 + size) / 2,
             100 * np.add.reduceat(share, starts),
-            color=COLOURS[name],
+            color=colours(histories)[name],
             width=0.85 * size,
         )
         axis.axhline(100 * size / len(order), color="0.5", linestyle=":")

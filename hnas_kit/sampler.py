@@ -21,11 +21,16 @@ class Sampler(ABC):
         archs: the architectures it draws from, None if they are too many to list.
         rounds: searches take this many times the steps of a single supernet's.
         weighs: whether it learns to prefer some architectures; if not, the final choice scores them all.
+        phased: whether the paper gives it uniform phases first ("for MCTS methods", App. B.1); see
+            :class:`hnas_kit.schedule.Schedule`.
+        own_draws: the phase, counted from 0, from which it draws by what it has learned.
     """
 
     archs: Sequence[Arch] | None
     weighs = True
     rounds = 1
+    phased = False
+    own_draws = 2
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Arch:

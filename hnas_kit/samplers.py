@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from hnas_kit import trees
 from hnas_kit.budget_samplers import InBudget, IndependentInBudget, MCTSInBudget, UniformInBudget
 from hnas_kit.cost import BudgetSampler
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.flat_samplers import Independent, Mixture, Uniform
-from hnas_kit.mcts import COMMUNICATIONS, MCTS, Boltzmann, MCTSReg
+from hnas_kit.mcts import COMMUNICATIONS, MCTS, READINGS, Boltzmann, MCTSReg
 from hnas_kit.sampler import Sampler
 from hnas_kit.spaces import SearchSpace
 from hnas_kit.trees import ArchTree
 
 __all__ = [
-    "COMMUNICATIONS", "MCTS", "METHODS", "SAMPLERS", "TREES", "Boltzmann", "Independent", "MCTSReg", "Method",
-    "Mixture", "Sampler", "Uniform", "make_sampler",
+    "COMMUNICATIONS", "MCTS", "METHODS", "READINGS", "SAMPLERS", "TREES", "Boltzmann", "Independent",
+    "MCTSReg", "Method", "Mixture", "Sampler", "Uniform", "make_sampler",
 ]  # fmt: skip
 
 SAMPLERS: dict[str, type[Sampler]] = {
@@ -97,23 +97,45 @@ def _check(name: str, cls: type[Sampler], settings: Mapping[str, float | str]) -
 
 @dataclass(frozen=True)
 class Method:
-    """A sampler, the tree that it walks and how its nodes communicate (empty: none)."""
+    """A sampler, the tree that it walks, how its nodes communicate (empty: none), and settings of its own.
+
+    Attributes:
+        sampler: a name of ``SAMPLERS``.
+        tree: of ``TREES``, or another that the caller knows; empty without one.
+        communication: of ``COMMUNICATIONS``, for ``mcts_reg``.
+        label: what it is called; empty for its usual name.
+        settings: those of :attr:`allowed` in which it differs from other methods of the same run.
+    """
 
     sampler: str
     tree: str = ""
     communication: str = ""
+    label: str = ""
+    settings: Mapping[str, float | str] = field(default_factory=dict, hash=False)
 
     @property
     def name(self) -> str:
-        """As in ``METHODS``: tree search goes by its tree."""
-        return {"mcts": self.tree, "mcts_reg": "regularised"}.get(self.sampler, self.sampler)
+        """Its label, or as in ``METHODS``: tree search goes by its tree."""
+        usual = {"mcts": self.tree, "mcts_reg": "regularised"}
+        return self.label or usual.get(self.sampler, self.sampler)
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """The settings of a run that concern this method."""
+        cls = SAMPLERS[self.sampler]
+        _, *own = inspect.signature(cls).parameters
+        names = [name for name in own if name not in ("temperature", "communication")]
+        if "temperature" in own:
+            names += ["temperature_start", "temperature_end"]
+            names += [] if cls.phased else ["phases", "temperature_flat"]
+        return (*names, "reward") if cls.update is not Sampler.update else tuple(names)
 
     def make(
         self,
         space: SearchSpace,
         forest: Mapping[str, ArchTree],
         budget: BudgetSampler | None = None,
-        **settings: float,
+        **settings: float | str,
     ) -> Sampler:
         """A new sampler of this kind; of the settings it takes those that it has.
 
@@ -121,10 +143,11 @@ class Method:
             space: that it draws from.
             forest: trees by name; one that this method does not name is not used.
             budget: draw from this window instead of a tree, see :func:`make_sampler`.
-            settings: by name.
+            settings: by name; its own come before them.
         """
         tree, classes = (forest.get(self.tree), SAMPLERS) if budget is None else (None, IN_BUDGET)
         known = inspect.signature(classes[self.sampler]).parameters
+        settings = settings | dict(self.settings)
         if self.communication:
             settings["communication"] = self.communication
         settings = {name: value for name, value in settings.items() if name in known}
@@ -146,6 +169,13 @@ class Method:
             return f"sampler mcts_reg needs communication: one of {', '.join(COMMUNICATIONS)}"
         if self.sampler != "mcts_reg" and self.communication:
             return f'sampler {self.sampler} has no communication: set it to "", or sampler to mcts_reg'
+        return self.unknown(self.settings)
+
+    def unknown(self, settings: Iterable[str]) -> str:
+        """Which of these settings it does not have, in words; empty if it has all."""
+        if strange := [name for name in settings if name not in self.allowed]:
+            has = f"it has {', '.join(self.allowed)}" if self.allowed else "it has no settings"
+            return f"sampler {self.sampler} has no {strange[0]}; {has}"
         return ""
 
 

@@ -19,12 +19,14 @@ from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
 from hnas_kit.samplers import Mixture, Sampler
 from hnas_kit.schedule import PHASES, Schedule
-from hnas_kit.simulation import simulate  # noqa: F401 - a search, too
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, make_supernet, mixture
 from hnas_kit.training import Checkpoints, autocast, train
 
-FINAL_CHOICES = ("path", "samples")
+FINAL_CHOICES = {
+    "path": "the path of highest probability (App. B.1)",
+    "samples": "the best on validation of some draws at lambda = 0 (Sec. 4)",
+}
 
 
 class History:
@@ -88,8 +90,8 @@ def run(
     """Train the supernet and the sampler's statistics jointly (Algorithm 1, "main training with MCTS").
 
     At every step: draw an architecture, update the weights with it on a training mini-batch, measure its
-    reward (by default the accuracy on a validation mini-batch), and from the second phase on update the
-    sampler with it.
+    reward (by default the accuracy on a validation mini-batch), and, from when the schedule says so, update
+    the sampler with it.
 
     Args:
         net: a supernet with new weights; trained in place. It runs ``sampler.path(arch)``.
@@ -108,11 +110,12 @@ def run(
     """
     rng, reward = generators.numpy("architectures"), reward or Reward()
     history = History(schedule.steps)
+    own, learning = schedule.draws_from(sampler.own_draws), schedule.learns_from
     arch: Arch = ()
 
     def choose(step: int) -> tuple[int, ...]:
         nonlocal arch
-        if schedule.phase(step) < 2:
+        if step < own:
             arch = sampler.sample_uniform(rng)
         else:
             sampler.anneal(schedule.temperature(step))
@@ -127,7 +130,7 @@ def run(
             labels = torch.cat([y for _, y in share])
         value = reward.of(team.mean(reward.measured(logits, labels)))
         history.record(step, arch, value)
-        if schedule.phase(step) > 0:
+        if step >= learning:
             sampler.update(arch, value)
 
     history.loss[:] = train(
@@ -161,12 +164,12 @@ def replay(
     """Give a fresh sampler the rewards of a finished search again, to look at it on the way.
 
     Yields:
-        (step, sampler) after every ``every`` steps of the second and third phase.
+        (step, sampler) after every ``every`` steps from the first that it learns from.
     """
     rewards = zip(map(space.parse, history["architecture"]), history["reward"], strict=True)
     for step, (arch, reward) in enumerate(rewards):
         sampler.anneal(schedule.temperature(step))
-        if schedule.phase(step) > 0:
+        if step >= schedule.learns_from:
             sampler.update(arch, reward)
             if (step + 1) % every == 0:
                 yield step + 1, sampler

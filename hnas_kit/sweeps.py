@@ -25,7 +25,7 @@ import pandas as pd
 
 from hnas_kit import cli, grids, runs
 from hnas_kit.errors import HnasError
-from hnas_kit.files import write_atomic
+from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.grids import Key, Plan, Task, shown
 from hnas_kit.parallel import cores
 
@@ -57,19 +57,19 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
     environment = {name: value for name, value in os.environ.items() if name.startswith("HNAS_")}
     environment |= {"HNAS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
     place = Path.cwd(), runs.project_root().resolve(), environment
-    target, ends = outputs / plan.run / f"{path.stem}.csv", Ends(plan)
+    target = outputs / plan.run / f"{path.stem}.csv"
+    ends = Ends(plan, _rows_before(target))
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         with _client(scheduler, workers) as client:
             try:
-                _gather(client, place, ends)
+                _gather(client, place, ends, target)
             except KeyboardInterrupt:
                 # a second one would cut the end of the workers short
                 signal.signal(signal.SIGINT, signal.SIG_IGN)
                 raise
             finally:
-                table = ends.table()
-                write_atomic(target, table.to_csv(index=False).encode())
+                table = ends.save(target)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, on_interrupt)
         raise HnasError(f"stopped ({ends}); the same command goes on from here") from None
@@ -117,8 +117,9 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
         needs: results of the tasks that this one needs, for dask to wait for.
 
     Returns:
-        Scalar ``values`` of the manifest's figures and of the first row of ``found.csv``; ``seconds`` of the
-        notebook, and what it ``took`` with its kernel; whether it is of the ``same_code`` as there is now.
+        Its ``origin`` (commit, hardware, versions); scalar ``values`` of the manifest's figures and of the
+        first row of ``found.csv``; ``seconds`` of the notebook, and what it ``took`` with its kernel; whether
+        it is of the ``same_code`` as there is now.
 
     Raises:
         Failed: whatever went wrong.
@@ -140,8 +141,14 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
     except Exception as error:
         kind = "" if isinstance(error, HnasError) else f"{type(error).__name__}: "
         raise Failed(task.key, kind + " ".join(str(error).split())) from None
-    seconds = part.manifest["seconds"]
+    seconds, made = part.manifest["seconds"], part.manifest["provenance"]
+    versions = {"Python": "python", "PyTorch": "torch"}
     return {
+        "origin": {
+            "commit": made["git_revision"],
+            "hardware": f"{made['processor']}, {made['cores']} cores, {part.manifest['device']}",
+            "versions": ", ".join(f"{name} {made['versions'][key]}" for name, key in versions.items()),
+        },
         "values": {
             k: v for k, v in (part.manifest["figures"] | found).items() if not isinstance(v, list | dict)
         },
@@ -237,8 +244,18 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
         yield client
 
 
-def _gather(client: Any, place: Place, ends: Ends) -> None:
-    """Submit all tasks, and take in each as it ends."""
+def _rows_before(target: Path) -> dict[tuple[str, int, str], dict[str, Any]]:
+    """The finished rows of an earlier sweep into this table, by label, seed and run."""
+    try:
+        rows = read_csv(target, keep_default_na=False)
+        done = rows[rows["status"] == "done"]
+        return {(row["label"], row["seed"], row["run"]): dict(row) for _, row in done.iterrows()}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def _gather(client: Any, place: Place, ends: Ends, target: Path) -> None:
+    """Submit all tasks, and take in each as it ends; the table is written whenever a row has."""
     from distributed import as_completed
 
     sweep, futures = uuid.uuid4().hex, {}
@@ -249,14 +266,18 @@ def _gather(client: Any, place: Place, ends: Ends) -> None:
     keys = {future.key: key for key, future in futures.items()}
     for future in as_completed(list(futures.values())):
         ends.add(future, keys)
+        ends.save(target)
         ends.show(len(client.scheduler_info(n_workers=-1).get("workers", ())))
 
 
 class Ends:
     """What became of the tasks of a plan so far."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(
+        self, plan: Plan, before: Mapping[tuple[str, int, str], dict[str, Any]] | None = None
+    ) -> None:
         self.plan = plan
+        self.before = before or {}
         self.done: dict[Key, dict[str, Any]] = {}
         self.failed: dict[Key, str] = {}
         self.not_run: dict[Key, str] = {}
@@ -309,12 +330,23 @@ class Ends:
         rows = []
         for row in self.plan.rows:
             end = self.done.get(row.key, {})
+            open_ = not end and row.key not in self.failed and row.key not in self.not_run
+            if open_ and (kept := self.before.get((row.label, row.seed, row.key[1]))):
+                rows.append(kept)
+                continue
             error = self.failed.get(row.key) or self.not_run.get(row.key) or ("" if end else "stopped")
             status = "done" if end else "failed" if row.key in self.failed else "not run"
             own = {"label": row.label, "seed": row.seed} | row.values
             own |= {"run": row.key[1], "status": status, "error": error, "seconds": end.get("seconds")}
+            own |= end.get("origin", {})
             rows.append(own | {k: v for k, v in end.get("values", {}).items() if k not in own})
         return pd.DataFrame(rows)
+
+    def save(self, target: Path) -> pd.DataFrame:
+        """Write the table as it is now, and give it."""
+        table = self.table()
+        write_atomic(target, table.to_csv(index=False).encode())
+        return table
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

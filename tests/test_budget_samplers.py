@@ -11,6 +11,7 @@ from scipy.special import softmax
 
 from hnas_kit import cost, samplers, trees
 from hnas_kit.budget_samplers import InBudget, IndependentInBudget, MCTSInBudget, UniformInBudget
+from hnas_kit.compiled import SHARED_TABLE
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.mcts import MCTS, MCTSReg
@@ -104,7 +105,7 @@ def test_a_growing_tree_is_searched_as_the_listed_one_step_by_step(name, communi
             sampler.anneal(0.05 - step * 5e-5)
     assert growing.greedy() == listed.greedy()
     assert growing.exploit().probabilities() == pytest.approx(listed.exploit().probabilities())
-    assert growing.exploration == 0.3
+    assert growing.rule.exploration == 0.3
     assert growing.tree.num_nodes == tree.num_nodes  # by now all was asked for
 
 
@@ -160,7 +161,9 @@ def test_a_sampler_in_a_budget_goes_by_its_name(name):
     budget, inside = WINDOWS["macro"]
     sampler = samplers.make_sampler(name, budget=budget)
     assert type(sampler) is samplers.IN_BUDGET[name]
-    assert (name == "mcts_reg") == (getattr(sampler, "communication", "") == "shared_table")
+    assert (name == "mcts_reg") == (
+        isinstance(sampler, MCTSInBudget) and sampler.rule.communication == SHARED_TABLE
+    )
     # a tree has its own architectures
     assert samplers.make_sampler("boltzmann", budget=budget, tree=trees.flat(inside)).archs == tuple(inside)
 

@@ -14,7 +14,7 @@ from scipy.cluster import hierarchy
 from hnas_kit import trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
-from hnas_kit.mcts import COMMUNICATIONS, MCTS, Boltzmann, MCTSReg
+from hnas_kit.mcts import COMMUNICATIONS, MCTS, READINGS, Boltzmann, MCTSReg
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 
 SPACE = make_space("pooling")
@@ -243,6 +243,140 @@ def test_mcts_is_the_plain_search(tree, nested, exploration):
     assert sampler.greedy() == greedy.arch
 
 
+# readings of the paper (READINGS)
+
+
+def test_the_bonus_of_algorithm_1_divides_by_the_visits_themselves():
+    s = three_leaves(beta=0.5, exploration=0.5, bonus="linear")
+    for arch in (A, A, B, C):
+        s.update(arch, 0.5)
+    # root 4 visits, c 1, (a, b) 3, a 2, b 1: 0.5 sqrt(ln 4) = 0.5887050 and 0.5 sqrt(ln 3) = 0.5240735
+    np.testing.assert_allclose(s.terms()[1], [0, 0.5887050, 0.1962350, 0.2620368, 0.5240735], atol=1e-7)
+    s = three_leaves(beta=0.5, exploration=0.5)
+    for arch in (A, A, B, C):
+        s.update(arch, 0.5)
+    np.testing.assert_allclose(s.terms()[1], [0, 0.5887050, 0.3398890, 0.3705760, 0.5240735], atol=1e-7)
+
+
+def test_the_bonuses_at_a_hundred_visits_under_a_thousand():
+    for bonus, expected in (("sqrt", 0.1314130), ("linear", 0.0131413)):  # 0.5 sqrt(ln 1000 / 100), and / 10
+        s = three_leaves(exploration=0.5, bonus=bonus)
+        s.visits[:] = [1000, 900, 100, 50, 50]
+        assert s.terms()[1][2] == pytest.approx(expected, abs=1e-7)
+
+
+def test_a_first_reward_replaces_c():
+    s = three_leaves(beta=0.5, start="first")
+    s.update(A, 0.6)
+    np.testing.assert_allclose(s.value[1:], [1, 0.6, 0.6, 1], rtol=1e-15)
+    s.update(B, 0.2)  # b: 0.2; (a, b): 0.5 x 0.6 + 0.5 x 0.2
+    np.testing.assert_allclose(s.value[1:], [1, 0.4, 0.6, 0.2], rtol=1e-15)
+
+
+def test_a_stored_reward_is_renewed_on_the_path_alone_when_all_of_it_is_counted():
+    s = three_leaves(beta=0.5, exploration=0.5, refresh="path")
+    np.testing.assert_array_equal(s.state.score[1:], [1, 1, 1, 1])  # at first C, without a bonus
+    s.update(A, 0.6)  # the root has 1 visit: ln 1 = 0; a and (a, b) have 0.8
+    np.testing.assert_allclose(s.state.score[1:], [1, 0.8, 0.8, 1], rtol=1e-15)
+    s.update(A, 0.6)  # C is 0.7; root 2 visits, (a, b) 2, a 2: 0.7 + 0.5 sqrt(ln 2 / 2) = 0.9943525
+    np.testing.assert_allclose(s.state.score[1:], [1, 0.9943525, 0.9943525, 1], atol=1e-7)
+    s.update(C, 0.2)  # c: 0.6 + 0.5 sqrt(ln 3) = 1.1240735; what was not walked keeps its R
+    np.testing.assert_allclose(s.state.score[1:], [1.1240735, 0.9943525, 0.9943525, 1], atol=1e-7)
+    np.testing.assert_allclose(s.terms()[1][1:], [0.5240735, 0.2943525, 0.2943525, 0], atol=1e-7)
+    s.anneal(0.5)
+    up = math.exp(1.1240735 / 0.5), math.exp(0.9943525 / 0.5)
+    assert s.probabilities()[C] == pytest.approx(up[0] / sum(up), abs=1e-6)
+    assert s.exploit().probabilities()[C] == pytest.approx(1 / (1 + math.exp(0.1 / 0.5)))  # by C: 0.6 and 0.7
+
+
+def test_uniform_phases_over_branches_halve_at_every_node():
+    rng = np.random.default_rng(0)
+    for warmup, expected in (("architectures", 1 / 3), ("branches", 1 / 2)):
+        s = three_leaves(warmup=warmup)
+        for arch in (A, A, A, B):
+            s.update(arch, 0.2)  # what was learned plays no part
+        drawn = [s.sample_uniform(rng) for _ in range(4000)]
+        assert drawn.count(C) / 4000 == pytest.approx(expected, abs=0.03)
+        assert drawn.count(A) / 4000 == pytest.approx((1 - expected) / 2, abs=0.03)
+
+
+def scalar_probabilities(
+    readings: dict[str, str], rewards: list[tuple[Arch, float]], lam: float, temperature: float, beta: float
+) -> dict[Arch, float]:
+    """The tree root -> (c, (a, b)) searched with plain numbers, every reading written out."""
+    parent = {"ab": "root", C: "root", A: "ab", B: "ab"}
+    c, n, stored = dict.fromkeys(parent, 1.0), dict.fromkeys([*parent, "root"], 0), dict.fromkeys(parent, 1.0)
+
+    def reward_of(node):
+        bonus = math.sqrt(math.log(max(n[parent[node]], 1)))
+        bonus /= max(n[node], 1) if readings["bonus"] == "linear" else math.sqrt(max(n[node], 1))
+        return c[node] + lam * bonus
+
+    for arch, reward in rewards:
+        path = [arch] if arch == C else [arch, "ab"]
+        for node in path:
+            keep = 0 if readings["start"] == "first" and n[node] == 0 else beta
+            c[node] = keep * c[node] + (1 - keep) * reward
+        for node in [*path, "root"]:
+            n[node] += 1
+        for node in path:
+            stored[node] = reward_of(node)
+    r = stored if readings["refresh"] == "path" else {node: reward_of(node) for node in parent}
+    e = {node: math.exp(value / temperature) for node, value in r.items()}
+    at_root, below = e["ab"] / (e["ab"] + e[C]), e[A] / (e[A] + e[B])
+    return {A: at_root * below, B: at_root * (1 - below), C: 1 - at_root}
+
+
+EVERY_READING = [
+    dict(zip(READINGS, values, strict=True)) for values in itertools.product(*map(list, READINGS.values()))
+]
+
+
+@pytest.mark.parametrize("readings", EVERY_READING, ids=lambda r: "-".join(r.values()))
+def test_probabilities_follow_every_combination_of_readings(readings):
+    rng = np.random.default_rng(12)
+    s = three_leaves(beta=0.9, exploration=0.3, temperature=0.2, **readings)
+    assert set(s.probabilities().values()) == {0.25, 0.5}  # nothing is known
+    rewards = []
+    for _ in range(30):
+        rewards.append((s.sample(rng), float(rng.random())))
+        s.update(*rewards[-1])
+        expected = scalar_probabilities(readings, rewards, 0.3, 0.2, 0.9)
+        assert s.probabilities() == pytest.approx(expected, abs=1e-12)
+
+
+@given(
+    seed=st.integers(0, 10_000), leaves=st.integers(2, 9), readings=st.sampled_from(EVERY_READING),
+    updates=st.integers(0, 25),
+)  # fmt: skip
+def test_leaves_are_drawn_as_walking_down_says_under_any_reading(seed, leaves, readings, updates):
+    tree, rng = trees.random(ARCHS[:leaves], seed), np.random.default_rng(seed)
+    s = MCTS(tree, exploration=0.4, temperature=0.3, **readings)
+    for _ in range(updates):
+        s.update(s.sample(rng), float(rng.random()))
+
+    def walk(node: int, probability: float) -> dict[Arch, float]:
+        if not tree.num_children[node]:
+            return {tree.archs[tree.arch_index[node]]: probability}
+        children = range(tree.first_child[node], tree.first_child[node] + tree.num_children[node])
+        scores = [sum(term[child] for term in s.terms()) for child in children]
+        weights = [math.exp(score / 0.3) for score in scores]
+        found = {}
+        for child, weight in zip(children, weights, strict=True):
+            found |= walk(child, probability * weight / sum(weights))
+        return found
+
+    assert s.probabilities() == pytest.approx(walk(0, 1.0), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", READINGS)
+def test_an_unknown_reading_is_refused_by_name(name):
+    with pytest.raises(
+        HnasError, match=rf"\Aunknown {name} 'squared'.*allowed: {', '.join(READINGS[name])}\Z"
+    ):
+        three_leaves(**{name: "squared"})
+
+
 # what else a sampler offers
 
 
@@ -257,8 +391,8 @@ def test_greedy_follows_the_largest_c_and_not_the_best_leaf():
 def test_exploit_shares_what_was_learned_and_explores_nothing():
     s = trained(TREES["learned"], updates=300, seed=4, beta=0.9, exploration=0.5, temperature=0.03)
     greedy = s.exploit()
-    assert (greedy.exploration, greedy.temperature, greedy.beta) == (0, 0.03, 0.9)
-    assert s.exploration == 0.5
+    assert (greedy.rule.exploration, greedy.temperature, greedy.rule.beta) == (0, 0.03, 0.9)
+    assert s.rule.exploration == 0.5
     assert not np.allclose(greedy.node_probabilities(), s.node_probabilities())
     s.update(ARCHS[0], 0.1)
     assert greedy.value is s.value
@@ -321,8 +455,8 @@ def test_extreme_temperatures_are_stable(tree):
         ({"beta": 1.0}, "beta is 1.0.*0 <= beta < 1"),
         ({"beta": -0.1}, "beta is -0.1"),
         ({"exploration": -0.1}, "exploration -0.1"),
-        ({"temperature": 0.0}, "temperature 0.0"),
-        ({"temperature": math.nan}, "temperature nan"),
+        ({"temperature": 0.0}, "temperature is 0.0"),
+        ({"temperature": math.nan}, "temperature is nan"),
     ],
 )
 def test_settings_out_of_range_are_refused_in_one_line(settings, complaint):
@@ -561,9 +695,9 @@ def test_what_communicates_goes_through_a_file(communication):
             r"unknown communication.*did you mean 'shared_table'",
         ),
         ("default", {"communication": ""}, "unknown communication ''.*shared_table, equivalent_nodes"),
-        ("default", {"coefficient": 1.1}, "coefficient is 1.1; allowed: 0 to 1"),
-        ("default", {"coefficient": -0.1}, "coefficient is -0.1; allowed: 0 to 1"),
-        ("default", {"coefficient": math.nan}, "coefficient is nan; allowed: 0 to 1"),
+        ("default", {"coefficient": 1.1}, "coefficient 1.1; allowed: .*0 <= coefficient <= 1"),
+        ("default", {"coefficient": -0.1}, "coefficient -0.1; allowed: .*0 <= coefficient <= 1"),
+        ("default", {"coefficient": math.nan}, "coefficient nan; allowed: .*0 <= coefficient <= 1"),
         ("default", {"beta": 1.0}, "beta is 1.0"),
     ],
 )

@@ -118,9 +118,13 @@ def test_a_large_distance_matrix_is_thinned_out():
     assert texts(axis.get_xticklabels())[:2] == ["0", "111"]  # every third, and of these every 37th
 
 
+def rewarded(histories, reward="absolute validation accuracy"):
+    return dict.fromkeys(histories, reward)
+
+
 @pytest.mark.parametrize("truth", [None, TRUTH], ids=["no truth", "truth"])
 def test_search_curves(histories, truth):
-    figure = plots.search_curves(histories, STARTS, STEPS, "absolute validation accuracy", truth)
+    figure = plots.search_curves(histories, STARTS, STEPS, rewarded(histories), truth)
     axes = figure.axes
     assert len(axes) == (1 if truth is None else 2)
     assert texts(figure.legends[0].texts) == ["learned", "uniform"]
@@ -138,16 +142,16 @@ def test_search_curves(histories, truth):
 
 @pytest.mark.parametrize("reward", [name for name in REWARDS if name != "absolute validation accuracy"])
 def test_another_reward_is_drawn_as_it_is_and_named(histories, reward):
-    axis = plots.search_curves(histories, STARTS, STEPS, reward, TRUTH).axes[0]
+    axis = plots.search_curves(histories, STARTS, STEPS, rewarded(histories, reward), TRUTH).axes[0]
     np.testing.assert_allclose(axis.lines[0].get_ydata(), histories["learned"]["reward"])
     assert axis.get_ylabel() == f"{reward}\nof the drawn architecture"
 
 
 def test_a_longer_search_is_drawn_to_the_same_length(histories):
     longer = histories["learned"].iloc[np.repeat(np.arange(STEPS), 3)].reset_index(drop=True)
-    axes = plots.search_curves(
-        histories | {"mixture": longer}, STARTS, STEPS, "relative training loss", TRUTH
-    ).axes
+    histories = histories | {"mixture": longer}
+    rewards = rewarded(histories, "relative training loss")
+    axes = plots.search_curves(histories, STARTS, STEPS, rewards, TRUTH).axes
     for axis in axes:
         first, *_, last = axis.lines[2].get_xdata()
         assert (first, last) == (0, STEPS)
@@ -157,7 +161,19 @@ def test_a_longer_search_is_drawn_to_the_same_length(histories):
     np.testing.assert_allclose(axes[0].lines[2].get_ydata(), smoothed)
 
 
+def test_a_search_with_another_reward_stands_on_the_right_alone(histories):
+    histories = histories | {"MCTS + Reg": histories["learned"]}
+    rewards = rewarded(histories) | {"MCTS + Reg": "relative validation accuracy"}
+    figure = plots.search_curves(histories, STARTS, STEPS, rewards, TRUTH)
+    curves = [[line for line in axis.lines if len(line.get_xdata()) == STEPS] for axis in figure.axes]
+    assert [len(lines) for lines in curves] == [2, 3]
+    assert texts(figure.legends[0].texts) == ["learned", "uniform", "MCTS + Reg"]
+
+
 def test_every_method_has_a_colour_of_its_own():
+    own = plots.colours(["learned", "MCTS + Reg", "mine"])
+    assert own["learned"] == plots.COLOURS["learned"]
+    assert len(set(own.values())) == 3
     assert set(METHODS) <= set(plots.COLOURS)
     assert len(set(plots.COLOURS.values())) == len(plots.COLOURS)
 

@@ -12,6 +12,7 @@ from scipy import stats
 from hnas_kit import samplers, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
+from hnas_kit.mcts import CODES
 from hnas_kit.samplers import METHODS, SAMPLERS, Method, Sampler
 from hnas_kit.spaces import make_space
 
@@ -160,8 +161,8 @@ def test_paths_are_what_the_network_runs(name):
 def test_make_sampler_gives_the_one_asked_for():
     tree = FOREST["random"]
     mcts = samplers.make_sampler("mcts", tree=tree, beta=0.9, exploration=0.1, temperature=0.3)
-    assert (mcts.tree, mcts.beta, mcts.exploration, mcts.temperature) == (tree, 0.9, 0.1, 0.3)
-    assert samplers.make_sampler("mcts", space=SPACE, tree=tree).beta == 0.95  # the paper's
+    assert (mcts.tree, mcts.rule.beta, mcts.rule.exploration, mcts.temperature) == (tree, 0.9, 0.1, 0.3)
+    assert samplers.make_sampler("mcts", space=SPACE, tree=tree).rule.beta == 0.95  # the paper's
     few = trees.random(ARCHS[:5], seed=2)
     for name in ("uniform", "boltzmann", "mixture"):
         assert list(samplers.make_sampler(name, space=SPACE).archs) == ARCHS
@@ -172,7 +173,7 @@ def test_make_sampler_gives_the_one_asked_for():
     reg = samplers.make_sampler("mcts_reg", space=SPACE, communication="equivalent_nodes", coefficient=0.4)
     assert list(reg.tree.archs) == ARCHS
     assert reg.tree.to_newick() == FOREST["default"].to_newick()  # made, if none is given
-    assert (reg.communication, reg.coefficient) == ("equivalent_nodes", 0.4)
+    assert (reg.rule.communication, reg.rule.coefficient) == (CODES["equivalent_nodes"], 0.4)
     assert samplers.make_sampler("mcts_reg", tree=FOREST["default"]).tree is FOREST["default"]
     for name, cls in SAMPLERS.items():
         assert type(samplers.make_sampler(name, space=SPACE, tree=FOREST["default"])) is cls
@@ -212,9 +213,9 @@ def test_every_method_makes_sense_and_goes_by_its_name(name, method):
     assert type(sampler) is SAMPLERS[method.sampler]
     if method.sampler.startswith("mcts"):
         assert sampler.tree is FOREST[method.tree]
-        assert sampler.exploration == 0.1
+        assert sampler.rule.exploration == 0.1
     if method.communication:
-        assert (sampler.communication, sampler.coefficient) == (method.communication, 0.2)
+        assert (sampler.rule.communication, sampler.rule.coefficient) == (CODES[method.communication], 0.2)
 
 
 def test_a_method_takes_of_the_settings_those_it_has():
@@ -224,7 +225,8 @@ def test_a_method_takes_of_the_settings_those_it_has():
         sampler = method.make(SPACE, FOREST, **settings)
         known = inspect.signature(SAMPLERS[method.sampler]).parameters
         for setting in settings.keys() & known.keys():
-            assert getattr(sampler, setting) == settings[setting]
+            kept = sampler if hasattr(sampler, setting) else sampler.rule
+            assert getattr(kept, setting) == settings[setting]
             taken[setting].add(name)
     assert taken["models"] == {"mixture"}
     assert taken["beta"] == taken["temperature"] == set(ALL) - {"uniform"}
