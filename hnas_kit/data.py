@@ -48,7 +48,7 @@ class Dataset:
         views: times each image is drawn into a fixed evaluation set (more than one only where drawing
             is random there too).
         first_half: so many training images, from the start, are for search training and the others for
-            validation; None splits them at random.
+            validation (of a set in ``SHUFFLED``); None splits them at random.
     """
 
     name: str
@@ -291,6 +291,16 @@ DATASETS: dict[str, Callable[[torch.device], Dataset]] = {
     "cifar10": _cifar10,
     "cifar10_jpeg": _cifar10_jpeg,
 }
+SHUFFLED = ("digits", "textures", "cifar10")  # they come in random order, and keep it
+
+
+def fixed_order(images: int) -> Tensor:
+    """The order in which so many images are used, int64 (images,): random, and always the same.
+
+    Shared weights are judged with BatchNorm statistics of the images at hand. A folder lists its images
+    class by class: a part of them, or the first so many, would be of one class, with statistics of its own.
+    """
+    return torch.from_numpy(np.random.default_rng(0).permutation(images))
 
 
 LAYOUTS = ("folder", "imagefolder", "ffcv")  # of one's own images: as data set LAYOUT:PATH
@@ -320,6 +330,8 @@ def load(
 ) -> Dataset:
     """A data set on the device: a name of ``DATASETS``, or one's own images as ``LAYOUT:PATH``.
 
+    Training and test images are in random order, the same at every call (:func:`fixed_order`).
+
     Args:
         name: ``folder:PATH`` for images that fit in memory; ``imagefolder:PATH`` and ``ffcv:PATH`` for more,
             see :mod:`hnas_kit.streaming`.
@@ -335,11 +347,17 @@ def load(
     if own and own[0] != "folder":
         from hnas_kit import streaming  # it reads this module, too
 
-        return streaming.load(*own, device, image_size, workers)
-    if not own and name not in DATASETS:
+        dataset = streaming.load(*own, device, image_size, workers)
+    elif own:
+        dataset = _images(own[1].name, own[1], device)
+    elif name in DATASETS:
+        dataset = DATASETS[name](device)
+    else:
         layouts = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
         raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, {layouts}")
-    dataset = _images(own[1].name, own[1], device) if own else DATASETS[name](device)
+    if name not in SHUFFLED:
+        parts = {part: getattr(dataset, part) for part in ("train", "test")}
+        dataset = replace(dataset, **{part: s.take(fixed_order(len(s))) for part, s in parts.items()})
     if image_size in (None, dataset.image_size):
         return dataset
     return replace(dataset, render=resized(dataset.render, image_size), image_size=image_size)

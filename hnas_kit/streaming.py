@@ -24,7 +24,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = 224  # of an image, pixels (facts of the ImageNet space)
 MARGIN = 256 / 224  # shorter side to the window cut from its middle, in evaluation (the same presets)
 HELD_OUT = 50_000  # training images for the reward, of 1.28 million (Su et al., CVPR 2021)
-PIECE = 250  # images that are evaluated at a time
+PIECE = 250  # images that are evaluated at a time, at most
 
 Place = tuple[int, int]  # (epoch, position in a part)
 
@@ -203,7 +203,7 @@ class StreamedDataset:
     def halves(self, generator: torch.Generator) -> tuple[Part, Part]:
         """Training images for the search, and the ``HELD_OUT`` for validation, at most half.
 
-        Every class gives its share, to within an image.
+        Every class gives its share, to within an image. Both are in the order of the training images.
         """
         images = len(self.train)
         held_out = min(HELD_OUT, images // 2)
@@ -211,7 +211,8 @@ class StreamedDataset:
         by_class = shuffled[torch.argsort(self.train.labels[shuffled], stable=True)]
         counted = torch.arange(images + 1) * held_out // images
         chosen = counted[1:] > counted[:-1]
-        return self.train.take(by_class[~chosen]), self.train.take(by_class[chosen])
+        train, valid = (by_class[mask].sort().values for mask in (~chosen, chosen))
+        return self.train.take(train), self.train.take(valid)
 
     def _decoder(self, split: Part, train: bool, seed: int = 0) -> Decoder:
         size = self.image_size
@@ -230,13 +231,12 @@ class StreamedDataset:
         return Stream(decoder, order, batch_size, self.device, self.workers)
 
     def pieces(self, split: Part, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """What :meth:`fixed` gives, some images at a time."""
+        """What :meth:`fixed` gives, in pieces of equal size (to within an image)."""
         count = len(split) if limit is None else limit
         if not 1 <= count <= len(split):
             raise HnasError(f"{limit} images are asked for, and there are {len(split)}")
-        # evenly spaced: pictures are in the order of classes
-        places = [(0, k * len(split) // count) for k in range(count)]
-        cut = [places[k : k + PIECE] for k in range(0, count, PIECE)]
+        pieces = np.array_split(range(count), -(-count // PIECE))  # BatchNorm has statistics of each
+        cut = [[(0, int(k)) for k in piece] for piece in pieces]
         return read(self._decoder(split, train=False), cut, self.device, self.workers)
 
     def fixed(self, split: Part, limit: int | None = None) -> tuple[Tensor, Tensor]:
@@ -244,7 +244,7 @@ class StreamedDataset:
 
         Args:
             split: which images.
-            limit: so many of them, from all classes (default: all; each takes 0.6 MB at 224 pixels).
+            limit: only this many of them, from the start (default: all; each takes 0.6 MB at 224 pixels).
 
         Raises:
             HnasError: if there are not that many.

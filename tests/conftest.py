@@ -11,8 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from hnas_kit import data, training
+from hnas_kit.randomness import Generators
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, make_supernet
+from hnas_kit.textures import patches
 from hnas_kit.training import Checkpoints
 
 torch.set_num_threads(1)  # networks this small gain nothing from more, and lose on a busy machine
@@ -41,6 +44,32 @@ def pets(tmp_path_factory) -> Path:
     (root / "train" / "cat" / "list.txt").write_text("no image")
     (root / "README.txt").write_text("no class")
     return root
+
+
+@pytest.fixture(scope="session")
+def by_class(tmp_path_factory) -> Path:
+    """Textures as PNG files: 12 classes of 16x16 pixels, 250 images of each to train and to test."""
+    root, made = tmp_path_factory.mktemp("data") / "by_class", patches(250)
+    for part, name, count in (("train", "train", 125), ("train", "validation", 125), ("val", "test", 250)):
+        for label in range(12):
+            (root / part / f"{label:02}").mkdir(parents=True, exist_ok=True)
+            x, y = made[name]
+            for i, (image,) in enumerate(x[y == label][:count]):
+                Image.fromarray(image).save(root / part / f"{label:02}" / f"{name}{i:03}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def shared_weights(by_class) -> Supernet:
+    """A Pooling supernet after 500 steps on them, one architecture each: it ranks architectures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(by_class.parent / "cache"))
+        dataset = data.load(f"folder:{by_class}")
+    space, rng = make_space("pooling"), np.random.default_rng(0)
+    net = make_supernet(space, 3, 12, width=8, generator=torch.Generator().manual_seed(0))
+    batches, archs = dataset.batches(dataset.train, 64, Generators(0)), space.enumerate()
+    training.train(net, batches, lambda step: archs[rng.integers(36)], 500, lr=0.05, weight_decay=1e-3)
+    return net
 
 
 @pytest.fixture

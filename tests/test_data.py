@@ -11,14 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.stats import kendalltau
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from hnas_kit import data
+from hnas_kit import data, evaluation
 from hnas_kit.data import Batches, Dataset, Split
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
+from hnas_kit.spaces import make_space
 from hnas_kit.textures import patches
 
 
@@ -177,6 +179,38 @@ def test_more_images_than_there_are_are_refused(digits, limit):
         digits.fixed(digits.test, limit)
 
 
+# the order of images
+
+
+def test_the_order_follows_from_the_number_of_images_alone():
+    torch.manual_seed(1)
+    np.random.seed(1)
+    assert data.fixed_order(8).tolist() == [2, 4, 3, 6, 5, 0, 1, 7]
+    assert sorted(data.fixed_order(1000).tolist()) == list(range(1000)) != data.fixed_order(1000).tolist()
+
+
+@pytest.mark.parametrize("layout", ["folder", "imagefolder"])
+def test_every_part_of_a_folder_has_images_of_all_classes(empty_folders, by_class, layout):
+    dataset = data.load(f"{layout}:{by_class}", image_size=16)
+    assert torch.equal(dataset.test.labels, torch.arange(12).repeat_interleave(250)[data.fixed_order(3000)])
+    for split in (dataset.train, dataset.test, *dataset.halves(generator())):
+        for part in split.labels.split(250):
+            # 21 of each class are expected; so far off, one class alone, in fewer than one case of 10,000
+            assert torch.bincount(part, minlength=12).sub(len(part) / 12).abs().max() < 19
+
+
+@pytest.mark.slow
+def test_a_folder_ranks_architectures_as_random_orders_do(by_class, shared_weights):
+    """Its images lie class by class, and BatchNorm has the statistics of each part."""
+    dataset, archs = data.load(f"imagefolder:{by_class}", image_size=16), make_space("pooling").enumerate()
+    x, y = dataset.fixed(dataset.halves(generator())[1])
+    found = evaluation.accuracy(shared_weights, archs, x, y)
+    for seed in (1, 2):
+        order = torch.randperm(len(y), generator=generator(seed))
+        shuffled = evaluation.accuracy(shared_weights, archs, x[order], y[order])
+        assert kendalltau(found, shuffled).statistic > 0.75
+
+
 # batches
 
 
@@ -300,9 +334,9 @@ def test_a_folder_of_images_is_a_data_set(empty_folders, monkeypatch):
         dataset = data.load(name)
         assert (dataset.name, dataset.classes) == ("pets", ("cat", "dog"))
         assert (dataset.in_channels, dataset.image_size, dataset.views) == (3, 8, 1)
-        assert torch.equal(dataset.train.images, images)
-        assert dataset.train.labels.tolist() == [0, 0, 1, 1]
-        assert dataset.test.labels.tolist() == [0, 1]
+        assert torch.equal(dataset.train.images, images[data.fixed_order(4)])
+        assert torch.equal(dataset.train.labels, torch.tensor([0, 0, 1, 1])[data.fixed_order(4)])
+        assert torch.equal(dataset.test.labels, torch.tensor([0, 1])[data.fixed_order(2)])
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
@@ -360,7 +394,7 @@ def test_cifar10_jpeg_that_is_missing_gives_one_line(empty_folders):
 
 def test_cifar10_jpeg_is_found_as_a_folder(empty_folders):
     images = save_images(empty_folders / "data" / "cifar10_jpeg")
-    assert torch.equal(data.load("cifar10_jpeg").train.images, images)
+    assert torch.equal(data.load("cifar10_jpeg").train.images, images[data.fixed_order(4)])
 
 
 DATA = Path(os.environ.get("HNAS_DATA_DIR") or "/nonexistent")
@@ -380,6 +414,9 @@ def test_the_real_cifar10_jpeg(tmp_path, monkeypatch):
     assert len(dataset.classes) == 10
     assert torch.bincount(dataset.train.labels).tolist() == [5000] * 10
     assert torch.bincount(dataset.test.labels).tolist() == [1000] * 10
+    for split in (dataset.train, dataset.test, *dataset.halves(generator())):
+        first = torch.bincount(dataset.fixed(split, 800)[1], minlength=10)
+        assert (first - 80).abs().max() < 30  # more than three standard deviations
     # the published moments of CIFAR-10's training images, which JPEG hardly moves
     x = dataset.train.images[::7].float() / 255
     torch.testing.assert_close(x.mean((0, 2, 3)), torch.tensor([0.4914, 0.4822, 0.4465]), atol=0.01, rtol=0)

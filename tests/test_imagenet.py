@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,19 @@ import torch
 import yaml
 from scipy import stats
 
-from hnas_kit import cost, distributed, evaluation, imagenet, paper, rendering, runs, search, training, trees
+from hnas_kit import (
+    cost,
+    data,
+    distributed,
+    evaluation,
+    imagenet,
+    paper,
+    rendering,
+    runs,
+    search,
+    training,
+    trees,
+)
 from hnas_kit.budget_samplers import IndependentInBudget, MCTSInBudget, UniformInBudget
 from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
@@ -336,6 +349,19 @@ def test_top_accuracies_are_those_of_a_loop(searched, monkeypatch):
         tuple(100 * right / 150)
     )
     assert right[0] < right[1] < 150
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", ["folder", "imagefolder"])
+def test_top_accuracies_of_a_folder_are_those_of_a_random_order(
+    empty_folders, by_class, shared_weights, layout
+):
+    dataset, arch = data.load(f"{layout}:{by_class}", image_size=16), make_space("pooling").enumerate()[14]
+    order = torch.randperm(3000, generator=torch.Generator().manual_seed(5))
+    shuffled = replace(dataset, test=dataset.test.take(order))
+    found, expected = (imagenet.top_accuracies(shared_weights, arch, d) for d in (dataset, shuffled))
+    assert found == pytest.approx(expected, abs=3)
+    assert found[0] > 35
 
 
 def test_table_5_has_the_papers_rows_and_ours_marked(searched):

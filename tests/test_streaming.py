@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,12 @@ def assert_equal(a: list, b: list) -> None:
         assert torch.equal(y, other_y)
 
 
+def in_order(files: Iterable[Path]) -> list[Path]:
+    """The files of a folder in the order in which they are used."""
+    files = sorted(files)
+    return [files[i] for i in data.fixed_order(len(files))]
+
+
 # batches
 
 
@@ -62,7 +69,7 @@ def test_a_training_batch_is_torchvisions_augmentation_by_hand(folder):
     """Whole batches over three epochs, decoded and augmented again from the files."""
     dataset, generators = load(folder), Generators(3)
     batches = take(dataset.batches(dataset.train, 8, generators), 8)  # 64 images of 21
-    files = sorted(p for p in (folder / "train").rglob("*.*") if p.suffix != ".txt")
+    files = in_order(p for p in (folder / "train").rglob("*.*") if p.suffix != ".txt")
     order, augment = (generators.torch(name).initial_seed() for name in ("order", "augment"))
     augmentation = v2.Compose([v2.RandomResizedCrop(SIZE), v2.RandomHorizontalFlip()])
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
@@ -85,13 +92,13 @@ def test_a_training_batch_is_torchvisions_augmentation_by_hand(folder):
 def test_evaluation_cuts_the_middle_of_the_resized_picture(folder):
     dataset = load(folder, image_size=14)
     x, y = dataset.fixed(dataset.test)
-    files = sorted((folder / "val").rglob("*.*"))
+    files = in_order((folder / "val").rglob("*.*"))
     middle = v2.Compose([v2.Resize(16), v2.CenterCrop(14)])  # 14 * 256 / 224
     mean, std = torch.tensor(MEAN)[:, None, None], torch.tensor(STD)[:, None, None]
     for image, file in zip(x, files, strict=True):
         pixels = v2.functional.pil_to_tensor(Image.open(file).convert("RGB"))
         torch.testing.assert_close(image, (middle(pixels) / 255 - mean) / std, atol=1e-5, rtol=0)
-    assert y.tolist() == [0, 0, 1, 1, 2]
+    assert [["cat", "dog", "eel"][label] for label in y] == [file.parent.name for file in files]
 
 
 def test_every_epoch_has_every_image_in_another_order(folder):
@@ -209,7 +216,7 @@ def test_held_out_images_are_apart_and_at_most_half(folder, monkeypatch, held_ou
     assert len(valid) == min(held_out, 10)
     assert sorted(train.index.tolist() + valid.index.tolist()) == list(range(21))
     for split in (train, valid):
-        assert torch.equal(split.labels, dataset.train.labels[split.index])
+        assert torch.equal(split.labels, dataset.train.source.labels[split.index])
 
 
 def test_the_split_is_the_generators(folder):
@@ -231,19 +238,31 @@ def test_a_large_split_is_stratified(monkeypatch, held_out):
     share = torch.bincount(labels, minlength=7) * held_out / 2000
     assert (torch.bincount(valid.labels, minlength=7) - share).abs().max() <= 1
     assert len(set(train.index.tolist()) | set(valid.index.tolist())) == 2000
+    for half in (train, valid):  # not class by class
+        assert half.index.tolist() == sorted(half.index.tolist())
 
 
-def test_a_fixed_set_is_of_all_classes_and_always_the_same(folder, monkeypatch):
+def test_a_fixed_set_comes_in_the_fixed_order_and_is_always_the_same(folder, monkeypatch):
     dataset = load(folder)
     all_x, all_y = dataset.fixed(dataset.train)
-    assert all_y.tolist() == [0] * 9 + [1] * 6 + [2] * 6
-    x, y = dataset.fixed(dataset.train, limit=7)  # every third
-    assert torch.equal(x, all_x[::3])
-    assert torch.equal(y, all_y[::3])
+    assert torch.equal(all_y, torch.tensor([0] * 9 + [1] * 6 + [2] * 6)[data.fixed_order(21)])
+    x, y = dataset.fixed(dataset.train, limit=7)
+    assert torch.equal(x, all_x[:7])
+    assert torch.equal(y, all_y[:7])
     monkeypatch.setattr(streaming, "PIECE", 4)
     pieces = list(load(folder, workers=2).pieces(dataset.train))
-    assert [len(piece_y) for _, piece_y in pieces] == [4, 4, 4, 4, 4, 1]
+    assert [len(piece_y) for _, piece_y in pieces] == [4, 4, 4, 3, 3, 3]
     assert torch.equal(torch.cat([piece for piece, _ in pieces]), all_x)
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (250, [250]), (251, [126, 125]), (501, [167] * 3)])
+def test_pieces_are_of_equal_size(monkeypatch, count, sizes):
+    monkeypatch.setattr(streaming, "read", lambda decoder, asked, device, workers: asked)
+    part = sources.Part(None, torch.arange(600), torch.zeros(600, dtype=torch.int64))
+    dataset = StreamedDataset("large", ("a",), part, part, SIZE, torch.device("cpu"), 0)
+    cut = dataset.pieces(part, count)
+    assert [len(places) for places in cut] == sizes
+    assert [place for places in cut for place in places] == [(0, k) for k in range(count)]
 
 
 def test_what_a_network_is_told_of_the_data(folder):
