@@ -22,7 +22,7 @@ from hnas_kit.sampler import Sampler
 from hnas_kit.spaces import LISTED, Arch
 
 COMMUNICATIONS = ("", "shared_table")  # equivalent nodes may be millions
-NOBODY = np.zeros(0, dtype=np.int64)  # of the members of groups, which only equivalent nodes need
+NOBODY = (np.zeros(0, np.int64),) * 2  # of the members of groups, which only equivalent nodes need
 
 
 class InBudget(Sampler):
@@ -140,81 +140,75 @@ class IndependentInBudget(InBudget):
 class GrowingTree:
     """The default tree of a space in a window, layer by layer, grown where it is walked; with its statistics.
 
-    Children of a node are neighbours and lie behind it. Arrays have room for more nodes than there are.
+    Children of a node are neighbours and lie behind it. There is room for more nodes than there are.
 
     Attributes:
         num_nodes: V.
-        parent, first_child, num_children: (V,) as in :class:`hnas_kit.trees.ArchTree`; no children yet: 0.
-        layer: (V,) number of choices from the root.
-        op: (V,) operation that led to the node.
-        group: (V,) number of the layer and operation it stands for; 0 for the root.
-        state, total: (V,) the place it stands at, see :meth:`hnas_kit.cost.BudgetSampler.choices`.
-        value, visits, score: (V,) C, 1 at the start, visit count, and R as it was last stored.
+        nodes: (at least V,) of :data:`hnas_kit.compiled.NODE`, no children yet: 0; the group is the number of
+            the layer and operation a node stands for, 0 for the root. Besides: ``layer``, number of choices
+            from the root; ``op`` that led to the node; ``state`` and ``total``, the place it stands at, see
+            :meth:`hnas_kit.cost.BudgetSampler.choices`.
     """
 
-    ARRAYS = dict.fromkeys(("parent", "first_child", "num_children", "layer", "op", "group"), np.int32) | {
-        "state": np.int64,
-        "total": np.int64,
-        "value": np.float64,
-        "visits": np.int64,
-        "score": np.float64,
-    }
+    MORE = (("layer", "i4"), ("op", "i4"), ("state", "i8"), ("total", "i8"))
+    NODE = np.dtype([*((name, compiled.NODE[name]) for name in compiled.NODE.names), *MORE], align=True)
 
     def __init__(self, budget: BudgetSampler) -> None:
         self.budget, self.num_nodes = budget, 1
         self.widest = max(map(len, budget.space.ops))
-        for name, dtype in self.ARRAYS.items():
-            setattr(self, name, np.zeros(1024, dtype))
-        self.parent[0], self.value[0], self.score[0] = -1, 1.0, 1.0
-        self.state[0], self.total[0] = budget.start
+        self.nodes = np.zeros(1024, self.NODE)
+        root = self.nodes[0]
+        root["parent"], root["value"], root["score"] = -1, 1.0, 1.0
+        root["state"], root["total"] = budget.start
+
+    def place(self, node: int) -> Place:
+        return int(self.nodes["state"][node]), int(self.nodes["total"][node])
 
     def grow(self, node: int) -> None:
         """Give a node its children."""
-        layer, place = int(self.layer[node]), (int(self.state[node]), int(self.total[node]))
-        choices = self.budget.choices(layer, place)
+        layer = int(self.nodes["layer"][node])
+        choices = self.budget.choices(layer, self.place(node))
         first, last = self.num_nodes, self.num_nodes + len(choices)
-        if last > len(self.parent):
-            for name in self.ARRAYS:
-                old = getattr(self, name)
-                setattr(self, name, np.concatenate([old, np.zeros_like(old)]))
-        new = slice(first, last)
-        ops = [op for op, _ in choices]
-        self.parent[new], self.layer[new], self.op[new] = node, layer + 1, ops
-        self.value[new] = self.score[new] = 1.0
-        self.group[new] = 1 + layer * self.widest + np.array(ops)
-        self.state[new], self.total[new] = zip(*(after for _, after in choices), strict=True)
-        self.first_child[node], self.num_children[node], self.num_nodes = first, len(choices), last
+        if last > len(self.nodes):
+            self.nodes = np.concatenate([self.nodes, np.zeros_like(self.nodes)])
+        new, ops = self.nodes[first:last], np.array([op for op, _ in choices])
+        new["parent"], new["layer"], new["op"], new["value"], new["score"] = node, layer + 1, ops, 1.0, 1.0
+        new["group"] = 1 + layer * self.widest + ops
+        new["state"], new["total"] = zip(*(after for _, after in choices), strict=True)
+        self.nodes["first_child"][node], self.nodes["num_children"][node] = first, len(choices)
+        self.num_nodes = last
 
     def children(self, node: int) -> range:
         """A node's children, grown if they were not there."""
-        if not self.num_children[node]:
+        if not self.nodes["num_children"][node]:
             self.grow(node)
-        return range(self.first_child[node], self.first_child[node] + self.num_children[node])
+        first = int(self.nodes["first_child"][node])
+        return range(first, first + int(self.nodes["num_children"][node]))
 
     def leaf(self, arch: Arch) -> int:
         """The leaf of an architecture in the window, grown if it was not there."""
         node = 0
         for op in arch:
-            node = next(child for child in self.children(node) if self.op[child] == op)
+            node = next(child for child in self.children(node) if self.nodes["op"][child] == op)
         return node
 
     def arch(self, leaf: int) -> Arch:
         """The architecture of a leaf."""
         ops = []
         while leaf:
-            ops.append(int(self.op[leaf]))
-            leaf = self.parent[leaf]
+            ops.append(int(self.nodes["op"][leaf]))
+            leaf = self.nodes["parent"][leaf]
         return tuple(reversed(ops))
 
     def state_dict(self) -> dict:
-        return {name: torch.from_numpy(getattr(self, name)[: self.num_nodes].copy()) for name in self.ARRAYS}
+        there = self.nodes[: self.num_nodes]
+        return {name: torch.from_numpy(there[name].copy()) for name in self.NODE.names}
 
     def load_state_dict(self, state: dict) -> None:
         self.num_nodes = len(state["parent"])
-        for name, dtype in self.ARRAYS.items():
-            array = np.zeros(max(self.num_nodes, 1024), dtype)
-            array[: self.num_nodes] = state[name].numpy()
-            setattr(self, name, array)
+        self.nodes = np.zeros(max(self.num_nodes, 1024), self.NODE)
+        for name in self.NODE.names:
+            self.nodes[name][: self.num_nodes] = state[name].numpy()
 
 
 class MCTSInBudget(InBudget, TreeSearch):
@@ -257,24 +251,15 @@ class MCTSInBudget(InBudget, TreeSearch):
         self.table = np.zeros(1 + budget.space.num_layers * self.tree.widest)
         self._scratch = np.empty(self.tree.widest)
 
-    @property
-    def _arrays(self) -> tuple[compiled.Tree, compiled.Groups, compiled.State, compiled.Rule]:
-        """What the compiled loops walk; growing replaces arrays."""
-        tree = self.tree
-        return (
-            compiled.Tree(tree.first_child, tree.num_children, tree.parent),
-            compiled.Groups(tree.group, NOBODY, NOBODY),
-            compiled.State(tree.value, tree.visits, tree.score, self.table),
-            self.rule,
-        )
-
     def _draw(self, rng: np.random.Generator, temperature: float) -> Arch:
         """Takes one uniform number a layer."""
         tree, node = self.tree, 0
         draws = rng.random(self.budget.space.num_layers)
-        while (layer := int(tree.layer[node])) < len(draws):
+        while (layer := int(tree.nodes["layer"][node])) < len(draws):
             tree.children(node)
-            node = compiled.descend(*self._arrays, node, temperature, draws[layer:], self._scratch)
+            node = compiled.descend(
+                tree.nodes, self.table, tuple(self.rule), node, temperature, draws[layer:], self._scratch
+            )
         return tree.arch(node)
 
     def sample(self, rng: np.random.Generator) -> Arch:
@@ -287,24 +272,24 @@ class MCTSInBudget(InBudget, TreeSearch):
 
     def update(self, arch: Arch, reward: float) -> None:
         leaf = self.tree.leaf(arch)
-        compiled.backup(*self._arrays, leaf, float(reward))
+        compiled.backup(self.tree.nodes, self.table, NOBODY, tuple(self.rule), leaf, float(reward))
 
     def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
         tree, children = self.tree, self.tree.children(node)
-        scores = compiled.scores(*self._arrays, children.start, children.stop)
-        shares = softmax(scores / self.temperature)
+        rule, ends = tuple(self.rule), (children.start, children.stop)
+        shares = softmax(compiled.scores(tree.nodes, self.table, rule, *ends) / self.temperature)
         return [
-            (int(tree.op[child]), (int(tree.state[child]), int(tree.total[child])), child, float(share))
+            (int(tree.nodes["op"][child]), tree.place(child), child, float(share))
             for child, share in zip(children, shares, strict=True)
         ]
 
     def greedy(self) -> Arch:
         """At every node the child of largest C, with what communication adds to it."""
         node = 0
-        while self.tree.layer[node] < self.budget.space.num_layers:
+        while self.tree.nodes["layer"][node] < self.budget.space.num_layers:
             own = self.tree.children(node)
-            known = slice(own.start, own.stop)
-            means = self.tree.value[known] + self.rule.weight * self.table[self.tree.group[known]]
+            known = self.tree.nodes[own.start : own.stop]
+            means = known["value"] + self.rule.weight * self.table[known["group"]]
             node = own[int(np.argmax(means))]
         return self.tree.arch(node)
 

@@ -1,4 +1,7 @@
-"""The inner loops of the samplers, compiled: one step each, for a single search or for many at once."""
+"""The inner loops of the samplers, compiled: one step each, for a single search or for many at once.
+
+From Python a rule goes in as a plain tuple, which Numba takes faster than a named one; the loops name it.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +14,20 @@ import numpy as np
 NONE, SHARED_TABLE, EQUIVALENT_NODES = 0, 1, 2  # how the nodes of a tree communicate
 
 
-class Tree(NamedTuple):
-    """The shape of a tree of V nodes, see :class:`hnas_kit.trees.ArchTree`; each (V,)."""
-
-    first_child: np.ndarray
-    num_children: np.ndarray
-    parent: np.ndarray
-
-
-class Groups(NamedTuple):
-    """Equivalent nodes: the nodes of group g are ``members[start[g]:start[g + 1]]``."""
-
-    of: np.ndarray  # (V,) the group of each node
-    start: np.ndarray  # (groups + 1,)
-    members: np.ndarray  # (V,)
-
-
-class State(NamedTuple):
-    """What a search has learned."""
-
-    value: np.ndarray  # (V,) C
-    visits: np.ndarray  # (V,)
-    score: np.ndarray  # (V,) R as it was last stored, for the reading that stores it
-    table: np.ndarray  # (groups,) G
+# A node of a tree, see :class:`hnas_kit.trees.ArchTree`, and what a search has learned of it. They lie in one
+# array, because a call from Python costs by the number of arrays.
+NODE = np.dtype(
+    [
+        ("parent", "i4"),
+        ("first_child", "i4"),
+        ("num_children", "i4"),
+        ("group", "i4"),  # of equivalent nodes
+        ("visits", "i8"),
+        ("value", "f8"),  # C
+        ("score", "f8"),  # R as it was last stored, for the reading that stores it
+    ],
+    align=True,
+)
 
 
 class Rule(NamedTuple):
@@ -50,49 +44,58 @@ class Rule(NamedTuple):
 
 
 @numba.njit(cache=True)
-def score(groups, state, rule, log_parent, node):
-    """R of a node: C, G times ``weight``, and the exploration term.
+def bonus(exploration, linear, log_parent, visits):
+    """The exploration term of a node; what was not visited counts as visited once.
 
-    ``log_parent`` is the logarithm of its parent's visits. What was not visited counts as visited once.
+    ``log_parent`` is the logarithm of its parent's visits.
     """
-    value = state.value[node] + rule.weight * state.table[groups.of[node]]
-    if rule.exploration > 0:
-        visits = max(state.visits[node], 1)
-        value += rule.exploration * math.sqrt(log_parent / (visits * visits if rule.linear else visits))
-    return value
+    visits = max(visits, 1)
+    return exploration * math.sqrt(log_parent / (visits * visits if linear else visits))
 
 
 @numba.njit(cache=True)
-def scores(tree, groups, state, rule, first, last):
+def scores(nodes, table, rule, first, last):
     """R by which the nodes from ``first`` to before ``last`` are drawn now; that of the root is its C."""
-    found = np.empty(last - first)
+    rule, found = Rule(*rule), np.empty(last - first)
     for node in range(first, last):
+        here = nodes[node]
         if rule.stored:
-            found[node - first] = state.score[node]
+            found[node - first] = here.score
         else:
-            log_parent = math.log(max(state.visits[tree.parent[node]], 1)) if node else 0.0
-            found[node - first] = score(groups, state, rule, log_parent, node)
+            log_parent = math.log(max(nodes[here.parent].visits, 1)) if node else 0.0
+            own = here.value + rule.weight * table[here.group]
+            found[node - first] = own + bonus(rule.exploration, rule.linear, log_parent, here.visits)
     return found
 
 
 @numba.njit(cache=True)
-def descend(tree, groups, state, rule, node, temperature, draws, scratch):
+def descend(nodes, table, rule, node, temperature, draws, scratch):
     """Walk from a node to what has no children, choosing among siblings by Eq. 2, one uniform draw a level.
 
-    At an infinite temperature siblings are drawn alike. ``scratch`` has room for all children of any node.
+    Args:
+        nodes: (V,) of ``NODE``, or with more fields.
+        table: (groups,) G.
+        rule: the values of a :class:`Rule`.
+        node: where to start.
+        temperature: T; if it is infinite, siblings are drawn alike.
+        draws: (depth,) uniform numbers.
+        scratch: room for all children of any node.
     """
-    level = 0
-    while tree.num_children[node] > 0:
-        first, n = tree.first_child[node], tree.num_children[node]
-        log_parent = math.log(max(state.visits[node], 1))
+    rule, level = Rule(*rule), 0
+    while nodes[node].num_children > 0:
+        first, n = nodes[node].first_child, nodes[node].num_children
+        log_parent = math.log(max(nodes[node].visits, 1))
         best = -math.inf
         for i in range(n):
-            child = first + i
+            child = nodes[first + i]
             if rule.stored:
-                scratch[i] = state.score[child]
+                score = child.score
             else:
-                scratch[i] = score(groups, state, rule, log_parent, child)
-            best = max(best, scratch[i])
+                score = child.value + rule.weight * table[child.group]
+                if rule.exploration > 0:
+                    score += bonus(rule.exploration, rule.linear, log_parent, child.visits)
+            scratch[i] = score
+            best = max(best, score)
         total = 0.0
         for i in range(n):
             scratch[i] = math.exp((scratch[i] - best) / temperature)
@@ -110,33 +113,42 @@ def descend(tree, groups, state, rule, node, temperature, draws, scratch):
 
 
 @numba.njit(cache=True)
-def backup(tree, groups, state, rule, leaf, reward):
+def backup(nodes, table, members, rule, leaf, reward):
     """From a leaf up to the root: equivalent nodes learn too, C by Eq. 4, and one more visit.
 
     The root has no C. R is stored when all visits of the path have been counted.
+
+    Args:
+        nodes, table, rule: see :func:`descend`.
+        members: start (groups + 1,) and nodes (V,): those of group g are ``nodes[start[g]:start[g + 1]]``.
+        leaf: where to start.
+        reward: what the architecture of the leaf got.
     """
+    rule, (start, equivalent) = Rule(*rule), members
     node, beta = leaf, rule.beta
     while node > 0:
-        group = groups.of[node]
+        here = nodes[node]
         if rule.communication == SHARED_TABLE:
-            state.table[group] = beta * state.table[group] + (1 - beta) * reward
+            table[here.group] = beta * table[here.group] + (1 - beta) * reward
         elif rule.communication == EQUIVALENT_NODES:
-            for k in range(groups.start[group], groups.start[group + 1]):
-                other = groups.members[k]
-                if other != node:
-                    state.value[other] += rule.coefficient * (1 - beta) * (reward - state.value[other])
-        if rule.first and state.visits[node] == 0:
-            state.value[node] = reward
+            for k in range(start[here.group], start[here.group + 1]):
+                other = nodes[equivalent[k]]
+                if equivalent[k] != node:
+                    other.value += rule.coefficient * (1 - beta) * (reward - other.value)
+        if rule.first and here.visits == 0:
+            here.value = reward
         else:
-            state.value[node] = beta * state.value[node] + (1 - beta) * reward
-        state.visits[node] += 1
-        node = tree.parent[node]
-    state.visits[0] += 1
+            here.value = beta * here.value + (1 - beta) * reward
+        here.visits += 1
+        node = here.parent
+    nodes[0].visits += 1
     node = leaf
     while rule.stored and node > 0:
-        log_parent = math.log(state.visits[tree.parent[node]])
-        state.score[node] = score(groups, state, rule, log_parent, node)
-        node = tree.parent[node]
+        here = nodes[node]
+        log_parent = math.log(nodes[here.parent].visits)
+        own = here.value + rule.weight * table[here.group]
+        here.score = own + bonus(rule.exploration, rule.linear, log_parent, here.visits)
+        node = here.parent
 
 
 @numba.njit(cache=True)

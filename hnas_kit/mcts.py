@@ -21,6 +21,7 @@ CODES = {
     "shared_table": compiled.SHARED_TABLE,
     "equivalent_nodes": compiled.EQUIVALENT_NODES,
 }
+LEARNED = ("value", "visits", "score")  # of a node
 # sentences of the paper that can be read in more than one way; the first reading of each is the default
 READINGS = {
     "bonus": {
@@ -123,7 +124,7 @@ class MCTS(TreeSearch):
     Attributes:
         value: (V,) C of each node, 1 at the start.
         visits: (V,) visit count |a| of each node.
-        score: (V,) R as it was last stored, for ``refresh`` ``path``.
+        nodes: (V,) of :data:`hnas_kit.compiled.NODE`: the tree, C, visits and a stored R.
         table: (groups,) G of each group of equivalent nodes; plain tree search has a single one, unused.
 
     Raises:
@@ -150,32 +151,26 @@ class MCTS(TreeSearch):
 
     def _group(self, group: np.ndarray) -> None:
         """Start with nothing learned, the nodes in these groups, (V,)."""
-        nodes = len(group)
-        self.shape = compiled.Tree(self.tree.first_child, self.tree.num_children, self.tree.parent)
+        self.nodes = np.zeros(len(group), compiled.NODE)
+        for name in ("parent", "first_child", "num_children"):
+            self.nodes[name] = getattr(self.tree, name)
+        self.nodes["group"], self.nodes["value"], self.nodes["score"] = group, 1.0, 1.0
+        self.table = np.zeros(group.max() + 1)
         starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
-        self.groups = compiled.Groups(group, starts, np.argsort(group, kind="stable"))
-        self.state = compiled.State(
-            np.ones(nodes), np.zeros(nodes, dtype=np.int64), np.ones(nodes), np.zeros(group.max() + 1)
-        )
+        self.members = starts, np.argsort(group, kind="stable")
 
     @property
     def value(self) -> np.ndarray:
-        return self.state.value
+        return self.nodes["value"]
 
     @property
     def visits(self) -> np.ndarray:
-        return self.state.visits
-
-    @property
-    def table(self) -> np.ndarray:
-        return self.state.table
+        return self.nodes["visits"]
 
     def _draw(self, rng: np.random.Generator, temperature: float) -> Arch:
         """Takes ``tree.depth`` uniform numbers from ``rng``, however long the path."""
-        draws = rng.random(self._depth)
-        leaf = compiled.descend(
-            self.shape, self.groups, self.state, self.rule, 0, temperature, draws, self._scratch
-        )
+        rule, draws = tuple(self.rule), rng.random(self._depth)
+        leaf = compiled.descend(self.nodes, self.table, rule, 0, temperature, draws, self._scratch)
         return self.archs[self.tree.arch_index[leaf]]
 
     def sample(self, rng: np.random.Generator) -> Arch:
@@ -188,11 +183,11 @@ class MCTS(TreeSearch):
 
     def update(self, arch: Arch, reward: float) -> None:
         leaf = self.tree.leaf[arch]
-        compiled.backup(self.shape, self.groups, self.state, self.rule, leaf, float(reward))
+        compiled.backup(self.nodes, self.table, self.members, tuple(self.rule), leaf, float(reward))
 
     def _means(self) -> np.ndarray:
         """(V,) C of each node, with what communication adds to it."""
-        return self.value + self.rule.weight * self.table[self.groups.of]
+        return self.value + self.rule.weight * self.table[self.nodes["group"]]
 
     def terms(self) -> tuple[np.ndarray, np.ndarray]:
         """The two terms of R for each node, both (V,): C, and what exploration adds to it (0 for the root).
@@ -200,9 +195,7 @@ class MCTS(TreeSearch):
         A stored R is of the counts when it was stored, so then the second term is what R has beyond C now.
         """
         means = self._means()
-        bonus = (
-            compiled.scores(self.shape, self.groups, self.state, self.rule, 0, self.tree.num_nodes) - means
-        )
+        bonus = compiled.scores(self.nodes, self.table, tuple(self.rule), 0, len(means)) - means
         bonus[0] = 0.0
         return means, bonus
 
@@ -258,11 +251,13 @@ class MCTS(TreeSearch):
         return self.archs[self.tree.arch_index[node]]
 
     def state_dict(self) -> dict:
-        return {name: torch.from_numpy(array.copy()) for name, array in self.state._asdict().items()}
+        learned = {name: self.nodes[name] for name in LEARNED} | {"table": self.table}
+        return {name: torch.from_numpy(array.copy()) for name, array in learned.items()}
 
     def load_state_dict(self, state: dict) -> None:
-        for name, array in self.state._asdict().items():
-            array[:] = state[name].numpy()
+        for name in LEARNED:
+            self.nodes[name] = state[name].numpy()
+        self.table[:] = state["table"].numpy()
 
 
 class Boltzmann(MCTS):

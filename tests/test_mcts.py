@@ -275,13 +275,13 @@ def test_a_first_reward_replaces_c():
 
 def test_a_stored_reward_is_renewed_on_the_path_alone_when_all_of_it_is_counted():
     s = three_leaves(beta=0.5, exploration=0.5, refresh="path")
-    np.testing.assert_array_equal(s.state.score[1:], [1, 1, 1, 1])  # at first C, without a bonus
+    np.testing.assert_array_equal(s.nodes["score"][1:], [1, 1, 1, 1])  # at first C, without a bonus
     s.update(A, 0.6)  # the root has 1 visit: ln 1 = 0; a and (a, b) have 0.8
-    np.testing.assert_allclose(s.state.score[1:], [1, 0.8, 0.8, 1], rtol=1e-15)
+    np.testing.assert_allclose(s.nodes["score"][1:], [1, 0.8, 0.8, 1], rtol=1e-15)
     s.update(A, 0.6)  # C is 0.7; root 2 visits, (a, b) 2, a 2: 0.7 + 0.5 sqrt(ln 2 / 2) = 0.9943525
-    np.testing.assert_allclose(s.state.score[1:], [1, 0.9943525, 0.9943525, 1], atol=1e-7)
+    np.testing.assert_allclose(s.nodes["score"][1:], [1, 0.9943525, 0.9943525, 1], atol=1e-7)
     s.update(C, 0.2)  # c: 0.6 + 0.5 sqrt(ln 3) = 1.1240735; what was not walked keeps its R
-    np.testing.assert_allclose(s.state.score[1:], [1.1240735, 0.9943525, 0.9943525, 1], atol=1e-7)
+    np.testing.assert_allclose(s.nodes["score"][1:], [1.1240735, 0.9943525, 0.9943525, 1], atol=1e-7)
     np.testing.assert_allclose(s.terms()[1][1:], [0.5240735, 0.2943525, 0.2943525, 0], atol=1e-7)
     s.anneal(0.5)
     up = math.exp(1.1240735 / 0.5), math.exp(0.9943525 / 0.5)
@@ -395,8 +395,8 @@ def test_exploit_shares_what_was_learned_and_explores_nothing():
     assert s.rule.exploration == 0.5
     assert not np.allclose(greedy.node_probabilities(), s.node_probabilities())
     s.update(ARCHS[0], 0.1)
-    assert greedy.value is s.value
-    assert greedy.visits is s.visits
+    assert np.shares_memory(greedy.value, s.value)
+    assert np.shares_memory(greedy.visits, s.visits)
     np.testing.assert_array_equal(greedy.terms()[1], 0)
     best = max(greedy.probabilities().values())
     greedy.anneal(1e-6)
