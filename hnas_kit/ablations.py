@@ -89,7 +89,8 @@ class Job:
 @lru_cache(maxsize=8)
 def _supernet(p: Pretrain, weights: bytes | None, device: str) -> Supernet:
     """The uniformly trained supernet, from its weights or trained now (as 01_pretrain does)."""
-    space, dataset, generators = make_space(p.space), data.load(p.dataset, device), Generators(p.seed)
+    space, generators = make_space(p.space), Generators(p.seed)
+    dataset = data.load(p.dataset, device, p.image_size)
     net = make_supernet(
         space, dataset.in_channels, dataset.num_classes, p.width, generator=generators.torch("weights")
     )
@@ -130,7 +131,7 @@ def _tree(job: Job, space: Any, dataset: Any, valid: Any) -> tuple[trees.ArchTre
 def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     """One search without notebooks: the row that 04_mcts would give, and its history."""
     p1, _, _, p4 = job.params
-    space, dataset = make_space(p1.space), data.load(p1.dataset, job.device)
+    space, dataset = make_space(p1.space), data.load(p1.dataset, job.device, p1.image_size)
     halves = dataset.halves(Generators(p1.seed).torch("split"))
     tree, cophenetic = _tree(job, space, dataset, halves[1])
     method = next(iter(p4.methods.values()))

@@ -16,7 +16,14 @@ from hnas_kit.distributed import LONE, Team
 from hnas_kit.errors import HnasError
 from hnas_kit.images import folder_key, load_images, source_key
 from hnas_kit.randomness import Generators
-from hnas_kit.rendering import Render, digits_render, photo_render, resized, textures_render
+from hnas_kit.rendering import (
+    Render,
+    digits_render,
+    photo_render,
+    resized,
+    shrunk,
+    textures_render,
+)
 
 
 @dataclass(frozen=True)
@@ -221,8 +228,15 @@ def _textures(device: torch.device) -> Dataset:
     )
 
 
-def _photos(name: str, arrays: dict, classes: tuple[str, ...], device: torch.device) -> Dataset:
-    """A data set from uint8 arrays ``train_x`` (N, C, H, W), ``train_y``, ``test_x``, ``test_y``."""
+def _photos(
+    name: str, arrays: dict, classes: tuple[str, ...], device: torch.device, image_size: int = 0
+) -> Dataset:
+    """A data set from uint8 arrays ``train_x`` (N, C, H, W), ``train_y``, ``test_x``, ``test_y``.
+
+    To a smaller ``image_size`` they are resized here, once: then every batch is augmented at that size.
+    """
+    if 0 < image_size < arrays["train_x"].shape[-1]:
+        arrays = arrays | {key: shrunk(arrays[key], image_size) for key in ("train_x", "test_x")}
     train = Split(arrays["train_x"].to(device), arrays["train_y"].to(device))
     test = Split(arrays["test_x"].to(device), arrays["test_y"].to(device))
     pixels = train.images.transpose(0, 1).flatten(1)
@@ -247,7 +261,7 @@ def find(*names: str) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def _cifar10(device: torch.device) -> Dataset:
+def _cifar10(device: torch.device, image_size: int) -> Dataset:
     """CIFAR-10, downloaded and checksummed by torchvision unless a data folder has it already."""
     from torchvision.datasets import CIFAR10
 
@@ -266,15 +280,15 @@ def _cifar10(device: torch.device) -> Dataset:
     for name, part in parts.items():
         arrays[f"{name}_x"] = torch.from_numpy(part.data).permute(0, 3, 1, 2)
         arrays[f"{name}_y"] = torch.tensor(part.targets)
-    return _photos("cifar10", arrays, tuple(parts["train"].classes), device)
+    return _photos("cifar10", arrays, tuple(parts["train"].classes), device, image_size)
 
 
-def _images(name: str, source: Path, device: torch.device) -> Dataset:
+def _images(name: str, source: Path, device: torch.device, image_size: int) -> Dataset:
     arrays, classes = load_images(source, user_cache_path("hnas_kit") / "images")
-    return _photos(name, arrays, classes, device)
+    return _photos(name, arrays, classes, device, image_size)
 
 
-def _cifar10_jpeg(device: torch.device) -> Dataset:
+def _cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
     source = find("cifar10_jpeg", "cifar10_jpeg.tar.xz")
     if source is None:
         folders = " or ".join(str(f) for f in data_folders())
@@ -282,12 +296,11 @@ def _cifar10_jpeg(device: torch.device) -> Dataset:
             f"data set cifar10_jpeg is not in {folders}; put the folder cifar10_jpeg (train/<class>/*.jpg, "
             "test/<class>/*.jpg) or cifar10_jpeg.tar.xz there, or set HNAS_DATA_DIR to where it is"
         )
-    return _images("cifar10_jpeg", source, device)
+    return _images("cifar10_jpeg", source, device, image_size)
 
 
-DATASETS: dict[str, Callable[[torch.device], Dataset]] = {
-    "digits": _digits,
-    "textures": _textures,
+EMBEDDED: dict[str, Callable[[torch.device], Dataset]] = {"digits": _digits, "textures": _textures}
+PHOTOS: dict[str, Callable[[torch.device, int], Dataset]] = {
     "cifar10": _cifar10,
     "cifar10_jpeg": _cifar10_jpeg,
 }
@@ -325,10 +338,8 @@ def version(name: str) -> str:
     return key(own[1])
 
 
-def load(
-    name: str, device: str | torch.device = "cpu", image_size: int | None = None, workers: int = 0
-) -> Dataset:
-    """A data set on the device: a name of ``DATASETS``, or one's own images as ``LAYOUT:PATH``.
+def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, workers: int = 0) -> Dataset:
+    """A data set on the device: a name of ``EMBEDDED`` or ``PHOTOS``, or one's own images as ``LAYOUT:PATH``.
 
     Training and test images are in random order, the same at every call (:func:`fixed_order`).
 
@@ -336,28 +347,32 @@ def load(
         name: ``folder:PATH`` for images that fit in memory; ``imagefolder:PATH`` and ``ffcv:PATH`` for more,
             see :mod:`hnas_kit.streaming`.
         device: where batches are used.
-        image_size: height and width of the network's input, pixels; default: 224 for images that do not fit
-            in memory, others as they are.
+        image_size: height and width of the network's input, pixels; 0: as the images are, and 224 where they
+            do not fit in memory.
         workers: processes that read images that do not fit in memory; 0: this one.
 
     Raises:
         HnasError: unknown name, data absent and not downloadable, or images that cannot be used.
     """
+    if image_size < 0:
+        raise HnasError(f"image_size is {image_size}; it must be at least 0")
     device, own = torch.device(device), _own_folder(name)
     if own and own[0] != "folder":
         from hnas_kit import streaming  # it reads this module, too
 
         dataset = streaming.load(*own, device, image_size, workers)
     elif own:
-        dataset = _images(own[1].name, own[1], device)
-    elif name in DATASETS:
-        dataset = DATASETS[name](device)
+        dataset = _images(own[1].name, own[1], device, image_size)
+    elif name in PHOTOS:
+        dataset = PHOTOS[name](device, image_size)
+    elif name in EMBEDDED:
+        dataset = EMBEDDED[name](device)
     else:
         layouts = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
-        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, {layouts}")
+        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join([*EMBEDDED, *PHOTOS])}, {layouts}")
     if name not in SHUFFLED:
         parts = {part: getattr(dataset, part) for part in ("train", "test")}
         dataset = replace(dataset, **{part: s.take(fixed_order(len(s))) for part, s in parts.items()})
-    if image_size in (None, dataset.image_size):
+    if image_size in (0, dataset.image_size):
         return dataset
     return replace(dataset, render=resized(dataset.render, image_size), image_size=image_size)

@@ -53,7 +53,7 @@ def search_result(run: str, method: str = "", notebook: str = "") -> tuple[Finis
     method = method or table.index[0]
     require_one_of(f"method of {run}", method, table.index)
     settings = part.manifest["lineage"].get("01_pretrain", part.params)
-    known = {"space": "mobile", "image_size": 0, "workers": 0} | settings
+    known = {"space": "mobile", "workers": 0} | settings
     names = ("space", "dataset", "width", "image_size", "workers")
     of_it = {name: known[name] for name in names} | {"architecture": table.loc[method, "architecture"]}
     return part, of_it, method
@@ -75,7 +75,7 @@ def found(run: str, method: str = "", notebook: str = "") -> tuple[nn.Sequential
     part, of_it, method = search_result(run, method, notebook)
     if method == "mixture":
         raise HnasError("a mixture has an architecture in several supernets; name another method")
-    dataset = data.load(of_it["dataset"], image_size=of_it["image_size"] or None)
+    dataset = data.load(of_it["dataset"], image_size=of_it["image_size"])
     sizes = of_it["width"], dataset.image_size, dataset.in_channels, dataset.num_classes
     weights = part.load(f"{method}.pt")["net"]
     return network(of_it["space"], of_it["architecture"], sizes, weights, shared=True)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -37,6 +38,15 @@ NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 _RUN_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 RunName = Annotated[str, Field(pattern=f"^{_RUN_NAME}$")]
+
+
+def _size(value: int) -> int:
+    if 0 < value < 8:
+        raise ValueError("Input should be at least 8, or 0 for the size that the images have")
+    return value
+
+
+ImageSize = Annotated[int, Field(ge=0), AfterValidator(_size)]
 
 
 class Parameters(BaseModel):
@@ -192,6 +202,7 @@ class Pretrain(Training):
     epochs: Annotated[int, Field(ge=0)]  # 0: the supernet stays as it was initialised
     space: Literal[tuple(SPACES)]
     dataset: str  # a name, or LAYOUT:PATH
+    image_size: ImageSize  # of the network's input, pixels; 0: as the images are, see data.load
     width: Count  # channels of the stem
     scored: Annotated[int, Field(ge=0)]  # validation images to score all architectures on; 0: all
 
@@ -335,7 +346,7 @@ class Retrain(Training):
     dataset: str  # a name, or LAYOUT:PATH
     architecture: str  # in the space's text form
     width: Count  # channels of the stem
-    image_size: Annotated[int, Field(ge=0)]  # pixels, of images that are read as they are needed; 0: usual
+    image_size: ImageSize  # of the network's input, pixels; 0: as the images are, see data.load
     workers: Annotated[int, Field(ge=0)]  # processes that read such images; 0: the one that trains
     warmup_epochs: Annotated[int, Field(ge=0)]  # of the epochs; the learning rate rises
     label_smoothing: Share

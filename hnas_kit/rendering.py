@@ -75,6 +75,14 @@ def photo_render(mean: Tensor, std: Tensor) -> Render:
     return render
 
 
+def shrunk(images: Tensor, size: int) -> Tensor:
+    """Images uint8 (N, C, H, W) to ``size`` pixels (bilinear, antialiased), rounded to uint8."""
+    made = torch.empty(*images.shape[:2], size, size, dtype=torch.uint8, device=images.device)
+    for part, out in zip(images.split(4096), made.split(4096), strict=True):  # no float copy of them all
+        out.copy_(F.interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True).round_())
+    return made
+
+
 def resized(inner: Render, size: int) -> Render:
     """As ``inner``, then resized (bilinear) to ``size`` pixels."""
 

@@ -165,7 +165,7 @@ def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
         torch.set_num_threads(p.threads)
     space = make_space(p.space)
     arch, truth = space.parse(p.architecture), benchmarks.for_dataset(p.space, p.dataset)
-    dataset = data.load(p.dataset, device, p.image_size or None, p.workers)
+    dataset = data.load(p.dataset, device, p.image_size, p.workers)
     steps = p.epochs * -(-len(dataset.train) // p.batch_size)
     with runs.progress(steps, "retrain") as bar:
         trained = alone.train(

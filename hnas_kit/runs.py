@@ -30,7 +30,7 @@ from hnas_kit.params import NOTEBOOKS, Parameters
 from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.training import Checkpoints, pick_device
 
-FORMAT = "hnas_kit run 1"
+FORMAT = "hnas_kit run 2"
 # what each notebook reads of which others, besides their parameters
 READS: dict[str, dict[str, tuple[str, ...]]] = {
     "01_pretrain": {},

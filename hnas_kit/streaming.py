@@ -253,23 +253,19 @@ class StreamedDataset:
         return torch.cat(x), torch.cat(y)
 
 
-def load(
-    layout: str, folder: Path, device: torch.device, image_size: int | None, workers: int
-) -> StreamedDataset:
+def load(layout: str, folder: Path, device: torch.device, image_size: int, workers: int) -> StreamedDataset:
     """The data set in a folder; see :func:`hnas_kit.data.load`.
 
     Args:
         layout: a name of ``LAYOUTS``.
         folder: with the images.
-        device, image_size, workers: see :class:`StreamedDataset`; by default images are of 224 pixels.
+        device, image_size, workers: see :class:`StreamedDataset`; images of size 0 are of 224 pixels.
 
     Raises:
         HnasError: if a part is missing or has no images, or the test images have a class of their own.
     """
-    image_size = SIZE if image_size is None else image_size
-    for name, value, least in (("image_size", image_size, 1), ("workers", workers, 0)):
-        if value < least:
-            raise HnasError(f"{name} is {value}; it must be at least {least}")
+    if workers < 0:
+        raise HnasError(f"workers is {workers}; it must be at least 0")
     classes, train, test = LAYOUTS[layout](folder)
     parts = Part.whole(train), Part.whole(test)
-    return StreamedDataset(folder.name, classes, *parts, image_size, device, workers)
+    return StreamedDataset(folder.name, classes, *parts, image_size or SIZE, device, workers)

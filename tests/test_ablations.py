@@ -95,6 +95,7 @@ def finished(tmp_path_factory) -> Path:
         patch.setenv("HNAS_DEVICE", "cpu")
         patch.setenv("HNAS_QUIET", "1")
         small = ["-p", "epochs", "2", "-p", "width", "2", "-p", "images", "32", "-p", "compare", "[]"]
+        small += ["-p", "image_size", "8"]
         assert cli.main(["run", str(profile), *small, "-p", "run", "small"]) == 0
     return folder / "outputs"
 

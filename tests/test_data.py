@@ -15,12 +15,14 @@ from scipy.stats import kendalltau
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from hnas_kit import data, evaluation
+from hnas_kit import data, evaluation, training
 from hnas_kit.data import Batches, Dataset, Split
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
+from hnas_kit.rendering import shrunk
 from hnas_kit.spaces import make_space
+from hnas_kit.supernets import make_supernet
 from hnas_kit.textures import patches
 
 
@@ -337,6 +339,45 @@ def test_a_folder_of_images_is_a_data_set(empty_folders, monkeypatch):
         assert torch.equal(dataset.train.images, images[data.fixed_order(4)])
         assert torch.equal(dataset.train.labels, torch.tensor([0, 0, 1, 1])[data.fixed_order(4)])
         assert torch.equal(dataset.test.labels, torch.tensor([0, 1])[data.fixed_order(2)])
+
+
+def test_a_folder_goes_through_pre_training_at_half_its_size(empty_folders, by_class):
+    """As in 01_pretrain. Images in memory are shrunk once: what is drawn and trained on is small."""
+    name = f"folder:{by_class}"
+    dataset, whole = data.load(name, image_size=8), data.load(name)
+    assert (dataset.image_size, whole.image_size) == (8, 16)
+    assert data.load(name, image_size=16).train.images.shape == whole.train.images.shape
+    for small, large in ((dataset.train, whole.train), (dataset.test, whole.test)):
+        assert torch.equal(small.images, shrunk(large.images, 8))
+        assert torch.equal(small.labels, large.labels)
+    x, y = dataset.fixed(dataset.train)
+    assert x.mean((0, 2, 3)).abs().max() < 1e-4  # its own moments
+    assert (x.std((0, 2, 3)) - 1).abs().max() < 1e-4
+    train_half, valid_half = dataset.halves(generator())
+    batches = dataset.batches(train_half, 16, Generators(0))
+    assert next(batches)[0].shape == (16, 3, 8, 8)
+    archs, net = make_space("pooling").enumerate(), make_supernet(make_space("pooling"), 3, 12, width=2)
+    losses = training.train(net, batches, archs.__getitem__, 3, lr=0.05, weight_decay=0.0)
+    assert np.isfinite(losses).all()
+    x, y = dataset.fixed(valid_half, 100)
+    assert x.shape == (100, 3, 8, 8)
+    assert evaluation.accuracy(net, archs, x, y).shape == (36,)
+
+
+@pytest.mark.parametrize("name", ["digits", "textures", "folder"])
+def test_other_sizes_than_that_of_the_images(empty_folders, by_class, name):
+    name = f"folder:{by_class}" if name == "folder" else name
+    whole = data.load(name, image_size=0)
+    for size in (8, 24):
+        dataset = data.load(name, image_size=size)
+        for train in (True, False):
+            x, _ = next(dataset.batches(dataset.train, 4, Generators(0), train=train))
+            assert x.shape == (4, whole.in_channels, size, size)
+        # what is enlarged, or drawn, is kept as it was
+        kept = whole.train.images.shape[-1] if "folder" not in name else min(size, 16)
+        assert dataset.train.images.shape[-1] == kept
+    with pytest.raises(HnasError, match=r"\Aimage_size is -8; it must be at least 0\Z"):
+        data.load(name, image_size=-8)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -140,6 +140,8 @@ def test_a_window_that_makes_no_sense_is_refused(changes, said):
         ("01_pretrain", "precision", "float64", "'float32', 'bfloat16' or 'float16'"),
         ("01_pretrain", "space", "poling", "'pooling', 'macro' or 'mobile'"),
         ("01_pretrain", "dataset", None, "a valid string"),
+        ("01_pretrain", "image_size", 7, "at least 8, or 0 for the size that the images have"),
+        ("01_pretrain", "image_size", -1, "greater than or equal to 0"),
         ("02_distances", "images", 0, "greater than or equal to 1"),
         ("02_distances", "measure", "l1", "'kl', 'l2', 'cross_entropy', 'vector' or 'onehot'"),
         ("02_distances", "decay", 0.0, "greater than 0"),

@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from hnas_kit import data
-from hnas_kit.rendering import crop, digits_render, photo_render, textures_render
+from hnas_kit.rendering import crop, digits_render, photo_render, shrunk, textures_render
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -106,6 +107,17 @@ def test_photos_for_training_are_all_windows_mirrored_or_not():
     found = [which for x in out for which, window in windows.items() if torch.allclose(x, window, atol=1e-6)]
     assert len(found) == 400
     assert len(set(found)) == 18
+
+
+@pytest.mark.parametrize("size", [3, 8, 13])
+def test_images_are_shrunk_as_pillow_does_it(size):
+    images = random_images(5, 3, 16, 16)
+    out = shrunk(images, size)
+    assert (out.shape, out.dtype) == ((5, 3, size, size), torch.uint8)
+    for image, small in zip(images, out, strict=True):
+        picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+        expected = np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR)).astype(int)
+        assert np.abs(small.permute(1, 2, 0).numpy() - expected).max() <= 1  # it rounds twice
 
 
 def test_images_are_resized_after_they_are_drawn():

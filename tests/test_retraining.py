@@ -334,7 +334,7 @@ def test_all_spaces_can_be_trained_alone(quiet, pets, name):
 @pytest.fixture
 def searched(quiet) -> Path:
     """The outputs folder with two finished searches in it, as far as they are read."""
-    pooling = {"space": "pooling", "dataset": "textures", "width": 3}
+    pooling = {"space": "pooling", "dataset": "textures", "width": 3, "image_size": 12}
     window = {"dataset": "textures", "width": 4, "image_size": 36, "workers": 2}
     for notebook, lineage, params, found in (
         ("04_mcts", {"01_pretrain": pooling}, {}, {"learned": "[4,3,3]", "default": "[6,2,2]"}),
@@ -375,6 +375,7 @@ def searched(quiet) -> Path:
 def test_an_architecture_is_a_runs_or_given(searched, run, method, values, expected, label):
     p, by = retraining.parameters(run, method, values)
     assert (p.space, p.dataset, p.architecture, p.width) == expected
+    assert p.image_size == (12 if run else 0)
     assert by == label
     assert p.run == (run or "retrained")
     assert retraining.folder_of(p, by).parent == searched / p.run

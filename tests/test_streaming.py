@@ -359,7 +359,7 @@ def test_a_folder_that_is_no_data_set_is_refused_in_one_line(damaged, spoil, com
     [
         (lambda f: stream(f, batch_size=22), "batch_size is 22; it must be from 1 to the 21 images"),
         (lambda f: stream(f, batch_size=0), "batch_size is 0"),
-        (lambda f: load(f, image_size=0), "image_size is 0; it must be at least 1"),
+        (lambda f: load(f, image_size=-1), "image_size is -1; it must be at least 0"),
         (lambda f: load(f, workers=-1), "workers is -1; it must be at least 0"),
         (lambda f: load(f).fixed(load(f).test, 6), "6 images are asked for, and there are 5"),
         (lambda f: load(f).fixed(load(f).test, 0), "0 images are asked for"),
