@@ -141,8 +141,9 @@ def additive(space: SearchSpace, truth: pd.DataFrame) -> float:
     Returns:
         R² of the least squares fit, 0 to 1.
     """
-    encoded = space.encode([space.parse(text) for text in truth.index], "onehot")
-    encoded = np.column_stack([encoded, np.ones(len(truth))])
+    codes = np.array([space.parse(text) for text in truth.index])
+    chosen = [codes[:, [layer]] == np.arange(len(names)) for layer, names in enumerate(space.ops)]
+    encoded = np.column_stack([*chosen, np.ones(len(truth))])
     accuracy = truth["accuracy"].to_numpy()
     left = accuracy - encoded @ np.linalg.lstsq(encoded, accuracy, rcond=None)[0]
     return float(1 - left.var() / accuracy.var())
