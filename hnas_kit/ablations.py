@@ -6,6 +6,7 @@ The rows are those of ``params/sweeps/*.yaml``. :func:`gather` reads what ``hnas
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from hnas_kit import benchmarks, data, distances, evaluation, grids, parallel, search, trees
+from hnas_kit import benchmarks, data, distances, evaluation, grids, paper, parallel, samplers, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, torch_value
 from hnas_kit.params import NOTEBOOKS, Parameters, Pretrain
@@ -215,21 +216,47 @@ def rehearse(
     return rows, {(row["sweep"], row["label"], row["seed"]): done[job.key][1] for row, job in plan}
 
 
+def sampling_methods() -> pd.DataFrame:
+    """The methods of the register, with what their classes say of themselves (Table 6).
+
+    Returns:
+        Columns ``Method``, by the paper's label where it has one; ``Search Space Structure``; and ``Sampling
+        Method``, the first line of the sampler's documentation.
+    """
+    rows = []
+    for name, method in samplers.METHODS.items():
+        sampler = samplers.SAMPLERS[method.sampler]
+        parts = " (partitioned)" if "models" in inspect.signature(sampler).parameters else ""
+        rows.append(
+            {
+                "Method": paper.LABELS.get(name, f"{name} tree" if method.tree else name),
+                "Search Space Structure": f"Hierarchical ({method.tree} tree)"
+                if method.tree
+                else f"Flat{parts}",
+                "Sampling Method": inspect.getdoc(sampler).splitlines()[0].rstrip("."),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def _spread(values: pd.Series, digits: int) -> str:
     """Mean ± standard deviation, without the latter for a single value."""
     spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
     return f"{values.mean():.{digits}f}{spread}"
 
 
-def table(rows: pd.DataFrame, published: pd.DataFrame | None) -> pd.DataFrame:
+def table(rows: pd.DataFrame, published: pd.DataFrame | None, truth: pd.DataFrame) -> pd.DataFrame:
     """Measured beside published, one row a label.
 
     Args:
         rows: of one sweep; with ``architecture``, ``accuracy`` (%, true), ``rank``, ``search_seconds``.
         published: of :mod:`hnas_kit.paper`, indexed by label; None if the paper has none.
+        truth: that ``rows`` are judged by; gives ours of published rows that are no search
+            (:func:`hnas_kit.paper.references`).
 
     Returns:
-        Columns ``ours: ...`` and ``paper: ...``, in the order of ``rows``; empty where nothing is reported.
+        Columns ``ours: ...`` and ``paper: ...``, in the order of ``rows``, between the default architecture
+        and the best one; empty where nothing is reported.
     """
     ours = {}
     for label, group in rows.groupby("label", sort=False):
@@ -246,6 +273,15 @@ def table(rows: pd.DataFrame, published: pd.DataFrame | None) -> pd.DataFrame:
     frame = pd.DataFrame.from_dict(ours, orient="index")
     if published is None:
         return frame
+    known = paper.references(published, truth)
+    judged = {
+        "ours: architecture": known["architecture"],
+        "ours: best accuracy": known["accuracy"].map("{:.2f}".format),
+        "ours: best rank": known["rank"].map("{:.0f}".format),
+    }
+    judged = pd.DataFrame(judged).reindex(columns=frame.columns)
+    is_best = judged.index == paper.BEST
+    frame = pd.concat([judged[~is_best], frame, judged[is_best]])
     return frame.join(published.add_prefix("paper: ").astype(object)).fillna("")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hnas_kit import alone, cost, data, nas_bench_macro, parallel
+from hnas_kit import alone, cost, data, parallel
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.provenance import provenance
@@ -50,10 +50,16 @@ PROTOCOLS = {
 
 
 def _read(name: str) -> pd.DataFrame:
+    """A table of the package: of each architecture its accuracies (%), or their mean."""
     require_one_of("benchmark", name, PROTOCOLS)
+    folder = files("hnas_kit") / "tables"
     if name == "cifar10-macro":
-        return nas_bench_macro.read()
-    with (files("hnas_kit") / "tables" / f"{name}.csv").open() as file:
+        with (folder / f"{name}.npz").open("rb") as file:
+            accuracy = np.load(file)["accuracy"].astype(float)  # (3969, 3), in the space's order
+        space = make_space("macro")
+        index = pd.Index([space.format(arch) for arch in space.enumerate()], name="architecture")
+        return pd.DataFrame(accuracy, index, [f"seed{s}" for s in range(accuracy.shape[1])])
+    with (folder / f"{name}.csv").open() as file:
         return read_csv(file, comment="#", index_col="architecture")
 
 
@@ -64,21 +70,17 @@ def load(name: str) -> pd.DataFrame:
     the benchmark trained).
 
     Raises:
-        HnasError: for an unknown name, or a published file that is not there and cannot be downloaded.
+        HnasError: for an unknown name.
     """
     table, protocol = _read(name), PROTOCOLS[name]
     accuracy = table.filter(regex="^(accuracy|seed)").mean(axis=1)
     rank = accuracy.rank(ascending=False, method="min").astype(int)
-    judged = pd.DataFrame({"accuracy": accuracy, "rank": rank})
-    if "macs" in table:
-        return judged.join(table[["macs", "params"]])
     space = make_space(protocol.space)
     archs = [space.parse(text) for text in table.index]
     size = {"width": protocol.width, "in_channels": protocol.in_channels}
-    return judged.assign(
-        macs=[cost.macs(space, a, image_size=protocol.image_size, **size) for a in archs],
-        params=[cost.params(space, a, **size) for a in archs],
-    )
+    macs = [cost.macs(space, a, image_size=protocol.image_size, **size) for a in archs]
+    params = [cost.params(space, a, **size) for a in archs]
+    return pd.DataFrame({"accuracy": accuracy, "rank": rank, "macs": macs, "params": params})
 
 
 def per_seed(name: str) -> pd.DataFrame:
@@ -139,8 +141,9 @@ def additive(space: SearchSpace, truth: pd.DataFrame) -> float:
     Returns:
         R² of the least squares fit, 0 to 1.
     """
-    encoded = space.encode([space.parse(text) for text in truth.index], "onehot")
-    encoded = np.column_stack([encoded, np.ones(len(truth))])
+    codes = np.array([space.parse(text) for text in truth.index])
+    chosen = [codes[:, [layer]] == np.arange(len(names)) for layer, names in enumerate(space.ops)]
+    encoded = np.column_stack([*chosen, np.ones(len(truth))])
     accuracy = truth["accuracy"].to_numpy()
     left = accuracy - encoded @ np.linalg.lstsq(encoded, accuracy, rcond=None)[0]
     return float(1 - left.var() / accuracy.var())

@@ -17,6 +17,10 @@ from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.supernets import SKELETONS, Supernet, make_supernet
 
 
+def _size(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
 class CostTable:
     """Cost of every layer choice, each computed once per input shape on PyTorch's meta device.
 
@@ -33,6 +37,8 @@ class CostTable:
         self.net = net
         self._input = (1, in_channels, image_size, image_size)
         self._known: dict[tuple, tuple[int, tuple[int, ...]]] = {}
+        self._fixed = _size(net.stem) + _size(net.head)  # parameters that all architectures have
+        self._sizes: dict[tuple[int, int], int] = {}  # of each choice: layer, operation
 
     def _run(self, key: object, module: nn.Module, shape: tuple[int, ...], *args: int) -> tuple:
         """MACs of one module on an input of that shape, and the shape of its output."""
@@ -83,9 +89,10 @@ class CostTable:
         return fixed + heads.pop(), tables
 
     def params(self, arch: Arch) -> int:
-        used = [self.net.stem, self.net.head]
-        used += [layer.active(op) for layer, op in zip(self.net.layers, arch, strict=True)]
-        return sum(p.numel() for module in used for p in module.parameters())
+        for layer, op in enumerate(arch):
+            if (layer, op) not in self._sizes:
+                self._sizes[layer, op] = _size(self.net.layers[layer].active(op))
+        return self._fixed + sum(self._sizes[choice] for choice in enumerate(arch))
 
 
 @lru_cache(maxsize=16)

@@ -99,15 +99,16 @@ def tree_layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
     return place, leaves
 
 
-def _branches(axis: Axes, tree: ArchTree, width: ArrayLike | None) -> list[int]:
-    """Draw the lines of a tree, wide where the share of draws is large; the leaves from left to right."""
+def _branches(axis: Axes, tree: ArchTree, width: ArrayLike | None, sideways: bool = False) -> list[int]:
+    """Draw the lines of a tree, wide where the share of draws is large; the leaves in their order."""
     place, leaves = tree_layout(tree)
     for node in range(1, tree.num_nodes):
         parent = tree.parent[node]
         share = None if width is None else width[node]
+        across = [place[parent], place[node], place[node]]
+        along = [tree.height[parent], tree.height[parent], tree.height[node]]
         axis.plot(
-            [place[parent], place[node], place[node]],
-            [tree.height[parent], tree.height[parent], tree.height[node]],
+            *((along, across) if sideways else (across, along)),
             color="0.25" if share is None else COLOURS["learned"],
             linewidth=1.0 if share is None else 0.8 + 9 * share,
             alpha=1.0 if share is None else 0.35 + 0.65 * min(4 * share, 1),
@@ -125,7 +126,7 @@ def dendrogram(
     height: str = "linkage distance",
     width: ArrayLike | None = None,
 ) -> Figure:
-    """A tree with its architectures at the leaves, coloured by true accuracy (Fig. 5).
+    """A tree with its architectures at the leaves, coloured by true accuracy.
 
     Of a tree with more than ``LEAVES`` the upper part is drawn, with the mean accuracy of what lies below.
 
@@ -156,6 +157,40 @@ def dendrogram(
     axis.set(ylabel=height, title=title, xlim=(-1, len(order)))
     sns.despine(figure, bottom=True)
     axis.tick_params(axis="x", length=0)
+    return figure
+
+
+def side_by_side(forest: Mapping[str, ArchTree], truth: ArrayLike | None) -> Figure:
+    """Trees over the same architectures beside each other, the root on the left (Fig. 5).
+
+    Leaves are numbered from 1 in the order of the architectures, for the Pooling space the indices of its
+    benchmark, and coloured by true accuracy.
+
+    Args:
+        forest: trees by title, their architectures in the same order; see :func:`dendrogram` for large ones.
+        truth: true accuracy (%) of each architecture, or None.
+    """
+    parts = {title: top(tree) for title, tree in forest.items()}
+    rows = max(part.tree.num_leaves for part in parts.values())
+    figure, axes = plt.subplots(1, len(parts), figsize=(3.5 * len(parts), 0.8 + 0.17 * rows), squeeze=False)
+    for axis, (title, part) in zip(axes.flat, parts.items(), strict=True):
+        leaves = _branches(axis, part.tree, None, sideways=True)
+        order = part.tree.arch_index[leaves]
+        numbers = [str(number) for number in range(1, 1 + forest[title].num_leaves)]
+        axis.set_yticks(range(len(order)), np.array(part.labels(numbers))[order], size="small")
+        axis.tick_params(axis="y", length=0, pad=7)
+        axis.yaxis.tick_right()
+        if truth is not None:
+            means = part.means(truth)
+            dots = axis.scatter(
+                part.tree.height[leaves], range(len(order)), c=means[order], cmap=ACCURACY,
+                vmin=np.min(truth), vmax=np.max(truth), s=26, zorder=3, clip_on=False,
+            )  # fmt: skip
+        axis.set(xlabel="linkage distance", title=title, ylim=(len(order) - 0.4, -0.6))
+        axis.set_xlim(1.02 * part.tree.height[0], 0)
+    if truth is not None:
+        figure.colorbar(dots, ax=axes, label="true accuracy (%)", pad=0.01, aspect=40)
+    sns.despine(figure, left=True)
     return figure
 
 

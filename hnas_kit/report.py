@@ -12,9 +12,10 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from hnas_kit import benchmarks
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
-from hnas_kit.paper import LABELS, SETUP
+from hnas_kit.paper import LABELS, SETUP, references
 from hnas_kit.paper import TABLES as PUBLISHED
 from hnas_kit.runs import Finished, outputs_root, search_of
 
@@ -28,13 +29,12 @@ CAPTIONS = {
     "pretraining.png": "How long to pre-train for the tree (the paper's Fig. 3, left).",
     "over_steps.png": "Learned, default and random tree over the search (the paper's Fig. 3, right).",
     "quality.png": "What a tree is like against how its search went.",
-    "onehot.png": "The tree of one-hot encodings (the paper's Fig. 5, right).",
-    "onehot-weighted.png": "The tree of one-hot encodings, layer l weighted with 1/2^l.",
+    "figure5.png": "Trees from outputs, vector and one-hot encodings (the paper's Fig. 5).",
     "encodings.png": "Distances between encodings, beside those between outputs (the paper's Fig. 4).",
     "accuracy.png": "The tree that halves the architectures by the supernet's accuracy.",
     "flow.png": "Draws flowing down the tree over the search; wide lines carry many.",
     "distances.png": "Distances between the architectures' outputs (the paper's Fig. 4, left).",
-    "learned.png": "The learned tree, its leaves coloured by true accuracy (the paper's Fig. 5, left).",
+    "learned.png": "The learned tree, its leaves coloured by true accuracy.",
     "default.png": "The default tree: layer by layer.",
     "variance.png": "Share of the variance of true accuracy that each level of a tree explains.",
     "search.png": "The searches over their steps (the paper's Fig. 3, right).",
@@ -86,7 +86,8 @@ def _differences(parts: Mapping[str, Finished]) -> str:
 
 
 def _table(found: pd.DataFrame, space: str) -> pd.DataFrame:
-    """Ours and the paper's columns, one row a method."""
+    """Ours and the paper's columns, one row a method, or an architecture that was not searched."""
+    published = PUBLISHED["table1"][space].reindex([LABELS.get(name, name) for name in found.index])
     table = pd.DataFrame(
         {
             "method": found.index,
@@ -96,10 +97,7 @@ def _table(found: pd.DataFrame, space: str) -> pd.DataFrame:
         }
     )
     for column in ("architecture", "best accuracy", "average accuracy", "best rank", "average rank"):
-        published = (
-            PUBLISHED["table1"][space][column].reindex([LABELS.get(name) for name in found.index]).to_numpy()
-        )
-        table[f"paper: {column}"] = ["not reported" if pd.isna(v) else v for v in published]
+        table[f"paper: {column}"] = ["not reported" if pd.isna(v) else v for v in published[column]]
     return table.replace("nan", "no ground truth")
 
 
@@ -158,7 +156,10 @@ def _first(parts: Mapping[str, Finished]) -> dict[str, Any]:
     if "04_mcts" not in parts:
         return {}
     pretrain, search = parts["01_pretrain"].params, parts["04_mcts"]
-    found = _table(search.load("found.csv"), pretrain["space"])
+    found, truth = search.load("found.csv"), benchmarks.for_dataset(pretrain["space"], pretrain["dataset"])
+    if truth is not None:
+        found = pd.concat([found, references(PUBLISHED["table1"][pretrain["space"]], truth)])
+    found = _table(found, pretrain["space"])
     return {
         "space": pretrain["space"],
         "dataset": pretrain["dataset"],

@@ -101,25 +101,36 @@ class SearchSpace(ABC):
             tables.append(table[alive])
         return tables[::-1]
 
+    def categories(self, archs: Sequence[Arch]) -> tuple[np.ndarray, list[int]]:
+        """What an encoding says of each layer: its operation, unless a space says something else.
+
+        Args:
+            archs: N architectures.
+
+        Returns:
+            (N, layers) int, counted from 0; and for each layer how many there are.
+        """
+        return np.array(archs), [len(names) for names in self.ops]
+
     def encode(self, archs: Sequence[Arch], kind: str = "vector") -> np.ndarray:
         """Architectures as points, for distances that need no network (Sec. 5.2, "Alternative branching").
 
         Args:
             archs: N architectures.
-            kind: ``vector``, one column a layer with the operation's index; or ``onehot``, one column for
-                each operation of each layer.
+            kind: ``vector``, one column a layer with its category (see :meth:`categories`); or ``onehot``,
+                one column for each category of each layer.
 
         Returns:
-            (N, D) float64; D is the number of layers, or of all operations of all layers.
+            (N, D) float64; D is the number of layers, or of all categories of all layers.
 
         Raises:
             HnasError: for an unknown kind.
         """
         require_one_of("encoding", kind, ENCODINGS)
-        codes = np.array(archs)
+        found, counts = self.categories(archs)
         if kind == "vector":
-            return codes.astype(float)
-        columns = [codes[:, [layer]] == np.arange(len(names)) for layer, names in enumerate(self.ops)]
+            return found.astype(float)
+        columns = [found[:, [layer]] == np.arange(count) for layer, count in enumerate(counts)]
         return np.hstack(columns).astype(float)
 
     def canonical(self, arch: Iterable[int]) -> Arch:
@@ -195,6 +206,16 @@ class PoolingSpace(SearchSpace):
 
     def accepts(self, state: int) -> bool:
         return state == 2
+
+    def categories(self, archs: Sequence[Arch]) -> tuple[np.ndarray, list[int]]:
+        """The resolution of each block: 0 (high), 1 (middle) or 2 (low), the number of pools so far.
+
+        It is what the paper searches in each layer (Sec. 5.1, "feature map sizes at each layer"). The stem's
+        is always high, so it could make no difference. By operations, pool or not, the distances of the
+        vector and of the one-hot encoding would be the same but for a factor of sqrt(2), and Table 3 could
+        not tell them apart.
+        """
+        return np.cumsum(archs, axis=1), [3] * self.num_layers
 
     def describe(self) -> str:
         return "9 layers of 0 (identity) or 1 (pool) with exactly two pools"

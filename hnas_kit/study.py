@@ -10,7 +10,6 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from hnas_kit import benchmarks, distances, trees
-from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.samplers import METHODS, Method
 from hnas_kit.schedule import Schedule
@@ -35,9 +34,6 @@ def macro() -> Setting:
 
     ``learned`` and ``accuracy`` come from a supernet that was trained on CIFAR-10 images; how is in
     ``tables/macro-tree.json``. ``one-hot`` needs no network (Table 3, with 1/2^l).
-
-    Raises:
-        HnasError: if the published ground truth is not there and cannot be downloaded.
     """
     space, folder = make_space("macro"), files("hnas_kit") / "tables"
     truth = benchmarks.load("cifar10-macro")
@@ -56,17 +52,6 @@ def macro() -> Setting:
             "one-hot": trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
         },
     )
-
-
-def setting(otherwise: Setting | None = None) -> Setting | None:
-    """What :func:`macro` gives, or ``otherwise`` if it cannot be had; prints which."""
-    try:
-        found = macro()
-    except HnasError as error:
-        print("NAS-Bench-Macro is left out:", error)
-        return otherwise
-    print(f"NAS-Bench-Macro: {len(found[1]):,} networks")
-    return found
 
 
 def run(

@@ -22,9 +22,8 @@ PARTS = {"train": (0.0, 0.3), "validation": (0.3, 0.6), "test": (0.6, 1.0)}
 
 def _picture(name: str) -> Image.Image:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # in a notebook pooch, which this imports, says that it misses widgets
+        # pooch, which this imports where there is one, says in a notebook that it misses widgets
+        warnings.simplefilter("ignore")
         from skimage import data
 
         picture = getattr(data, name)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from hnas_kit import ablations, cli, paper
+from hnas_kit import ablations, benchmarks, cli, paper, samplers
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import Finished, project_root
 
@@ -31,7 +31,9 @@ def rows(**accuracies: list[float]) -> pd.DataFrame:
 
 
 def test_a_table_has_ours_beside_the_papers():
-    table = ablations.table(rows(**{"MCTS": [90.0, 92.0], "mine": [80.0]}), paper.TABLE_1)
+    truth = benchmarks.load("textures-pooling")
+    searches = rows(**{"MCTS": [90.0, 92.0], "mine": [80.0]})
+    table = ablations.table(searches, paper.TABLE_1, truth)
     assert table.loc["MCTS", "ours: architecture"] == "[1,1,1]"
     assert table.loc["MCTS", "ours: best accuracy"] == "92.00"
     assert table.loc["MCTS", "ours: average accuracy"] == "91.00 ± 1.41"
@@ -40,7 +42,50 @@ def test_a_table_has_ours_beside_the_papers():
     assert table.loc["MCTS", "paper: architecture"] == "[4,4,2]"
     assert table.loc["mine", "ours: average accuracy"] == "80.00"  # no deviation of a single value
     assert table.loc["mine", "paper: architecture"] == ""
-    assert list(table.index) == ["MCTS", "mine"]
+    assert list(table.index) == ["Default Arch.", "MCTS", "mine", "Best"]
+    assert list(ablations.table(searches, paper.TABLE_2, truth).index) == ["MCTS", "mine"]
+    assert list(ablations.table(searches, None, truth).columns) == [
+        name for name in table.columns if name.startswith("ours")
+    ]
+
+
+def test_what_is_no_search_is_in_the_table_by_our_ground_truth():
+    truth = benchmarks.load("textures-pooling")
+    table = ablations.table(rows(MCTS=[90.0]), paper.TABLE_1, truth)
+    filled = table.loc["Default Arch."][lambda row: row != ""].to_dict()
+    assert filled == {
+        "ours: architecture": "[4,3,3]",
+        "ours: best accuracy": f"{truth.loc['[4,3,3]', 'accuracy']:.2f}",
+        "ours: best rank": str(truth.loc["[4,3,3]", "rank"]),
+        "paper: architecture": "[4,3,3]",
+        "paper: best accuracy": 90.52,
+        "paper: best rank": 15,
+    }
+    assert table.loc["Best", "ours: architecture"] == truth["accuracy"].idxmax()
+    assert table.loc["Best", ["ours: best rank", "paper: best rank"]].tolist() == ["1", 1]
+    assert table.loc["Best", ["ours: seeds", "ours: search time (s)", "paper: search time"]].eq("").all()
+
+
+def test_table_6_is_made_from_the_register(monkeypatch):
+    table = ablations.sampling_methods().set_index("Method")
+    structure, sampling = table["Search Space Structure"], table["Sampling Method"]
+    assert set(paper.LABELS.values()) <= set(table.index)
+    for name in ("Uniform", "Independent", "Boltzmann"):
+        assert structure[name] == "Flat"
+    assert structure["Mixture"] == "Flat (partitioned)"
+    assert structure[["MCTS", "MCTS + Reg"]].tolist() == ["Hierarchical (default tree)"] * 2
+    assert structure["MCTS + Learned"] == "Hierarchical (learned tree)"
+    assert sampling["MCTS"] == sampling["MCTS + Learned"] != sampling["MCTS + Reg"]
+
+    class Mine(samplers.Uniform):
+        """Mine, whatever (2026).
+
+        More of it.
+        """
+
+    monkeypatch.setitem(samplers.SAMPLERS, "mine", Mine)
+    monkeypatch.setitem(samplers.METHODS, "mine", samplers.Method("mine"))
+    assert ablations.sampling_methods().iloc[-1].tolist() == ["mine", "Flat", "Mine, whatever (2026)"]
 
 
 def test_methods_are_compared_seed_by_seed():

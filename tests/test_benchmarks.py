@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
@@ -16,10 +17,13 @@ from sklearn.linear_model import LinearRegression
 from hnas_kit import benchmarks, cost, data, training
 from hnas_kit.benchmarks import Protocol
 from hnas_kit.errors import HnasError
+from hnas_kit.files import sha256
+from hnas_kit.runs import project_root
 from hnas_kit.spaces import PoolingSpace, make_space
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()
+MACRO = make_space("macro")
 MADE_HERE = ("digits-pooling", "textures-pooling")
 TINY = Protocol("pooling", "digits", width=1, image_size=16, in_channels=1, epochs=1, batch_size=450)
 
@@ -59,16 +63,86 @@ def test_cifar10_has_three_decimals_and_all_ranks():
     assert sorted(table["rank"]) == list(range(1, 37))
 
 
+def published_file(name: str) -> Path:
+    """A file of HNAS_DATA_DIR; without it the test is skipped."""
+    path = Path(os.environ.get("HNAS_DATA_DIR", "")) / name
+    if "HNAS_DATA_DIR" not in os.environ or not path.exists():
+        pytest.skip(f"needs {name} in the folder that HNAS_DATA_DIR names")
+    return path
+
+
 @pytest.mark.data
 def test_cifar10_is_its_source():
-    source = Path(os.environ.get("HNAS_DATA_DIR", "")) / "resnet20_baselines_mixture.csv"
-    if "HNAS_DATA_DIR" not in os.environ or not source.exists():
-        pytest.skip("needs resnet20_baselines_mixture.csv in the folder that HNAS_DATA_DIR names")
-    published = pd.read_csv(source)
+    published = pd.read_csv(published_file("resnet20_baselines_mixture.csv"))
     assert list(published["architecture"]) == list(range(1, 37))
     np.testing.assert_allclose(
         benchmarks.load("cifar10-pooling")["accuracy"], published["baseline_avg"], atol=5.01e-4
     )
+
+
+# NAS-Bench-Macro: as the package has it, and as it was published
+
+
+@pytest.fixture(scope="module")
+def records() -> dict[str, dict]:
+    """All rows of the published file, by code."""
+    path = published_file("nas-bench-macro_cifar10.json")
+    source = json.loads((files("hnas_kit") / "tables" / "cifar10-macro.json").read_text())
+    assert sha256(path) == source["sha256"]
+    return json.loads(path.read_text())
+
+
+def test_macro_is_there_without_a_data_folder_and_without_a_network(empty_folders, monkeypatch):
+    monkeypatch.setattr("socket.socket", None)
+    table, seeds = benchmarks.load("cifar10-macro"), benchmarks.per_seed("cifar10-macro")
+    assert list(table.index) == list(seeds.index) == [MACRO.format(arch) for arch in MACRO.enumerate()]
+    assert list(table.columns) == ["accuracy", "rank", "macs", "params"]
+    assert list(seeds.columns) == ["seed0", "seed1", "seed2"]
+    assert table["accuracy"].idxmax() == "22212220"
+    assert table.loc[["22212220", "12222222"], "rank"].tolist() == [1, 21]  # Table 4
+    assert table.loc["22212220", "accuracy"] == pytest.approx(93.1267, abs=5e-5)
+    assert table.loc["22212220", ["macs", "params"]].tolist() == [85_164_544, 1_985_514]
+    assert list(empty_folders.iterdir()) == []
+    pd.testing.assert_frame_equal(benchmarks.for_dataset("macro", "cifar10_jpeg"), table)
+
+
+@pytest.mark.data
+def test_macro_is_its_source(records):
+    """Every accuracy, rank and cost of the 3,969 networks."""
+    table, seeds = benchmarks.load("cifar10-macro"), benchmarks.per_seed("cifar10-macro")
+    published = pd.DataFrame.from_dict(records, orient="index").loc[table.index]
+    np.testing.assert_array_equal(seeds, np.array(published["test_acc"].tolist()))
+    np.testing.assert_array_equal(table["accuracy"], published["mean_acc"])
+    better = (published["mean_acc"].to_numpy()[:, None] > published["mean_acc"].to_numpy()).sum(axis=0)
+    np.testing.assert_array_equal(table["rank"], 1 + better)
+    np.testing.assert_array_equal(table[["macs", "params"]], published[["flops", "params"]])
+
+
+@pytest.mark.data
+def test_macro_s_codes_of_one_network_have_one_record_and_others_another(records):
+    canonical = {code: MACRO.format(MACRO.parse(code)) for code in records}
+    assert len(records) == 6561
+    assert all(records[code] == records[other] for code, other in canonical.items())
+    distinct = {json.dumps(records[code]) for code in canonical.values()}
+    assert len(distinct) == len(set(canonical.values())) == 3969
+
+
+@pytest.mark.data
+def test_macro_can_be_made_again_from_its_source(tmp_path):
+    """By the script that made it, which takes nothing but the published file."""
+    main = runpy.run_path(str(project_root() / "tests" / "reference" / "macro_table.py"))["main"]
+    main(published_file("nas-bench-macro_cifar10.json"), tmp_path)
+    kept = files("hnas_kit") / "tables"
+    made = np.load(tmp_path / "cifar10-macro.npz")["accuracy"]
+    np.testing.assert_array_equal(made, np.load(kept / "cifar10-macro.npz")["accuracy"])
+    assert made.dtype == np.float32
+    assert (tmp_path / "cifar10-macro.json").read_text() == (kept / "cifar10-macro.json").read_text()
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(SystemExit, match=r"other\.json is not data/nas-bench-macro_cifar10\.json of"):
+        main(tmp_path / "other.json", tmp_path)
+
+
+# all
 
 
 @pytest.mark.parametrize("name", ["cifar10-pooling", *MADE_HERE])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.special import rel_entr, softmax
 from scipy.stats import entropy
 
-from hnas_kit import distances
+from hnas_kit import distances, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
 from hnas_kit.toy import ToySpace
@@ -137,9 +137,11 @@ def test_what_is_no_distribution_is_refused_in_one_line(outputs, complaint):
 # encodings
 
 
-def encoded_distance(a: tuple, b: tuple, kind: str, decay: float) -> float:
-    """Layer by layer: the square of the difference of the indices, or twice 1 where operations differ."""
+def encoded_distance(a: tuple, b: tuple, kind: str, decay: float, resolutions: bool) -> float:
+    """Layer by layer: the square of the difference of the indices, or twice 1 where they differ."""
     total = 0.0
+    if resolutions:  # pools so far, instead of pool or not
+        a, b = itertools.accumulate(a), itertools.accumulate(b)
     for layer, (x, y) in enumerate(zip(a, b, strict=True), start=1):
         squared = (x - y) ** 2 if kind == "vector" else 2 * (x != y)
         total += decay ** (2 * layer) * squared
@@ -151,7 +153,8 @@ def encoded_distance(a: tuple, b: tuple, kind: str, decay: float) -> float:
 @pytest.mark.parametrize("space", [POOLING, ThreeOps(), ToySpace()], ids=lambda space: type(space).__name__)
 def test_distances_of_encodings_are_the_double_loop(space, kind, decay):
     archs = space.enumerate()
-    expected = [[encoded_distance(a, b, kind, decay or 1.0) for b in archs] for a in archs]
+    pooling = space is POOLING
+    expected = [[encoded_distance(a, b, kind, decay or 1.0, pooling) for b in archs] for a in archs]
     d = distances.from_encodings(space.encode(archs, kind), decay)
     np.testing.assert_allclose(d, expected, rtol=1e-12, atol=1e-15)
     np.testing.assert_array_equal(d, d.T)
@@ -168,9 +171,54 @@ def test_the_papers_weights_by_hand():
 
 @pytest.mark.parametrize("decay", [None, 0.5])
 def test_with_two_operations_one_hot_is_the_vector_times_the_root_of_two(decay):
-    archs = POOLING.enumerate()
-    vector, onehot = (distances.from_encodings(POOLING.encode(archs, k), decay) for k in ("vector", "onehot"))
+    space = ToySpace()
+    archs = space.enumerate()
+    vector, onehot = (distances.from_encodings(space.encode(archs, k), decay) for k in ("vector", "onehot"))
     np.testing.assert_allclose(onehot, math.sqrt(2) * vector, rtol=1e-14)
+
+
+def test_resolutions_by_hand():
+    """The vector counts how far apart resolutions are, one-hot only whether they differ: the order turns."""
+    archs = [POOLING.parse(text) for text in ("[1,1,8]", "[3,1,6]", "[1,5,4]")]
+    assert POOLING.encode(archs).tolist() == [
+        [1, 2, 2, 2, 2, 2, 2, 2, 2],
+        [0, 0, 1, 2, 2, 2, 2, 2, 2],
+        [1, 1, 1, 1, 1, 2, 2, 2, 2],
+    ]
+    vector, onehot = (
+        distances.from_encodings(POOLING.encode(archs, k))[0] ** 2 for k in ("vector", "onehot")
+    )
+    assert vector == pytest.approx([0, 1 + 4 + 1, 4])
+    assert onehot == pytest.approx([0, 2 * 3, 2 * 4])
+
+
+def groups(distance: np.ndarray, linkage: str) -> set[frozenset[int]]:
+    """The architectures under each node of the tree that is clustered from a distance matrix."""
+    tree = trees.learned(distance, POOLING.enumerate(), linkage)
+    below = [frozenset([i]) if i >= 0 else frozenset() for i in tree.arch_index.tolist()]
+    for node in reversed(range(1, tree.num_nodes)):
+        below[tree.parent[node]] |= below[node]
+    return set(below)
+
+
+@pytest.mark.parametrize("linkage", trees.LINKAGES)
+def test_table_3_has_two_trees_without_weights_and_one_with_them(linkage):
+    """With 1/2^l the first layers decide whatever the encoding; without, ties are not all that differs."""
+    archs = POOLING.enumerate()
+    for decay in (None, 0.5):
+        vector, onehot = (
+            distances.from_encodings(POOLING.encode(archs, kind), decay) for kind in ("vector", "onehot")
+        )
+        if decay:
+            assert groups(vector, linkage) == groups(onehot, linkage)
+            continue
+        assert groups(vector, linkage) != groups(onehot, linkage)
+        for seed in range(5):  # break ties alike, as would leave the trees equal if only a factor differed
+            noise = np.random.default_rng(seed).random(vector.shape) * 1e-6
+            noise = np.triu(noise, 1) + np.triu(noise, 1).T
+            broken = groups(vector + noise, linkage)
+            assert broken == groups(math.sqrt(2) * (vector + noise), linkage)
+            assert broken != groups(onehot + math.sqrt(2) * noise, linkage)
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,32 @@ def test_leaves_of_a_subtree_lie_side_by_side():
     assert len(list(itertools.groupby(first_pools))) == 8
 
 
+@pytest.mark.parametrize("truth", [None, TRUTH.to_numpy()], ids=["no truth", "truth"])
+def test_trees_side_by_side_have_the_numbers_of_the_benchmark_at_their_leaves(truth):
+    forest = {"a": trees.random(ARCHS, 0), "b": trees.default(SPACE), "c": trees.random(ARCHS, 1)}
+    figure = plots_trees.side_by_side(forest, truth)
+    for axis, (title, tree) in zip(figure.axes, forest.items(), strict=False):
+        assert axis.get_title() == title
+        assert len(axis.lines) == tree.num_nodes - 1
+        numbers = [int(label) for label in texts(axis.get_yticklabels())]
+        assert sorted(numbers) == list(range(1, 37))
+        in_order = [tree.arch_index[leaf] + 1 for leaf in plots_trees.tree_layout(tree)[1]]
+        assert numbers == in_order
+        left, right = axis.get_xlim()
+        assert left > tree.height[0] > right == 0  # the root is on the left
+        if truth is not None:
+            np.testing.assert_array_equal(axis.collections[0].get_array(), truth[np.array(numbers) - 1])
+            assert axis.collections[0].get_clim() == (truth.min(), truth.max())  # one scale for all
+    assert len(figure.axes) == (3 if truth is None else 4)
+    figure.draw_without_rendering()
+    for axis in figure.axes[:3]:  # no two labels touch, and none reaches into the next tree
+        boxes = [label.get_window_extent() for label in axis.get_yticklabels()]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+    for axis, following in itertools.pairwise(figure.axes[:3]):
+        right = max(label.get_window_extent().x1 for label in axis.get_yticklabels())
+        assert right < following.get_window_extent().x0
+
+
 def test_dendrogram_lines_are_as_wide_as_their_share_of_draws():
     tree = trees.random(ARCHS, 0)
     share = np.linspace(1, 0, tree.num_nodes)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from hnas_kit import report
+from hnas_kit import benchmarks, report
 from hnas_kit.errors import HnasError
 from hnas_kit.params import NOTEBOOKS, load_profile, override
 from hnas_kit.runs import Finished, Stage
@@ -138,6 +138,13 @@ def test_the_papers_figures_stand_beside_ours():
         assert published[method][::2][:2] == [architecture, average]
         assert [float(published[method][i]) for i in (1, 3, 4)] == [best, best_rank, average_rank]
     assert published["random"] == ["not reported"] * 5
+    # what is no search, by the ground truth of the data set
+    assert [row[0] for row in body[-2:]] == ["Default Arch.", "Best"]
+    textures = benchmarks.load("textures-pooling")
+    best = textures.iloc[textures["accuracy"].argmax()]
+    assert ours["Default Arch."][0] == published["Default Arch."][0] == "[4,3,3]"
+    assert ours["Best"] == [best.name, f"{best['accuracy']:.2f}", "1"]
+    assert published["Default Arch."][1:] == ["90.52", "not reported", "15.0", "not reported"]
 
 
 def test_the_tables_of_the_ablations_are_in_the_report():

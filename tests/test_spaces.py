@@ -267,8 +267,11 @@ def test_an_encoding_is_the_loop_over_layers(space, kind):
     rows = []
     for arch in archs:
         row = []
-        for op, names in zip(arch, space.ops, strict=True):
-            row += [op] if kind == "vector" else [float(op == other) for other in range(len(names))]
+        said, counts = arch, [len(names) for names in space.ops]
+        if space.name == "pooling":  # the resolution, of which there are three
+            said, counts = itertools.accumulate(arch), [3] * 9
+        for value, count in zip(said, counts, strict=True):
+            row += [value] if kind == "vector" else [float(value == other) for other in range(count)]
         rows.append(row)
     encoded = space.encode(archs, kind)
     assert encoded.dtype == np.float64
@@ -276,9 +279,19 @@ def test_an_encoding_is_the_loop_over_layers(space, kind):
     assert len(np.unique(encoded, axis=0)) == len(archs)
 
 
-def test_the_encoding_by_index_is_the_default_and_others_are_refused():
-    np.testing.assert_array_equal(SPACE.encode(ARCHS), ARCHS)
-    assert SPACE.encode(ARCHS, "onehot").shape == (36, 18)
+def test_pooling_says_the_resolution_of_each_block():
+    """Of [2,3,5] one block (and the stem) is at the high one, three at the middle, five at the low one."""
+    (row,) = SPACE.encode([SPACE.parse("[2,3,5]")])
+    assert row.tolist() == [0, 1, 1, 1, 2, 2, 2, 2, 2]
+    (row,) = SPACE.encode([SPACE.parse("[2,3,5]")], "onehot")
+    assert row.reshape(9, 3).argmax(axis=1).tolist() == [0, 1, 1, 1, 2, 2, 2, 2, 2]
+    assert row.sum() == 9
+
+
+def test_the_vector_encoding_is_the_default_and_others_are_refused():
+    np.testing.assert_array_equal(SPACE.encode(ARCHS), SPACE.encode(ARCHS, "vector"))
+    assert SPACE.encode(ARCHS).shape == (36, 9)
+    assert SPACE.encode(ARCHS, "onehot").shape == (36, 27)
     with pytest.raises(HnasError, match=r"\Aunknown encoding 'onhot' \(did you mean 'onehot'\?\).*\Z"):
         SPACE.encode(ARCHS, "onhot")
 

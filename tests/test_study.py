@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from importlib.resources import files
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 from scipy.stats import wilcoxon
 
 from hnas_kit import benchmarks, cli, study, trees
-from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.simulation import Simulation
 from hnas_kit.spaces import make_space
@@ -121,30 +119,13 @@ def test_the_kept_tree_holds_all_networks_and_says_how_it_was_made():
     assert set(record["provenance"]["versions"]) >= {"python", "torch", "numpy"}
 
 
-@pytest.mark.data
 def test_the_study_is_of_all_networks_and_trees():
-    if "HNAS_DATA_DIR" not in os.environ:
-        pytest.skip("needs the ground truth of NAS-Bench-Macro in the folder that HNAS_DATA_DIR names")
     space, truth, forest = study.macro()
     assert len(truth) == 3969
     assert all(set(tree.archs) == set(space.enumerate()) for tree in forest.values())
     assert {method.tree for method in study.COMPARED.values()} - {""} == set(forest)
     found = study.run(space, truth, forest, range(2), SHORT)
     assert all(result.reward.shape == (2, 50) for result in found.values())
-
-
-def test_without_the_ground_truth_what_is_given_is_studied(monkeypatch, capsys):
-    def absent():
-        raise HnasError("no file")
-
-    given = (SPACE, TRUTH, FOREST)
-    monkeypatch.setattr(study, "macro", absent)
-    assert study.setting(given) is given
-    assert study.setting() is None
-    assert capsys.readouterr().out == "NAS-Bench-Macro is left out: no file\n" * 2
-    monkeypatch.setattr(study, "macro", lambda: given)
-    assert study.setting() is given
-    assert capsys.readouterr().out == "NAS-Bench-Macro: 36 networks\n"
 
 
 def test_the_command_prints_and_keeps_the_table(outputs, monkeypatch, capsys):
