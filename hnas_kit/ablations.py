@@ -37,7 +37,8 @@ def gather(run: str) -> pd.DataFrame:
         HnasError: if there are none, or none is done.
     """
     folder = outputs_root() / run
-    found = {name: folder / f"{name}.csv" for name in SWEEPS if (folder / f"{name}.csv").exists()}
+    names = {name: name for name in SWEEPS} | {"table4": "table1"}  # the same methods, on NAS-Bench-Macro
+    found = {names[name]: path for name in names if (path := folder / f"{name}.csv").exists()}
     if not found:
         raise HnasError(
             f"{folder} holds no table of a sweep ({', '.join(f'{n}.csv' for n in SWEEPS)}); "

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from hnas_kit import compiled
 from hnas_kit.schedule import PHASES
 from hnas_kit.spaces import Arch, PoolingSpace, SearchSpace
 
@@ -231,8 +232,34 @@ def visits_by_rank(histories: Mapping[str, pd.DataFrame], ranks: pd.Series) -> F
     return figure
 
 
+def bonuses(exploration: float, temperature: float, parent: int = 1000) -> Figure:
+    """The exploration bonus of a node by its visits, by Eq. 3 and by Algorithm 1 as typeset; T beside them.
+
+    Args:
+        exploration: lambda, above 0.
+        temperature: T; a difference between siblings that is larger decides the draw.
+        parent: visits of its parent.
+    """
+    visits = np.unique(np.geomspace(1, parent, 200).astype(int))
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    for name, label, linear in (
+        ("learned", "Eq. 3: λ sqrt(ln N / n)", False),
+        ("default", "Algorithm 1: λ sqrt(ln N) / n", True),
+    ):
+        added = [compiled.bonus(exploration, linear, np.log(parent), n) for n in visits]
+        axis.loglog(visits, added, color=COLOURS[name], label=label)
+        there = compiled.bonus(exploration, linear, np.log(parent), parent // 10)
+        axis.plot(parent // 10, there, "o", color=COLOURS[name])
+        axis.annotate(f"{there:.2g}", (parent // 10, there), (6, 4), textcoords="offset points")
+    axis.axhline(temperature, color="0.6", linestyle=":")
+    axis.annotate(f"T = {temperature:g}", (1, temperature), (2, 3), textcoords="offset points", color="0.4")
+    axis.set(xlabel=f"visits n of a node, of N = {parent:,} of its parent", ylabel="bonus added to C")
+    axis.legend()
+    return figure
+
+
 def uct_terms(terms: pd.DataFrame, starts: Sequence[int], steps: int) -> Figure:
-    """The two terms of Eq. 3 over the steps, as differences between siblings in units of T.
+    """The two terms of R over the steps, as differences between siblings in units of T.
 
     Args:
         terms: indexed by step; columns ``C`` and ``exploration``: mean over visited inner nodes of the

@@ -39,7 +39,8 @@ CAPTIONS = {
     "variance.png": "Share of the variance of true accuracy that each level of a tree explains.",
     "search.png": "The searches over their steps (the paper's Fig. 3, right).",
     "visits.png": "Which architectures the third phase drew, by their true rank.",
-    "terms.png": "The two terms of Eq. 3 over the search on the learned tree.",
+    "bonuses.png": "The exploration bonus by Eq. 3 and by Algorithm 1 as typeset.",
+    "terms.png": "The two terms of R over the search on the learned tree.",
     "simulated.png": "Simulated searches on NAS-Bench-Macro: regret, and accuracy of the draws.",
     "complexity.png": "What a learned tree costs (the paper's Appendix C.5).",
     "probability.png": "Where draws go in the learned tree at the end of the search.",
@@ -127,7 +128,12 @@ def _ablations(part: Finished) -> list[dict[str, str]]:
 def _window(part: Finished) -> dict[str, Any]:
     """Table 5 with our rows, and what they are."""
     html = part.load("table5.csv").rename_axis(None).to_html(border=0, float_format="{:g}".format)
-    return part.params | part.manifest["figures"] | {"table": jinja2.filters.do_mark_safe(html)}
+    return (
+        part.params
+        | part.manifest["figures"]
+        | {"readings": part.manifest.get("readings", "")}
+        | {"table": jinja2.filters.do_mark_safe(html)}
+    )
 
 
 def _parts(run: str) -> dict[str, Finished]:
@@ -166,6 +172,7 @@ def _first(parts: Mapping[str, Finished]) -> dict[str, Any]:
         "seed": search.params["seed"],
         "table": jinja2.filters.do_mark_safe(found.to_html(index=False, border=0)),
         "differences": _differences(parts),
+        "readings": search.manifest.get("readings", ""),
     }
 
 

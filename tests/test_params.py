@@ -14,8 +14,9 @@ from hnas_kit import params
 from hnas_kit.errors import HnasError
 from hnas_kit.params import NOTEBOOKS
 from hnas_kit.rewards import REWARDS
-from hnas_kit.samplers import COMMUNICATIONS, METHODS, SAMPLERS, TREES, Method
+from hnas_kit.samplers import COMMUNICATIONS, METHODS, READINGS, SAMPLERS, TREES, Method
 from hnas_kit.schedule import Schedule
+from hnas_kit.spaces import make_space
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = sorted(
@@ -221,17 +222,79 @@ def test_every_method_can_be_searched_with_and_compared(name, method):
 
 def test_what_is_compared_is_known():
     said = mistake("04_mcts", compare=["default", "mcts"])
-    assert said.startswith("compare is 'mcts': Input should be ")
+    assert said.startswith("compare[1] is 'mcts': Input should be ")
     assert all(repr(name) in said for name in METHODS)
 
 
-def test_a_reward_that_nothing_learns_from_is_refused():
+ENTRY = {"label": "MCTS + Reg", "sampler": "mcts_reg", "tree": "default", "communication": "shared_table"}
+
+
+def test_what_is_compared_may_have_settings_of_its_own():
+    own = {"reward": "relative validation accuracy", "bonus": "linear", "temperature_end": 0.01}
+    found = search(compare=[ENTRY | own, "uniform"])
+    method = found.methods["MCTS + Reg"]
+    assert list(found.methods) == ["learned", "MCTS + Reg", "uniform"]
+    assert (method.sampler, method.tree, method.communication) == ("mcts_reg", "default", "shared_table")
+    assert [found.reward_of(m) for m in found.methods.values()] == [REWARDS[0], own["reward"], REWARDS[0]]
+    assert found.schedule(640, method).temperature_end == 0.01
+    assert found.schedule(640).temperature_end == 0.0025
+    made = method.make(make_space("pooling"), {}, **found.sampler_settings)
+    assert (made.rule.linear, made.rule.exploration) == (True, 0.1)  # its own, and the run's
+    assert found.model_dump()["compare"] == [ENTRY | own, "uniform"]  # what was said, no more
+    assert found.readings.endswith(
+        "MCTS + Reg: communication shared_table, reward relative validation accuracy, bonus linear, "
+        "temperature_end 0.01"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"label": "x", "sampler": "uniform", "bonus": "linear"}, "sampler uniform has no bonus; it has no settings"),
+        ({"label": "x", "sampler": "boltzmann", "warmup": "branches"}, "sampler boltzmann has no warmup; it has beta, "),
+        ({"label": "x", "sampler": "mixture", "start": "first"}, "sampler mixture has no start; it has models, "),
+        (ENTRY | {"phases": "all"}, "sampler mcts_reg has no phases; it has coefficient, "),
+        ({"label": "x", "sampler": "uniform", "reward": REWARDS[1]}, "sampler uniform has no reward; "),
+        ({"label": "x", "sampler": "mcts"}, "sampler mcts walks a tree: set tree to one of learned, "),
+    ],
+)  # fmt: skip
+def test_a_setting_that_a_sampler_cannot_have_is_refused_by_name(entry, said):
+    assert said in mistake("04_mcts", compare=[entry])
+    assert mistake("04_mcts", compare=[entry]).startswith("compare[0] is {")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"sampler": "uniform"}, "parameter compare[0].label is missing"),
+        (ENTRY | {"bonsu": "linear"}, "unknown parameter compare[0].bonsu (did you mean bonus?)"),
+        (ENTRY | {"bonus": "square"}, "compare[0].bonus is 'square': Input should be 'sqrt' or 'linear'"),
+        (ENTRY | {"label": "a/b"}, "compare[0].label is 'a/b': should be 1 to 60 letters, "),
+        (3, "compare[0] is 3: Input should be a valid dictionary"),
+    ],
+)
+def test_a_mistake_in_what_is_compared_is_named_with_its_place(entry, said):
+    assert mistake("04_mcts", compare=[entry]).startswith(said)
+
+
+def test_a_setting_of_the_profile_concerns_whom_it_concerns():
     alone = {"sampler": "uniform", "tree": "", "compare": []}
-    said = mistake("04_mcts", **alone, reward="relative training loss")
-    assert said == "sampler uniform learns from no reward: leave reward at 'absolute validation accuracy'"
-    assert search(**alone).reward == REWARDS[0]
-    search(**alone | {"compare": ["boltzmann"]}, reward="relative training loss")
-    search(sampler="mixture", tree="", compare=[], reward="relative training loss")
+    found = search(**alone, bonus="linear", reward="relative training loss")  # nothing of it is used
+    assert found.unused(["bonus", "seed"]) == "sampler uniform has no bonus; it has no settings"
+    assert found.unused(["seed", "epochs", "final", "compare"]) == ""
+    assert search(**alone | {"compare": ["default"]}).unused(["bonus", "reward"]) == ""
+    assert search(compare=[]).unused(["temperature_flat"]).startswith("sampler mcts has no temperature_flat")
+
+
+def test_methods_without_a_tree_have_no_phases_unless_all_have():
+    methods = [name for name, method in METHODS.items() if not method.tree and method.allowed]
+    assert methods == ["independent", "boltzmann", "mixture"]
+    for name, method in METHODS.items():
+        schedule = search(temperature_flat=0.3).schedule(640, method)
+        assert (schedule.phased, schedule.temperature_start) == (
+            (False, 0.3) if name in methods else (True, 0.02)
+        ), name
+        assert search(phases="all").schedule(640, method).phased
 
 
 def test_decay_is_for_encodings():
@@ -250,7 +313,9 @@ def test_a_search_knows_its_schedule_and_its_samplers_settings():
     found = search(**changes, temperature_start=0.1, temperature_end=0.05, models=5, coefficient=0.7)
     assert found.schedule(130) == Schedule(9, 0.3, 0.2, 0.1, 0.05)  # 130 images are 3 batches of 64
     assert found.schedule(128).steps == 6
-    assert found.sampler_settings == {"beta": 0.95, "exploration": 0.1, "models": 5, "coefficient": 0.7}
+    readings = {name: next(iter(values)) for name, values in READINGS.items()}
+    usual = {"beta": 0.95, "exploration": 0.1} | readings
+    assert found.sampler_settings == usual | {"models": 5, "coefficient": 0.7}
 
 
 @pytest.mark.parametrize("shares", [(0.6, 0.4), (0.9, 0.5)])

@@ -57,6 +57,16 @@ def finish(run, profile="quick", found=FOUND, last="04_mcts", **changes):
         stage.finish(f"headline of {notebook} & more", **figures)
 
 
+def test_the_readings_of_a_run_are_named_in_one_line(outputs):
+    finish("a", bonus="linear", start="first")
+    (line,) = re.findall(r"<p>Readings of the paper: (.*)</p>", report.write("a").read_text())
+    assert unescape(line).startswith(
+        "bonus linear: exploration bonus lambda sqrt(ln N_parent) / n (Algorithm 1 as typeset); "
+        "start first: a node's first reward replaces C; warmup architectures: "
+    )
+    assert "phases tree: three phases for tree search alone" in line
+
+
 def finish_window(run, top_1=16.5, macs=278.4, **changes):
     """A finished notebook 06 of a run."""
     values = override(load_profile(PROFILES / "quick"), {"run": run, "device": "cpu"} | changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -68,13 +69,13 @@ def new(seed: int = 0) -> SimpleNamespace:
     )
 
 
-def run(s: SimpleNamespace, **options) -> SimpleNamespace:
+def run(s: SimpleNamespace, schedule: Schedule = SCHEDULE, **options) -> SimpleNamespace:
     s.history = search.run(
         s.net,
         s.sampler,
         s.train,
         s.valid,
-        SCHEDULE,
+        schedule,
         generators=s.generators,
         lr=0.05,
         weight_decay=1e-3,
@@ -116,6 +117,15 @@ def test_other_shares():
     of_step = [Schedule(10, uniform=0.0, warmup=0.3).phase(step) for step in range(10)]
     assert of_step == [1] * 3 + [2] * 7
     assert {Schedule(10, uniform=0.6, warmup=0.4).phase(step) for step in range(10)} == {0, 1}
+
+
+def test_without_phases_learning_and_own_draws_begin_at_once():
+    schedule = Schedule(11, temperature_start=0.2, temperature_end=0.1, phased=False)
+    assert (schedule.learns_from, schedule.draws_from(), schedule.draws_from(1)) == (0, 0, 0)
+    assert [schedule.temperature(step) for step in (0, 5, 10)] == pytest.approx([0.2, 0.15, 0.1])
+    assert [schedule.phase(step) for step in (0, 4, 7)] == [0, 1, 2]  # parts of it have the same names
+    phased = replace(schedule, phased=True)
+    assert (phased.learns_from, phased.draws_from(), phased.draws_from(1)) == (4, 7, 4)
 
 
 def test_temperature_falls_linearly_over_the_third_phase():
@@ -160,6 +170,29 @@ def test_statistics_begin_with_the_second_phase_and_selection_with_the_third(don
     assert done.sampler.calls == expected
     assert done.sampler.visits[0] == 10 + 14
     assert done.sampler.visits[1:].max() <= 24
+
+
+@pytest.mark.parametrize(("own_draws", "first"), [(2, 26), (1, 16)])
+def test_own_draws_begin_with_the_phase_that_the_sampler_names(own_draws, first):
+    s = new()
+    s.sampler.own_draws = own_draws
+    run(s)
+    sampled = [call for call in s.sampler.calls if call[0] == "sample"]
+    assert sampled == [("sample", SCHEDULE.temperature(step)) for step in range(first, 40)]
+
+
+def test_a_search_without_phases_draws_and_learns_from_the_first_step():
+    s = new()
+    schedule = replace(SCHEDULE, phased=False)
+    history = run(s, schedule).history
+    expected = []
+    for step, (arch, reward) in enumerate(zip(history.archs, history.reward, strict=True)):
+        expected += [("sample", schedule.temperature(step)), ("update", arch, reward)]
+    assert s.sampler.calls == expected
+    fresh = MCTS(TREE)
+    (seen,) = search.replay(history.frame(SPACE, schedule), SPACE, fresh, schedule, every=40)
+    assert seen[0] == 40
+    np.testing.assert_array_equal(fresh.value, s.sampler.value)
 
 
 def test_architectures_are_algorithm_1s_for_these_rewards(done):

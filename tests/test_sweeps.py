@@ -375,6 +375,7 @@ def test_every_end_has_its_row_with_the_cause(capsys):
     made = plan(seeds=3, notebook="02_distances", grid=[{"label": "K"}, {"label": "L", "measure": "l2"}])
     ends, keys = sweeps.Ends(made), {f"task {key}": key for key in made.tasks}
     done = {"values": {"rank": 2.0, "seed": 9}, "seconds": 60.0, "took": 60.0, "same_code": True}
+    done["origin"] = {"commit": "abc", "hardware": "a CPU, 2 cores, cpu"}
     failed = sweeps.Failed(("01_pretrain", "a/seed1"), "the loss is not finite")
     died = distributed.KilledWorker("task ('02_distances', 'a/seed0')", None, 3)
     for key in made.tasks:
@@ -390,13 +391,47 @@ def test_every_end_has_its_row_with_the_cause(capsys):
     ends.show(workers=2)
     assert capsys.readouterr().out == f"{ends}, about 0:01:30 left\n"
     table = ends.table()
-    assert list(table) == ["label", "seed", "measure", "run", "status", "error", "seconds", "rank"]
+    columns = ["label", "seed", "measure", "run", "status", "error", "seconds", "commit", "hardware", "rank"]
+    assert list(table) == columns
     why = "a/seed1/01_pretrain failed: the loss is not finite"
     assert table[["status", "error"]].to_numpy().tolist() == [
         ["failed", "4 workers died while they ran it"], ["not run", why], ["not run", "stopped"],
         ["done", ""], ["not run", why], ["not run", "stopped"],
     ]  # fmt: skip
     assert table.loc[3, ["label", "seed", "measure", "rank"]].tolist() == ["L", 0, "l2", 2.0]
+
+
+def test_finished_rows_stay_when_a_sweep_is_started_again_and_interrupted(tmp_path):
+    made = plan(seeds=2, notebook="02_distances", grid=[{"label": "None"}, {"label": "L", "measure": "l2"}])
+    target, keys = tmp_path / "a.csv", {f"task {key}": key for key in made.tasks}
+    done = {"values": {"rank": 2.0}, "seconds": 60.0, "took": 60.0, "same_code": True}
+    first = sweeps.Ends(made)
+    for key in made.tasks:
+        first.add(Future(f"task {key}", done), keys)
+    whole = first.save(target)
+    assert (whole["status"] == "done").all()
+    again = sweeps.Ends(made, sweeps._rows_before(target))
+    again.save(target)  # stopped before anything ended
+    assert pd.read_csv(target, keep_default_na=False).astype(str).equals(whole.fillna("").astype(str))
+    again = sweeps.Ends(made, sweeps._rows_before(target))
+    failed = sweeps.Failed(("02_distances", "a/seed0"), "no space left")
+    again.add(Future("task ('02_distances', 'a/seed0')", failed), keys)
+    assert again.table()["status"].tolist() == ["failed", "done", "done", "done"]
+    other = plan(seeds=1, run="b", notebook="02_distances", grid=[{"label": "None"}])
+    assert sweeps.Ends(other, sweeps._rows_before(target)).table()["status"].tolist() == ["not run"]
+    assert sweeps._rows_before(tmp_path / "none.csv") == {}
+
+
+def test_a_setting_that_no_method_of_a_point_has_is_refused(outputs, tmp_path, capsys):
+    grid = [{"label": "U", "sampler": "uniform", "tree": "", "bonus": "linear"}]
+    with pytest.raises(HnasError, match=r"\Apoint 'U': sampler uniform has no bonus; it has no settings\Z"):
+        plan(seeds=1, notebook="04_mcts", fixed={"compare": []}, grid=grid)
+    assert plan(
+        seeds=1,
+        notebook="04_mcts",
+        fixed={"compare": [], "bonus": "linear"},
+        grid=[{"label": "U", "sampler": "uniform", "tree": ""}, {"label": "M", "sampler": "mcts"}],
+    ).rows  # the profile's concerns whom it concerns
 
 
 def test_the_summary_is_what_a_hand_computes():
