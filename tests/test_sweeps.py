@@ -25,6 +25,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from hnas_kit import cli, grids, runs, sweeps
+from hnas_kit.errors import HnasError
 from hnas_kit.params import NOTEBOOKS, load_profile
 from hnas_kit.runs import Stage
 
@@ -177,7 +178,7 @@ def test_texts_of_any_kind_are_told_apart(one, other):
         ({"run": "../a"}, "run is '../a': should be a plain name"),
         ({"notebook": "03"}, "notebook is '03': Input should be '01_pretrain', "),
         ({"grid": []}, "grid is []: List should have at least 1 item"),
-        ({"grid": [3]}, "grid is 3: Input should be a valid dictionary"),
+        ({"grid": [3]}, "grid[0] is 3: Input should be a valid dictionary"),
         ({"grid": None}, "grid is None: Input should be a valid list"),
         ({"profile": "quik"}, "unknown profile 'quik' (did you mean 'quick'?); allowed: "),
         ({"fixed": {"epoch": 3}}, "fixed: unknown parameter epoch (did you mean epochs?)"),
