@@ -382,7 +382,9 @@ class Simulate(Protocol):
     @property
     def readings(self) -> str:
         """Which readings of the paper these searches follow, in one line."""
-        return f"{super().readings}; final choice {self.final}: {FINAL_CHOICES[self.final]}"
+        choice = f"the best of {self.final_samples} draws at lambda = 0 (Sec. 4)"
+        choice = choice if self.final == "samples" else FINAL_CHOICES[self.final]
+        return f"{super().readings}; final choice {self.final}: {choice}"
 
     @model_validator(mode="after")
     def _has_a_third_phase(self) -> Self:

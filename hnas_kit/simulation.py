@@ -124,6 +124,15 @@ def neighbours(archs: Sequence[Arch]) -> list[np.ndarray]:
     return found
 
 
+def require_known(sampler: Sampler | RandomSearch | Evolution) -> None:
+    """Raise :class:`HnasError` unless searches with this sampler can be simulated."""
+    if type(sampler) not in (Uniform, Independent, Boltzmann, MCTS, MCTSReg, RandomSearch, Evolution):
+        raise HnasError(
+            f"{type(sampler).__name__} cannot be simulated; allowed: uniform, independent, boltzmann, mcts "
+            "and mcts_reg (a mixture differs from uniform in its supernets only, and here there are none)"
+        )
+
+
 def simulate(
     space: SearchSpace,
     benchmark: pd.DataFrame,
@@ -169,11 +178,7 @@ def simulate(
         HnasError: for a sampler that needs several supernets, one of a kind that is not known here,
             architectures without an accuracy, a schedule without a third phase, or settings out of range.
     """
-    if type(sampler) not in (Uniform, Independent, Boltzmann, MCTS, MCTSReg, RandomSearch, Evolution):
-        raise HnasError(
-            f"{type(sampler).__name__} cannot be simulated; allowed: uniform, independent, boltzmann, mcts "
-            "and mcts_reg (a mixture differs from uniform in its supernets only, and here there are none)"
-        )
+    require_known(sampler)
     require_one_of("final choice", final, FINAL_CHOICES)
     if batch_size < 1 or final_samples < 1 or scored < 0 or not 0 <= learning < np.inf:
         raise HnasError(

@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from hnas_kit import benchmarks, distances, trees
+from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.params import Simulate
 from hnas_kit.samplers import METHODS, Method
-from hnas_kit.simulation import Evolution, RandomSearch, Simulation, simulate
+from hnas_kit.simulation import Evolution, RandomSearch, Simulation, require_known, simulate
 from hnas_kit.spaces import SearchSpace, make_space
 from hnas_kit.trees import ArchTree
 
@@ -32,13 +33,11 @@ class Setting(NamedTuple):
 REFERENCES = {"random search": RandomSearch, "regularised evolution": Evolution}
 # every sampler on every tree (a mixture needs supernets), then the references
 COMPARED: dict[str, Method | type] = (
-    {name: method for name, method in METHODS.items() if name != "mixture"}
-    | {f"random {seed}": Method("mcts", f"random {seed}") for seed in (1, 2)}
-    | {
-        "one-hot, 1/2^l": Method("mcts", "one-hot"),
-        "vector": Method("mcts", "vector"),
-        "regularised, equivalent nodes": Method("mcts_reg", "default", "equivalent_nodes"),
-    }
+    {name: METHODS[name] for name in ("uniform", "independent", "boltzmann", "default", "regularised")}
+    | {"regularised, equivalent nodes": Method("mcts_reg", "default", "equivalent_nodes")}
+    | {name: METHODS[name] for name in ("learned", "accuracy")}
+    | {"one-hot, 1/2^l": Method("mcts", "one-hot"), "vector": Method("mcts", "vector")}
+    | {name: Method("mcts", name) for name in ("random", "random 1", "random 2")}
     | REFERENCES
 )
 # The search on NAS-Bench-Macro as the paper gives it (Sec. 5, App. B.1): 120 epochs of 98 steps. It does not
@@ -112,22 +111,35 @@ def run(
         setting: see :func:`macro`; or of any other space.
         how: see :func:`protocol`. A method takes of it what it has, and its own settings come first.
         methods: by name; references of the field are classes.
+
+    Raises:
+        HnasError: before anything starts, for a method that cannot be simulated or lacks its tree, or without
+            the estimates that rewards are to follow.
     """
-    found = {}
+    if how.rewards == "supernet" and setting.estimate is None:
+        raise HnasError("rewards cannot be a supernet's: there are no estimates of one")
+    samplers, schedules = {}, {}
     for name, method in methods.items():
-        reference = not isinstance(method, Method)
-        found[name] = simulate(
+        if isinstance(method, Method):
+            samplers[name] = method.make(setting.space, setting.forest, **how.sampler_settings)
+            schedules[name] = how.phases_of(how.steps, method)
+        else:
+            samplers[name] = method(setting.space.enumerate())
+            schedules[name] = how.phases_of(how.steps)
+        require_known(samplers[name])
+    options = how.model_dump(include={"batch_size", "learning", "final", "final_samples", "scored"})
+    return {
+        name: simulate(
             setting.space,
             setting.truth,
-            method(setting.space.enumerate())
-            if reference
-            else method.make(setting.space, setting.forest, **how.sampler_settings),
-            how.phases_of(how.steps, None if reference else method),
+            sampler,
+            schedules[name],
             range(how.seeds),
             estimate=setting.estimate if how.rewards == "supernet" else None,
-            **how.model_dump(include={"batch_size", "learning", "final", "final_samples", "scored"}),
+            **options,
         )
-    return found
+        for name, sampler in samplers.items()
+    }
 
 
 def quartiles(values: ArrayLike) -> tuple[float, float, float]:
