@@ -94,7 +94,7 @@ def on_tree(tree, groups, start, rule, exploit, leaves, plan, record):
 
 
 @numba.njit(cache=True)
-def _boltzmann_draw(value, sums, known, temperature):
+def boltzmann_draw(value, sums, known, temperature):
     """A draw of i with probability ~ exp(value[i] / T), without n exponentials each time.
 
     ``sums`` is a binary tree of sums of the weights at a temperature T0 of a while ago: its n leaves lie
@@ -131,7 +131,7 @@ def _boltzmann_draw(value, sums, known, temperature):
 
 
 @numba.njit(cache=True)
-def _boltzmann_set(value, sums, known, i):
+def boltzmann_set(value, sums, known, i):
     """Tell the sums that a value has changed."""
     known[2], known[3] = min(known[2], value[i]), max(known[3], value[i])
     j = len(sums) // 2 + i
@@ -151,7 +151,7 @@ def _flat_search(start, first, beta, plan, rows):
     sums, known = np.zeros(2 * size), np.zeros(4)
     for step in range(len(plan.temperature)):
         if step >= plan.draws_from:
-            i = _boltzmann_draw(value, sums, known, plan.temperature[step])
+            i = boltzmann_draw(value, sums, known, plan.temperature[step])
         else:
             i = np.random.randint(len(value))
         reward = _reward(plan, i, step)
@@ -159,13 +159,13 @@ def _flat_search(start, first, beta, plan, rows):
             value[i] = reward if first and not seen[i] else beta * value[i] + (1 - beta) * reward
             seen[i] = True
             if step >= plan.draws_from:
-                _boltzmann_set(value, sums, known, i)
+                boltzmann_set(value, sums, known, i)
         rows.chosen[step], rows.rewards[step] = i, reward
     for k in range(len(rows.candidates)):
         if plan.path:
             rows.candidates[k] = value.argmax()
         else:
-            rows.candidates[k] = _boltzmann_draw(value, sums, known, plan.temperature[-1])
+            rows.candidates[k] = boltzmann_draw(value, sums, known, plan.temperature[-1])
 
 
 @numba.njit(parallel=True, cache=True)

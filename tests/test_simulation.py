@@ -6,12 +6,14 @@ import dataclasses
 import itertools
 import math
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.special import softmax
 
-from hnas_kit import simulation, trees
+from hnas_kit import compiled_searches, simulation, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.samplers import METHODS, SAMPLERS, Method, Sampler, make_sampler
 from hnas_kit.schedule import Schedule
@@ -120,6 +122,25 @@ def test_a_boltzmann_distribution_is_exact_at_every_temperature(temperatures):
             expected += [probability[arch] for arch in ARCHS]
             observed[i] += 1
     agree(observed, expected)
+
+
+@numba.njit
+def drawn(value, temperatures, seed):
+    """Counts of many draws at the second temperature, with weights that were made at the first."""
+    np.random.seed(seed)
+    sums, known, counts = np.zeros(16), np.zeros(4), np.zeros(len(value))
+    compiled_searches.boltzmann_draw(value, sums, known, temperatures[0])
+    for _ in range(20_000):
+        counts[compiled_searches.boltzmann_draw(value, sums, known, temperatures[1])] += 1
+    return counts, known[0]
+
+
+@pytest.mark.parametrize("temperatures", [(1.0, 0.55), (0.55, 1.0)])
+def test_weights_of_another_temperature_do_not_bias_a_draw(temperatures):
+    value = np.array([0.1, 0.9, 0.4, 0.8, 0.3])
+    counts, inverse = drawn(value, temperatures, 0)
+    assert inverse == 1 / temperatures[0]  # they have not been made anew
+    assert stats.chisquare(counts, 20_000 * softmax(value / temperatures[1])).pvalue > 1e-4
 
 
 def test_a_boltzmann_distribution_forgets_what_has_sunk():
