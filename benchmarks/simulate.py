@@ -1,6 +1,6 @@
 """How fast searches are simulated: steps per second of every sampler and tree on NAS-Bench-Macro.
 
-Every method of ``hnas_kit.study`` with all seeds at once, on the published ground truth; compiled before.
+Every method of ``hnas_kit.study`` with all seeds at once, as ``hnas simulate`` has them; compiled before.
 Prints one JSON object.
 
     python benchmarks/simulate.py [--quick]
@@ -9,7 +9,6 @@ Prints one JSON object.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import time
 
@@ -23,20 +22,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="few seeds, to see it work")
     quick = parser.parse_args().quick
-    seeds, steps = (4, 200) if quick else (100, 10_000)
-    space, truth, forest = study.macro()
-    schedule = dataclasses.replace(study.SCHEDULE, steps=steps)
+    how = study.protocol(**{"seeds": 4, "steps": 200} if quick else {})
+    setting = study.macro()
     rates, total = {}, 0.0
     for name, method in study.COMPARED.items():
-        study.run(space, truth, forest, range(2), dataclasses.replace(schedule, steps=5), {name: method})
+        study.run(setting, study.protocol(seeds=2, steps=5), {name: method})
         start = time.perf_counter()
-        study.run(space, truth, forest, range(seeds), schedule, {name: method})
+        study.run(setting, how, {name: method})
         seconds = time.perf_counter() - start
-        rates[name] = round(seeds * steps / seconds)
+        rates[name] = round(how.seeds * how.steps / seconds)
         total += seconds
     result = {
         "benchmark": "simulate",
-        "parameters": {"quick": quick, "seeds": seeds, "steps": steps, "architectures": len(truth)},
+        "parameters": {"quick": quick, "architectures": len(setting.truth), **how.model_dump()},
         "threads": numba.get_num_threads(),
         "steps_per_second": rates,
         "seconds": round(total, 1),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 import time
 from pathlib import Path
@@ -196,18 +195,20 @@ def _retrain(args: argparse.Namespace) -> None:
 
 
 def _simulate(args: argparse.Namespace) -> None:
-    for name, value in {"--seeds": args.seeds, "--steps": args.steps}.items():
-        if value < 1:
-            raise HnasError(f"{name} is {value}; it must be at least 1")
-    schedule = dataclasses.replace(study.SCHEDULE, steps=args.steps)
-    start, setting = time.perf_counter(), study.macro()
-    results = study.run(*setting, range(args.seeds), schedule)
+    given = {name: getattr(args, name) for name in ("seeds", "steps", "rewards")}
+    how = study.protocol(
+        **_changes(args) | {name: value for name, value in given.items() if value is not None}
+    )
+    start = time.perf_counter()
+    table = study.table(study.run(study.macro(), how))
     seconds = time.perf_counter() - start
-    table = study.table(results)
     target = runs.outputs_root() / "simulate.csv"
     write_atomic(target, table.to_csv().encode())
-    print(f"NAS-Bench-Macro, {args.steps} evaluations, {args.seeds} seeds each, {seconds:.0f} s")
-    print(table.to_string(float_format="{:.3f}".format))
+    print(
+        f"NAS-Bench-Macro, {how.steps:,} steps, {how.seeds} seeds each, {seconds:.0f} s; "
+        f"rewards {how.rewards}; {how.readings}"
+    )
+    print(table.to_string(float_format="{:.1f}".format))
     print(target)
 
 
@@ -284,11 +285,17 @@ def parser() -> argparse.ArgumentParser:
     retrain.set_defaults(call=_retrain)
 
     simulate = commands.add_parser(
-        "simulate", help="compare all samplers and trees on NAS-Bench-Macro, in seconds, without a network"
+        "simulate",
+        help="compare all samplers and trees on NAS-Bench-Macro, in seconds, without a network",
+        description="Search NAS-Bench-Macro with known accuracies as rewards, with every sampler and tree. "
+        f"Settings (-p) and their values: {', '.join(f'{n} {v}' for n, v in study.PROTOCOL.items())}.",
     )
-    simulate.add_argument("--seeds", type=int, default=100, help="searches of each method (default 100)")
-    steps = study.SCHEDULE.steps
-    simulate.add_argument("--steps", type=int, default=steps, help=f"evaluations of each (default {steps})")
+    simulate.add_argument("--seeds", type=int, help="searches of each method (default 100)")
+    simulate.add_argument("--steps", type=int, help="of each search (default 11,760, the paper's)")
+    simulate.add_argument(
+        "--rewards", help="true, or supernet: the estimates of the packaged one (default true)"
+    )
+    _add_changes(simulate, "set a parameter")
     simulate.set_defaults(call=_simulate)
 
     benchmark = commands.add_parser(

@@ -6,7 +6,7 @@ import ast
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import (
@@ -49,23 +49,28 @@ def _size(value: int) -> int:
 ImageSize = Annotated[int, Field(ge=0), AfterValidator(_size)]
 
 
-class Parameters(BaseModel):
-    """What all notebooks share."""
+class Checked(BaseModel):
+    """Values that are validated together."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-    notebook: ClassVar[str]
-
-    run: RunName  # name of the run folder in outputs/
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
 
     @classmethod
-    def checked(cls, values: Mapping[str, Any], where: str) -> Parameters:
+    def checked(cls, values: Mapping[str, Any], where: str) -> Self:
         """Validate values; raises :class:`HnasError` with one line that names each mistake and ``where``."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
             mistakes = "; ".join(_explain(e, cls) for e in error.errors())
             raise HnasError(f"{where}: {mistakes}") from None
+
+
+class Parameters(Checked):
+    """What all notebooks share."""
+
+    notebook: ClassVar[str]
+
+    run: RunName  # name of the run folder in outputs/
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Source(Parameters):
@@ -102,8 +107,8 @@ class Training(Compute):
         return self.model_dump(include={"lr", "momentum", "weight_decay", "precision"})
 
 
-class Phased(Training):
-    """Notebooks that search while they train, in three phases."""
+class Protocol(Checked):
+    """How a search in three phases draws, learns and chooses, with a network or without one."""
 
     uniform_share: Share
     warmup_share: Share
@@ -125,18 +130,14 @@ class Phased(Training):
         """What :meth:`hnas_kit.samplers.Method.make` is told of the sampler."""
         return self.model_dump(include={"beta", "exploration", "models", "coefficient", *READINGS})
 
-    def schedule(self, images: int, method: Method | None = None) -> Schedule:
-        """The phases and the temperature of a method's search on that many training images.
-
-        Of tree search, if no method is named.
-        """
+    def phases_of(self, steps: int, method: Method | None = None) -> Schedule:
+        """The phases and the temperature of a method's search; of tree search, if no method is named."""
         own = {} if method is None else dict(method.settings)
         first, last, flat, phases = (
             own.get(name, getattr(self, name))
             for name in ("temperature_start", "temperature_end", "temperature_flat", "phases")
         )
         phased = method is None or phases == "all" or SAMPLERS[method.sampler].phased
-        steps = self.epochs * -(-images // self.batch_size)
         shares = self.uniform_share, self.warmup_share
         return Schedule(steps, *shares, first if phased else flat, last, phased)
 
@@ -147,10 +148,21 @@ class Phased(Training):
         return "; ".join([*parts, f"phases {self.phases}: {PHASED[self.phases]}"])
 
     @model_validator(mode="after")
-    def _leaves_steps(self) -> Phased:
+    def _leaves_steps(self) -> Self:
         if self.uniform_share + self.warmup_share >= 1:
             raise ValueError("uniform_share + warmup_share must be below 1, to leave steps for the search")
         return self
+
+
+class Phased(Protocol, Training):
+    """Notebooks that search while they train, in three phases."""
+
+    def schedule(self, images: int, method: Method | None = None) -> Schedule:
+        """The phases and the temperature of a method's search on that many training images.
+
+        Of tree search, if no method is named.
+        """
+        return self.phases_of(self.epochs * -(-images // self.batch_size), method)
 
 
 class Entry(BaseModel):
@@ -367,12 +379,37 @@ class Retrain(Training):
         return self
 
 
+class Simulate(Protocol):
+    """Of ``hnas simulate``, which searches without a network, many times."""
+
+    seeds: Annotated[int, Field(ge=1, le=2**32)]  # searches of each method, with the seeds from 0 on
+    steps: Count
+    rewards: Literal["true", "supernet"]  # whose accuracies rewards and the final choice follow
+    learning: NotNegative  # of the learning curve, see hnas_kit.simulation.simulate
+    batch_size: Count  # images a reward
+    final: Literal[tuple(FINAL_CHOICES)]
+    scored: Annotated[int, Field(ge=0)]  # images for the final choice; 0: accuracies themselves
+
+    @property
+    def readings(self) -> str:
+        """Which readings of the paper these searches follow, in one line."""
+        choice = f"the best of {self.final_samples} draws at lambda = 0 (Sec. 4)"
+        choice = choice if self.final == "samples" else FINAL_CHOICES[self.final]
+        return f"{super().readings}; final choice {self.final}: {choice}"
+
+    @model_validator(mode="after")
+    def _has_a_third_phase(self) -> Self:
+        if self.phases_of(self.steps).starts[2] >= self.steps:
+            raise ValueError(f"of {self.steps} steps none is left for the third phase")
+        return self
+
+
 NOTEBOOKS: dict[str, type[Parameters]] = {
     cls.notebook: cls for cls in (Pretrain, Distances, Tree, Search, Ablations, Imagenet)
 }
 
 
-def _explain(error: dict, cls: type[Parameters]) -> str:
+def _explain(error: dict, cls: type[Checked]) -> str:
     place, inside = list(error["loc"]), "entry" in error["loc"]
     place = [part for part in place if part not in ("entry", "name")]
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")

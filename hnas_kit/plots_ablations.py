@@ -14,6 +14,7 @@ from hnas_kit.complexity import PAPER
 from hnas_kit.plots import COLOURS, mark_phases, smooth
 from hnas_kit.schedule import PHASES
 from hnas_kit.simulation import Simulation
+from hnas_kit.study import quartiles
 
 
 def ranks(rows: pd.DataFrame, num_archs: int) -> Figure:
@@ -112,31 +113,28 @@ def tree_quality(rows: pd.DataFrame) -> Figure:
 
 
 def simulated(results: Mapping[str, Simulation]) -> Figure:
-    """Over the evaluations of simulated searches: simple regret and accuracy of the draws, mean over seeds.
-
-    Bands are 95 % intervals of the mean (1.96 standard errors).
+    """What simulated searches found: one dot a seed, the median as a line; and where their draws went.
 
     Args:
         results: by method, see :func:`hnas_kit.study.run`.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(10.8, 3.8))
-    palette = dict(zip(results, sns.color_palette("tab10", len(results)), strict=True))
-    for name, result in results.items():
-        colour, steps = COLOURS.get(name, palette[name]), np.arange(1, result.reward.shape[1] + 1)
-        shown = np.unique(np.geomspace(1, len(steps), 200).astype(int)) - 1
-        window = max(len(steps) // 40, 1)
-        drawn = np.array([smooth(row, window) for row in 100 * result.drawn()])
-        for axis, values in zip(axes, (100 * result.regret(), drawn), strict=True):
-            mean, error = values.mean(axis=0)[shown], values.std(axis=0)[shown] / len(values) ** 0.5
-            axis.plot(steps[shown], mean, color=colour, label=name, linewidth=1.3)
-            axis.fill_between(
-                steps[shown], mean - 1.96 * error, mean + 1.96 * error, color=colour, alpha=0.15, linewidth=0
-            )
-    axes[0].set(
-        xscale="log", xlabel="evaluations", ylabel="simple regret (points of true accuracy)", ylim=(0, 5)
+    labels, place = list(results), np.arange(len(results))
+    figure, axes = plt.subplots(
+        1, 2, figsize=(9.9, 0.36 * len(labels) + 1.1), sharey=True, width_ratios=[2, 1]
     )
-    axes[1].set(xlabel="evaluations", ylabel="true accuracy of the draws (%)")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", fontsize="small")
+    ranks = pd.DataFrame({name: result.found for name, result in results.items()})
+    sns.stripplot(ranks, orient="h", ax=axes[0], color=COLOURS["learned"], alpha=0.35, jitter=0.25, size=3.5)
+    middle = [quartiles(ranks[name])[0] for name in labels]
+    axes[0].plot(middle, place, "|", color=COLOURS["mixture"], markersize=16, markeredgewidth=2.5)
+    worst = max(len(result.archs) for result in results.values())
+    axes[0].set(
+        xscale="log", xlim=(worst * 1.3, 0.8), xlabel="true rank of the found architecture (line: median)"
+    )
+    axes[0].xaxis.set_major_formatter("{x:,.0f}")
+    shares = [100 * result.best_quarter.mean() for result in results.values()]
+    axes[1].barh(place, shares, height=0.6, color=COLOURS["learned"], alpha=0.6)
+    axes[1].axvline(25, color="0.6", linestyle=":")
+    axes[1].set(xlabel="third phase on the truly\nbest quarter (%)", xlim=(0, 100))
     return figure
 
 

@@ -41,7 +41,8 @@ CAPTIONS = {
     "visits.png": "Which architectures the third phase drew, by their true rank.",
     "bonuses.png": "The exploration bonus by Eq. 3 and by Algorithm 1 as typeset.",
     "terms.png": "The two terms of R over the search on the learned tree.",
-    "simulated.png": "Simulated searches on NAS-Bench-Macro: regret, and accuracy of the draws.",
+    "simulated.png": "Simulated searches on NAS-Bench-Macro: what is found, and where draws go.",
+    "simulated-linear.png": "The same with the bonus of Algorithm 1 as typeset.",
     "complexity.png": "What a learned tree costs (the paper's Appendix C.5).",
     "probability.png": "Where draws go in the learned tree at the end of the search.",
     "window.png": "MACs of networks drawn from the whole ImageNet space, and the window of the search.",
@@ -108,7 +109,7 @@ TABLES = {
     "table3.csv": "Table 3: encodings",
     "table7.csv": "Table 7: rewards (the paper's on NAS-Bench-Macro, ranks of 3,969)",
     "trees.csv": "Sec. 5.2: a tree from accuracies; linkages",
-    "simulated.csv": "Simulated searches on NAS-Bench-Macro: evaluations until the best are found",
+    "simulated.csv": "Simulated searches on NAS-Bench-Macro, by the reading of the bonus",
     "paired.csv": "The learned tree against each other method, seed by seed (Wilcoxon's signed-rank test)",
 }
 

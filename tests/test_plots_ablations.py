@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import plots, plots_ablations
+from hnas_kit import plots_ablations
 from hnas_kit.schedule import PHASES
 from hnas_kit.simulation import Simulation
 from hnas_kit.spaces import make_space
@@ -68,27 +68,34 @@ def test_tree_quality_titles_are_the_correlations(rows):
     assert len(figure.axes) == 4
 
 
-def test_simulated_searches_have_a_curve_and_a_band_a_method():
+def test_simulated_searches_have_a_dot_a_seed_the_median_and_the_share_of_the_best_quarter():
     rng = np.random.default_rng(0)
-    archs = make_space("pooling").enumerate()
+    archs, accuracy = make_space("pooling").enumerate(), np.linspace(0.9, 0.5, 36)
     results = {
         name: Simulation(
-            tuple(archs), np.linspace(0.5, 0.9, 36), rng.integers(36, size=(9, 300)), np.zeros((9, 300))
+            tuple(archs),
+            accuracy,
+            accuracy,
+            rng.integers(36, size=(9, 30)),
+            np.zeros((9, 30)),
+            rng.integers(36, size=9),
+            third=20,
         )
         for name in ("uniform", "learned", "another")
     }
-    figure = plots_ablations.simulated(results)
-    regret, drawn = figure.axes
-    assert [text.get_text() for text in figure.legends[0].texts] == list(results)
-    for axis, values in ((regret, "regret"), (drawn, "drawn")):
-        assert len(axis.collections) == len(axis.lines) == 3
-        for line, result in zip(axis.lines, results.values(), strict=True):
-            expected = 100 * getattr(result, values)().mean(axis=0)
-            if values == "drawn":
-                expected = plots.smooth(expected, 7)
-            np.testing.assert_allclose(line.get_ydata(), expected[line.get_xdata().astype(int) - 1])
-    colours = {line.get_color() for line in regret.lines}
-    assert len(colours) == 3
+    ranks, shares = plots_ablations.simulated(results).axes
+    assert [text.get_text() for text in ranks.get_yticklabels()] == list(results)
+    found = [sorted(result.found_index + 1) for result in results.values()]
+    dots = [points.get_offsets() for points in ranks.collections]
+    assert [sorted(xy[:, 0]) for xy in dots] == found
+    assert [set(xy[:, 1].round()) for xy in dots] == [{0}, {1}, {2}]
+    np.testing.assert_array_equal(ranks.lines[0].get_xdata(), [row[4] for row in found])
+    assert ranks.get_xscale() == "log"
+    assert ranks.get_xlim()[0] > ranks.get_xlim()[1]  # the best on the right
+    lengths = [bar.get_width() for bar in shares.patches]
+    np.testing.assert_allclose(
+        lengths, [100 * (result.arch_index[:, 20:] < 9).mean() for result in results.values()]
+    )
 
 
 def test_complexity_has_the_measured_the_fitted_and_the_papers():
