@@ -86,7 +86,7 @@ def _tree_search(nodes, table, members, rule, exploit, leaves, plan, rows):
 
 @numba.njit(parallel=True, cache=True)
 def on_tree(nodes, table, members, rule, exploit, leaves, plan, record):
-    """All seeds of a tree search, each from ``nodes`` and ``table``; the final choice draws by ``exploit``."""
+    """All seeds of a tree search, each from these nodes and table; the final choice draws by ``exploit``."""
     for s in numba.prange(len(plan.seeds)):
         np.random.seed(plan.seeds[s])
         rows = Record(record.chosen[s], record.rewards[s], record.candidates[s])

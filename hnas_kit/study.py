@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from hnas_kit import benchmarks, distances, trees
+from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.params import Simulate
 from hnas_kit.samplers import METHODS, Method
