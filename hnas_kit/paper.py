@@ -96,7 +96,7 @@ SETUP = {
         "share of warm-up": 0.25,
         "beta": 0.95,
         "lambda": 0.5,
-        "T": "0.01 to 0.0025",
+        "T": "from 0.01",  # its end is not said
         "final choice": "samples",
         "measure": "kl",
         "linkage": "ward",
