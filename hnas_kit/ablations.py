@@ -136,7 +136,7 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     space, dataset = make_space(p1.space), data.load(p1.dataset, job.device, p1.image_size)
     halves = dataset.halves(Generators(p1.seed).torch("split"))
     tree, cophenetic = _tree(job, space, dataset, halves[1])
-    method = next(iter(p4.methods.values()))
+    method = next(iter(p4.searched.values()))
     result = search.trial(
         space,
         dataset,

@@ -12,7 +12,7 @@ import yaml
 from hnas_kit import ablations, benchmarks, distributed, report, runs, study
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
-from hnas_kit.params import NOTEBOOKS, Parameters, load_profile, override
+from hnas_kit.params import NOTEBOOKS, Parameters, Phased, load_profile, override
 
 
 def _value(text: str) -> object:
@@ -126,10 +126,11 @@ def _run(args: argparse.Namespace) -> None:
     profile = {name: values for name, values in profile.items() if name <= last}
     if not any(name >= first for name in profile):
         raise HnasError(f"no notebook of the profile is from {first} to {last}")
-    if "04_mcts" in profile:
-        search = NOTEBOOKS["04_mcts"].checked(profile["04_mcts"], "04_mcts")
-        if mistake := search.unused(name for name, _ in args.parameter):
-            raise HnasError(f"04_mcts: {mistake}")
+    checked, _ = _checked(profile)
+    searches = [p for p in checked.values() if isinstance(p, Phased)]
+    mistakes = [p.unused(name for name, _ in args.parameter) for p in searches]
+    if searches and all(mistakes):  # what concerns one of them is given to it
+        raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     if args.seeds is None:
         run = run_profile(profile, first, args.force)
         if any((runs.outputs_root() / run / name).exists() for name in runs.SEARCHES):

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hnas_kit import runs
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import sha256
-from hnas_kit.params import NOTEBOOKS, Count, Parameters, RunName, _explain, load_profile, override
+from hnas_kit.params import NOTEBOOKS, Count, Parameters, Phased, RunName, _explain, load_profile, override
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
@@ -213,9 +213,10 @@ def _tasks(values: Mapping[str, dict], base: Mapping[str, dict], run: str, seed:
 
 def _used(made: Mapping[str, Task], names: Iterable[str]) -> None:
     """Raise :class:`HnasError` if a point gives its search a setting that none of its methods has."""
-    search = made.get("04_mcts")
-    if search and (mistake := search.params.unused(name.rpartition(".")[2] for name in names)):
-        raise HnasError(mistake)
+    names = [name.rpartition(".")[2] for name in names]
+    for task in made.values():
+        if isinstance(task.params, Phased) and (mistake := task.params.unused(names)):
+            raise HnasError(mistake)
 
 
 def slug(params: Mapping[str, Parameters], base: Mapping[str, Mapping[str, Any]]) -> str:

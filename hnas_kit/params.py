@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -164,6 +165,21 @@ class Phased(Protocol, Training):
         """
         return self.phases_of(self.epochs * -(-images // self.batch_size), method)
 
+    @property
+    @abstractmethod
+    def searched(self) -> dict[str, Method]:
+        """What is searched with, by name; the first one's result is the run's."""
+
+    def unused(self, names: Iterable[str]) -> str:
+        """The first of these settings that no method of the run has, in words; empty if there is none."""
+        every = [Method(name, "-") for name in SAMPLERS]
+        settings = [name for name in names if any(name in method.allowed for method in every)]
+        found = list(self.searched.values())
+        for name in settings:
+            if not any(name in method.allowed for method in found):
+                return found[0].unknown([name])
+        return ""
+
 
 class Entry(BaseModel):
     """A method to compare with, with settings of its own; those left out are the run's."""
@@ -263,8 +279,7 @@ class Search(Source, Phased):
     simulated: Annotated[int, Field(ge=0)]  # simulated searches of each method
 
     @property
-    def methods(self) -> dict[str, Method]:
-        """What is searched with, by name; the first one's result is the run's."""
+    def searched(self) -> dict[str, Method]:
         first = Method(self.sampler, self.tree, self.communication)
         others = [entry.method if isinstance(entry, Entry) else METHODS[entry] for entry in self.compare]
         return {method.name: method for method in (first, *others)}
@@ -277,28 +292,18 @@ class Search(Source, Phased):
     def readings(self) -> str:
         """Which readings of the paper this search follows, and what single methods have of their own."""
         parts = [super().readings, f"final choice {self.final}: {FINAL_CHOICES[self.final]}"]
-        for name, method in self.methods.items():
+        for name, method in self.searched.items():
             own = [f"communication {method.communication}"] if method.communication else []
             own += [f"{setting} {value}" for setting, value in method.settings.items()]
             parts += [f"{name}: {', '.join(own)}"] if own else []
         return "; ".join(parts)
-
-    def unused(self, names: Iterable[str]) -> str:
-        """The first of these settings that no method of the run has, in words; empty if there is none."""
-        every = [Method(name, "-") for name in SAMPLERS]
-        settings = [name for name in names if any(name in method.allowed for method in every)]
-        found = list(self.methods.values())
-        for name in settings:
-            if not any(name in method.allowed for method in found):
-                return found[0].unknown([name])
-        return ""
 
     @model_validator(mode="after")
     def _consistent(self) -> Search:
         first = Method(self.sampler, self.tree, self.communication)
         if mistake := first.mistake():
             raise ValueError(mistake)
-        if len(self.methods) < 1 + len(self.compare):
+        if len(self.searched) < 1 + len(self.compare):
             raise ValueError(f"compare must not repeat a method, nor {first.name}, which is searched anyway")
         return self
 
@@ -335,6 +340,10 @@ class Imagenet(Phased):
     tested: Annotated[int, Field(ge=0)]  # test images for the final figures; 0: all
     parts: Count  # of a batch, each with BatchNorm statistics of its own
     processes: Count  # that train together; their number divides parts
+
+    @property
+    def searched(self) -> dict[str, Method]:
+        return {name: METHODS[name] for name in self.methods}
 
     @model_validator(mode="after")
     def _consistent(self) -> Imagenet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -317,12 +318,16 @@ def empty(tmp_path, monkeypatch):
         (
             "run slow",
             "unknown profile 'slow'; allowed: digits, imagenet, macro_cifar10, macro_cpu, pooling_cifar10, "
-            "quick",
+            "pooling_cpu, quick",
         ),
         ("run quick --to 7", f"--to 7: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
         ("run quick --from 03 --to 02", "no notebook of the profile is from 03_tree to 02_distances"),
         ("run quick --from 07", f"--from 07: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
         ("run quick -p epoch 2", "unknown parameter epoch (did you mean epochs?)"),
+        (
+            "run quick -p sampler uniform -p tree '' -p compare [] -p bonus linear --to 04",
+            "04_mcts: sampler uniform has no bonus; it has no settings",
+        ),
         ("run quick -p beta 2", "04_mcts: beta is 2: Input should be less than 1"),
         ("run quick -p lr 1e-3", "01_pretrain: lr is '1e-3': Input should be a valid number"),
         ("run quick -p seed [1", "-p: '[1' is not a value (while parsing a flow sequence in"),
@@ -335,7 +340,7 @@ def empty(tmp_path, monkeypatch):
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(empty, capsys, arguments, said):
-    assert cli.main(arguments.split()) == 1
+    assert cli.main(shlex.split(arguments)) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1

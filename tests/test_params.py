@@ -197,7 +197,7 @@ def test_what_is_searched_with_is_refused_in_words_unless_it_makes_sense(sampler
         if words := Method(sampler, tree, communication).mistake():
             assert mistake("04_mcts", **changes) == words
         else:
-            (method,) = search(**changes).methods.values()
+            (method,) = search(**changes).searched.values()
             assert method == Method(sampler, tree, communication)
             accepted.add((tree, communication))
     if sampler == "mcts":
@@ -213,8 +213,8 @@ def test_every_method_can_be_searched_with_and_compared(name, method):
     others = [other for other in METHODS if other != name]
     changes = {"sampler": method.sampler, "tree": method.tree, "communication": method.communication}
     found = search(**changes, compare=others)
-    assert list(found.methods) == [name, *others]  # the first one's result is the run's
-    assert found.methods == METHODS
+    assert list(found.searched) == [name, *others]  # the first one's result is the run's
+    assert found.searched == METHODS
     said = mistake("04_mcts", **changes, compare=[name])
     assert said == f"compare must not repeat a method, nor {name}, which is searched anyway"
     assert mistake("04_mcts", **changes, compare=[others[0]] * 2) == said
@@ -232,10 +232,10 @@ ENTRY = {"label": "MCTS + Reg", "sampler": "mcts_reg", "tree": "default", "commu
 def test_what_is_compared_may_have_settings_of_its_own():
     own = {"reward": "relative validation accuracy", "bonus": "linear", "temperature_end": 0.01}
     found = search(compare=[ENTRY | own, "uniform"])
-    method = found.methods["MCTS + Reg"]
-    assert list(found.methods) == ["learned", "MCTS + Reg", "uniform"]
+    method = found.searched["MCTS + Reg"]
+    assert list(found.searched) == ["learned", "MCTS + Reg", "uniform"]
     assert (method.sampler, method.tree, method.communication) == ("mcts_reg", "default", "shared_table")
-    assert [found.reward_of(m) for m in found.methods.values()] == [REWARDS[0], own["reward"], REWARDS[0]]
+    assert [found.reward_of(m) for m in found.searched.values()] == [REWARDS[0], own["reward"], REWARDS[0]]
     assert found.schedule(640, method).temperature_end == 0.01
     assert found.schedule(640).temperature_end == 0.0025
     made = method.make(make_space("pooling"), {}, **found.sampler_settings)
@@ -284,6 +284,12 @@ def test_a_setting_of_the_profile_concerns_whom_it_concerns():
     assert found.unused(["seed", "epochs", "final", "compare"]) == ""
     assert search(**alone | {"compare": ["default"]}).unused(["bonus", "reward"]) == ""
     assert search(compare=[]).unused(["temperature_flat"]).startswith("sampler mcts has no temperature_flat")
+
+
+def test_a_window_knows_what_its_methods_have():
+    found = NOTEBOOKS["06_imagenet"].checked(QUICK["06_imagenet"] | {"methods": ["uniform"]}, "")
+    assert found.unused(["seed", "bonus"]) == "sampler uniform has no bonus; it has no settings"
+    assert NOTEBOOKS["06_imagenet"].checked(QUICK["06_imagenet"], "").unused(["bonus", "coefficient"]) == ""
 
 
 def test_methods_without_a_tree_have_no_phases_unless_all_have():
