@@ -5,7 +5,7 @@ bfloat16 and float16, and the training loss of the last quarter of the steps bes
 precision starts from the same weights and sees the same images and architectures. The precisions take turns;
 a ratio is the median of the ratios inside one turn. Images are random. Prints one JSON object.
 
-    python benchmarks/autocast.py [--quick] [--steps N] [--repeats N] [--device auto|cpu|cuda]
+    python performance/autocast.py [--quick] [--steps N] [--repeats N] [--device auto|cpu|cuda]
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Seconds to count the window exactly, draws a second after that, and the share of
 window. 100,000 draws against the exact share of every operation of every layer (chi-square), each counted
 in the space whose layer has that operation alone. Prints one JSON object.
 
-    python benchmarks/budget.py [--quick] [--low MACS] [--high MACS]
+    python performance/budget.py [--quick] [--low MACS] [--high MACS]
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """What the distances and the tree of many architectures cost: seconds and peak memory.
 
 Random output vectors of N architectures (10 classes, 64 images), each N in a process of its own: the
-distances of ``hnas_kit.distances`` and the tree of ``hnas_kit.trees`` up to 10,000, and the tree of groups
-of ``hnas_kit.large_trees`` beyond. How far the latter is from the exact one is told on the outputs of the
+distances of ``hnas_kit.distances`` and the tree of ``hnas_kit.trees`` up to 10,000, and the tree of groups of
+``hnas_kit.trees.large_trees`` beyond. How far the latter is from the exact one is told on the outputs of the
 3,969 networks of NAS-Bench-Macro, those of a run if given: correlation of the cophenetic distances, and
 adjusted Rand index of the cuts into 10 and 100 clusters; also between the trees of two seeds of k-means.
 Seconds of outputs (full width) and trees of 250 to 3,969 networks give a and b of a N^2 + b N (Appendix
 C.5). Prints one JSON object.
 
-    python benchmarks/clustering.py [--quick] [--outputs outputs/RUN/02_distances/outputs.npz]
+    python performance/clustering.py [--quick] [--outputs outputs/RUN/02_distances/outputs.npz]
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def tree_of(n: int) -> dict:
         middle = time.perf_counter()
         tree = trees.learned(matrix, archs)
     else:
-        from hnas_kit import large_trees
+        from hnas_kit.trees import large_trees
 
         middle = start
         tree = large_trees.learned(outputs, archs)
@@ -92,9 +92,10 @@ def closeness(path: str | None, group: int, step: int) -> dict:
     from scipy.cluster import hierarchy
     from sklearn.metrics import adjusted_rand_score
 
-    from hnas_kit import evaluation, large_trees
+    from hnas_kit import evaluation
     from hnas_kit.spaces import make_space
     from hnas_kit.supernets import make_supernet
+    from hnas_kit.trees import large_trees
 
     space = make_space("macro")
     archs = space.enumerate()[::step]
@@ -132,8 +133,8 @@ def main() -> None:
         return
     import torch
 
-    from hnas_kit import complexity
     from hnas_kit.provenance import provenance
+    from hnas_kit.studies import complexity
 
     sizes = (200, 500) if options.quick else (3969, 10_000, 30_000, 100_000)
     counts = [50, 100] if options.quick else [250, 500, 1000, 2000, 3969]

@@ -5,7 +5,7 @@ width, a batch of 64 colour images of 32x32) by ``hnas_kit.evaluation.outputs``,
 architectures, measured on random samples and scaled up; the two take turns. Also the ratio of their MACs and
 the largest difference of their outputs. Images and weights are random. Prints one JSON object.
 
-    python benchmarks/prefix_sharing.py [--quick] [--threads N]
+    python performance/prefix_sharing.py [--quick] [--threads N]
 """
 
 from __future__ import annotations

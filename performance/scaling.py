@@ -6,7 +6,7 @@ second over as many times those of one process. The numbers of processes take tu
 median of those inside one turn. The start of the processes is not timed. Images are random. Prints one JSON
 object.
 
-    python benchmarks/scaling.py [--quick] [--space pooling|macro|mobile] [--steps N] [--repeats N]
+    python performance/scaling.py [--quick] [--space pooling|macro|mobile] [--steps N] [--repeats N]
                                  [--processes N] [--precision float32|bfloat16|float16]
                                  [--device auto|cpu|cuda]
 """
@@ -23,9 +23,9 @@ import torch
 from autocast import IMAGE_SIZE, draw, photos
 from train_step import Clock, median_ratio
 
-from hnas_kit import distributed
-from hnas_kit.distributed import Team
-from hnas_kit.parallel import cores
+from hnas_kit.processes import distributed
+from hnas_kit.processes.distributed import Team
+from hnas_kit.processes.parallel import cores
 from hnas_kit.provenance import provenance
 from hnas_kit.spaces import Arch, make_space
 from hnas_kit.supernets import default_width, make_supernet

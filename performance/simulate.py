@@ -1,9 +1,9 @@
 """How fast searches are simulated: steps per second of every sampler and tree on NAS-Bench-Macro.
 
-Every method of ``hnas_kit.study`` with all seeds at once, as ``hnas simulate`` has them; compiled before.
-Prints one JSON object.
+Every method of ``hnas_kit.studies.study`` with all seeds at once, as ``hnas simulate`` has them; compiled
+before. Prints one JSON object.
 
-    python benchmarks/simulate.py [--quick]
+    python performance/simulate.py [--quick]
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import time
 
 import numba
 
-from hnas_kit import study
 from hnas_kit.provenance import provenance
+from hnas_kit.studies import study
 
 
 def main() -> None:

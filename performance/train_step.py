@@ -15,7 +15,7 @@ The ways take turns within one run, first untimed warm-up steps, then timed ones
 machine meets all of them; a ratio is the median of the ratios inside one turn. Images are random, which costs
 the same as real ones. Prints one JSON object.
 
-    python benchmarks/train_step.py [--quick] [--steps N] [--repeats N] [--device auto|cpu|cuda]
+    python performance/train_step.py [--quick] [--steps N] [--repeats N] [--device auto|cpu|cuda]
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from PIL import Image
 from torchvision import transforms
 
 from hnas_kit.data import Batches, Split
-from hnas_kit.parallel import cores
+from hnas_kit.data.rendering import photo_render
+from hnas_kit.processes.parallel import cores
 from hnas_kit.provenance import provenance
 from hnas_kit.randomness import Generators
-from hnas_kit.rendering import photo_render
 from hnas_kit.samplers import Uniform
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, default_width, make_supernet

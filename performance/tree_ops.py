@@ -5,7 +5,7 @@ random output vectors; one thread), and the share of a real training step (Pooli
 32x32 colour images, batches of 256, measured in the same run with all of PyTorch's threads) that one sample
 with its update costs. Prints one JSON object.
 
-    python benchmarks/tree_ops.py [--quick]
+    python performance/tree_ops.py [--quick]
 """
 
 from __future__ import annotations

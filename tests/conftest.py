@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from hnas_kit import data, training
+from hnas_kit.data.textures import patches
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, make_supernet
-from hnas_kit.textures import patches
 from hnas_kit.training import Checkpoints
 
 torch.set_num_threads(1)  # networks this small gain nothing from more, and lose on a busy machine

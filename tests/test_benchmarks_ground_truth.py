@@ -15,7 +15,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 from hnas_kit import benchmarks, cost, data, training
-from hnas_kit.benchmarks import Protocol
+from hnas_kit.benchmarks import Protocol, making
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256
 from hnas_kit.runs import project_root
@@ -87,7 +87,7 @@ def test_cifar10_is_its_source():
 def records() -> dict[str, dict]:
     """All rows of the published file, by code."""
     path = published_file("nas-bench-macro_cifar10.json")
-    source = json.loads((files("hnas_kit") / "tables" / "cifar10-macro.json").read_text())
+    source = json.loads((files("hnas_kit.benchmarks") / "tables" / "cifar10-macro.json").read_text())
     assert sha256(path) == source["sha256"]
     return json.loads(path.read_text())
 
@@ -132,7 +132,7 @@ def test_macro_can_be_made_again_from_its_source(tmp_path):
     """By the script that made it, which takes nothing but the published file."""
     main = runpy.run_path(str(project_root() / "tests" / "reference" / "macro_table.py"))["main"]
     main(published_file("nas-bench-macro_cifar10.json"), tmp_path)
-    kept = files("hnas_kit") / "tables"
+    kept = files("hnas_kit.benchmarks") / "tables"
     made = np.load(tmp_path / "cifar10-macro.npz")["accuracy"]
     np.testing.assert_array_equal(made, np.load(kept / "cifar10-macro.npz")["accuracy"])
     assert made.dtype == np.float32
@@ -185,7 +185,7 @@ def test_additive_is_what_a_sum_over_layers_explains():
 @pytest.mark.parametrize("name", MADE_HERE)
 def test_a_table_says_how_it_was_made(name):
     table = benchmarks.per_seed(name)
-    record = json.loads((files("hnas_kit") / "tables" / f"{name}.json").read_text())
+    record = json.loads((files("hnas_kit.benchmarks") / "tables" / f"{name}.json").read_text())
     assert list(table.columns) == [f"seed{s}" for s in range(record["seeds"])]
     assert record["seeds"] >= 5
     assert record["protocol"] == asdict(benchmarks.PROTOCOLS[name])
@@ -201,6 +201,12 @@ def test_a_table_is_the_mean_of_its_trainings(name):
     assert seeds.nunique().min() > 1
     noise = seeds.std(axis=1).mean() / len(seeds.columns) ** 0.5
     assert noise < seeds.mean(axis=1).std()  # it tells architectures apart
+
+
+def test_a_comparison_by_rank_needs_ground_truth():
+    with pytest.raises(HnasError, match=r"\Amethods are compared by true rank.*folder:mine.*retrain.*\Z"):
+        benchmarks.needed("pooling", "folder:mine")
+    assert len(benchmarks.needed("pooling", "digits")) == 36
 
 
 def test_cifar10_in_another_coding_is_ranked_by_the_same_table():
@@ -232,16 +238,16 @@ def test_what_there_is_not_is_refused_in_one_line(tmp_path, call, complaint):
 
 def test_a_training_is_kept_with_its_protocol(tmp_path):
     path = tmp_path / "new" / "training.json"
-    assert benchmarks._done(path, TINY) is None
-    benchmarks._job(TINY, ARCHS[0], 3, path)
-    result = benchmarks._done(path, TINY)
+    assert making._done(path, TINY) is None
+    making._job(TINY, ARCHS[0], 3, path)
+    result = making._done(path, TINY)
     assert result["accuracy"] == alone(ARCHS[0], 3)
     assert 0 < result["accuracy"] < 1
     assert result["seconds"] > 0
-    assert benchmarks._done(path, replace(TINY, lr=0.1)) is None
+    assert making._done(path, replace(TINY, lr=0.1)) is None
     assert [p.name for p in path.parent.iterdir()] == ["training.json"]
     path.write_text(path.read_text()[:-5])
-    assert benchmarks._done(path, TINY) is None
+    assert making._done(path, TINY) is None
 
 
 def test_a_training_alone_is_the_seeds_and_the_settings(monkeypatch):

@@ -16,14 +16,14 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from hnas_kit import data, evaluation, training
-from hnas_kit.data import Batches, Dataset, Split
+from hnas_kit.data import Batches, Dataset, Split, loading
+from hnas_kit.data.rendering import shrunk
+from hnas_kit.data.textures import patches
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
-from hnas_kit.rendering import shrunk
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
-from hnas_kit.textures import patches
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -127,7 +127,7 @@ def test_photos_are_normalised_by_the_moments_of_the_training_images():
     images = random_images(20, 3, 8, 8) // torch.tensor([1, 2, 5], dtype=torch.uint8).view(3, 1, 1)
     arrays = {"train_x": images, "test_x": images[:4] // 2, "train_y": torch.arange(20) % 2}
     arrays["test_y"] = torch.arange(4) % 2
-    dataset = data._photos("photos", arrays, ("a", "b"), torch.device("cpu"))
+    dataset = loading._photos("photos", arrays, ("a", "b"), torch.device("cpu"))
     x = images.double() / 255
     mean, std = (x.mean((0, 2, 3)).view(3, 1, 1), x.std((0, 2, 3), correction=0).view(3, 1, 1))
     for split in (dataset.train, dataset.test):
@@ -140,7 +140,7 @@ def test_a_channel_of_one_colour_is_normalised_to_finite_values():
     images = torch.full((4, 3, 8, 8), 7, dtype=torch.uint8)
     labels = torch.zeros(4, dtype=torch.int64)
     arrays = {"train_x": images, "train_y": labels, "test_x": images, "test_y": labels}
-    dataset = data._photos("flat", arrays, ("a",), torch.device("cpu"))
+    dataset = loading._photos("flat", arrays, ("a",), torch.device("cpu"))
     assert dataset.fixed(dataset.test)[0].abs().max() < 1
 
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from hnas_kit import images
+from hnas_kit.data import images
+from hnas_kit.data.images import decode_images, load_images
 from hnas_kit.errors import HnasError
-from hnas_kit.images import decode_images, load_images
 
 NAMES = [f"train/{cls}/{i}.png" for cls in ("cat", "dog") for i in (1, 10, 2)]
 NAMES += ["test/cat/1.png", "test/dog/1.png"]

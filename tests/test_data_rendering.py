@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from hnas_kit import data
-from hnas_kit.rendering import crop, digits_render, photo_render, shrunk, textures_render
+from hnas_kit.data.rendering import crop, digits_render, photo_render, shrunk, textures_render
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -18,15 +18,16 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from hnas_kit import data, search, sources, streaming, trees
-from hnas_kit.distributed import Team
+from hnas_kit import data, search, trees
+from hnas_kit.data import sources, streaming
+from hnas_kit.data.streaming import MEAN, STD, Stream, StreamedDataset
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
+from hnas_kit.processes.distributed import Team
 from hnas_kit.randomness import Generators
 from hnas_kit.samplers import MCTS
-from hnas_kit.schedule import Schedule
 from hnas_kit.spaces import make_space
-from hnas_kit.streaming import MEAN, STD, Stream, StreamedDataset
+from hnas_kit.training import Schedule
 
 SIZE = 12
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hnas_kit import textures
-from hnas_kit.textures import CLASSES, PARTS, PICTURES, SIDES, patches
+from hnas_kit.data import textures
+from hnas_kit.data.textures import CLASSES, PARTS, PICTURES, SIDES, patches
 
 SHA256 = {
     "train": "d4663fcdf9962107fd0ee42983c5aa4a39d5bfa85880f4e93a1af1dac50e2b5d",

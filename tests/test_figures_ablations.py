@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import plots_ablations
-from hnas_kit.schedule import PHASES
-from hnas_kit.simulation import Simulation
+from hnas_kit import figures
 from hnas_kit.spaces import make_space
+from hnas_kit.studies.simulation import Simulation
+from hnas_kit.training import PHASES
 
 LABELS = ("Uniform", "MCTS", "MCTS + Learned")
 
@@ -33,7 +33,7 @@ def rows() -> pd.DataFrame:
 
 
 def test_ranks_shows_every_seed_and_the_mean(rows):
-    axis = plots_ablations.ranks(rows, 36).axes[0]
+    axis = figures.ranks(rows, 36).axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == list(LABELS)
     assert sum(len(points.get_offsets()) for points in axis.collections) == len(rows)
     np.testing.assert_allclose(axis.lines[0].get_xdata(), rows.groupby("label", sort=False)["rank"].mean())
@@ -41,7 +41,7 @@ def test_ranks_shows_every_seed_and_the_mean(rows):
 
 
 def test_pretraining_shows_the_mean_of_each_length(rows):
-    axis = plots_ablations.pretraining(rows, {"default tree": 88.0}).axes[0]
+    axis = figures.pretraining(rows, {"default tree": 88.0}).axes[0]
     assert [text.get_text() for text in axis.get_xticklabels()] == ["0", "3", "24"]
     means = rows.groupby("epochs")["accuracy"].mean()
     np.testing.assert_allclose(np.asarray(axis.containers[0].lines[0].get_ydata(), float), means)
@@ -56,13 +56,13 @@ def test_accuracy_over_steps_averages_over_seeds():
             for value in (0.2, 0.4)
         ]
     }
-    left, right = plots_ablations.accuracy_over_steps(histories, pd.Series({"x": 90.0})).axes
+    left, right = figures.accuracy_over_steps(histories, pd.Series({"x": 90.0})).axes
     np.testing.assert_allclose(left.lines[0].get_ydata(), 30)
     np.testing.assert_allclose(right.lines[0].get_ydata(), 90)
 
 
 def test_tree_quality_titles_are_the_correlations(rows):
-    figure = plots_ablations.tree_quality(rows)
+    figure = figures.tree_quality(rows)
     expected = rows[["early_variance", "best_quarter"]].corr(method="spearman").iloc[0, 1]
     assert figure.axes[0].get_title() == f"Spearman {expected:.2f}"
     assert len(figure.axes) == 4
@@ -83,7 +83,7 @@ def test_simulated_searches_have_a_dot_a_seed_the_median_and_the_share_of_the_be
         )
         for name in ("uniform", "learned", "another")
     }
-    ranks, shares = plots_ablations.simulated(results).axes
+    ranks, shares = figures.simulated(results).axes
     assert [text.get_text() for text in ranks.get_yticklabels()] == list(results)
     found = [sorted(result.found_index + 1) for result in results.values()]
     dots = [points.get_offsets() for points in ranks.collections]
@@ -100,7 +100,7 @@ def test_simulated_searches_have_a_dot_a_seed_the_median_and_the_share_of_the_be
 
 def test_complexity_has_the_measured_the_fitted_and_the_papers():
     seconds = pd.DataFrame({"outputs": [1.0, 2.0], "tree": [0.1, 0.4]}, index=[100, 200])
-    (axis,) = plots_ablations.complexity(seconds, 1e-5, 0.01).axes
+    (axis,) = figures.complexity(seconds, 1e-5, 0.01).axes
     outputs, tree, fitted, papers = axis.lines
     np.testing.assert_allclose(outputs.get_xydata(), [(100, 1), (200, 2)])
     np.testing.assert_allclose(tree.get_ydata(), [0.1, 0.4])

@@ -10,15 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from hnas_kit.plots_mobile import (
-    HEIGHTS,
-    IDENTITY,
-    KERNELS,
-    draws_and_rewards,
-    macs_histogram,
-    mobile_architectures,
-    operation_shares,
-)
+from hnas_kit.figures import draws_and_rewards, macs_histogram, mobile_architectures, operation_shares
+from hnas_kit.figures.mobile import HEIGHTS, IDENTITY, KERNELS
 from hnas_kit.spaces import make_space
 
 MOBILE = make_space("mobile")

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import plots, plots_trees, spaces, trees
+from hnas_kit import figures, spaces, trees
+from hnas_kit.figures import trees as tree_figures
+from hnas_kit.trees.tree import is_numbered
 
 SPACE = spaces.make_space("pooling")
 ARCHS = SPACE.enumerate()
@@ -27,7 +29,7 @@ def drawn():
     """The notebooks' style; every figure is drawn, so that what only fails then does, and closed."""
     mpl.use("Agg")
     with mpl.rc_context():
-        plots.use_style()
+        figures.use_style()
         yield
         for number in plt.get_fignums():
             plt.figure(number).canvas.draw()
@@ -51,8 +53,8 @@ def parents(tree):
     "tree", [trees.random(MANY, 0), trees.default(MACRO, MANY)], ids=["binary", "default"]
 )
 def test_the_top_of_a_tree_is_a_tree_of_groups(tree, leaves):
-    part = plots_trees.top(tree, leaves)
-    assert trees._is_numbered(part.tree)
+    part = tree_figures.top(tree, leaves)
+    assert is_numbered(part.tree)
     count = part.tree.num_leaves
     assert count == leaves if tree.depth > 8 and leaves < len(MANY) else 1 <= count <= min(leaves, len(MANY))
     assert sorted(np.concatenate(part.members)) == list(range(len(MANY)))
@@ -72,15 +74,15 @@ def test_the_top_of_a_tree_is_a_tree_of_groups(tree, leaves):
 
 def test_a_tree_of_many_is_drawn_down_to_some_groups():
     tree, names = trees.random(MANY, 0), [MACRO.format(arch) for arch in MANY]
-    truth, part = np.linspace(80, 90, len(MANY)), plots_trees.top(tree)
-    axis = plots_trees.dendrogram(tree, names, truth, "", width=np.ones(tree.num_nodes)).axes[0]
+    truth, part = np.linspace(80, 90, len(MANY)), tree_figures.top(tree)
+    axis = figures.dendrogram(tree, names, truth, "", width=np.ones(tree.num_nodes)).axes[0]
     assert len(axis.lines) == part.tree.num_nodes - 1
     labels = texts(axis.get_xticklabels())
     assert sorted(labels) == sorted(part.labels(names))
     assert sum(int(label.split()[0]) if "of them" in label else 1 for label in labels) == len(MANY)
     np.testing.assert_allclose(sorted(axis.collections[0].get_array()), sorted(part.means(truth)))
     history = pd.DataFrame({"phase": "search", "architecture": names[:50]})
-    axes = plots_trees.visits_over_time(tree, history, names, pd.Series(truth, index=names)).axes
+    axes = figures.visits_over_time(tree, history, names, pd.Series(truth, index=names)).axes
     assert texts(axes[3].get_xticklabels()) == labels
     through = sum(names.index(name) in part.members[0] for name in names[34:50]) / 16  # the last third's
     leaf = np.flatnonzero(part.tree.arch_index == 0)[0]
@@ -90,7 +92,7 @@ def test_a_tree_of_many_is_drawn_down_to_some_groups():
 @pytest.mark.parametrize("truth", [None, TRUTH], ids=["no truth", "truth"])
 @pytest.mark.parametrize("tree", [trees.random(ARCHS, 0), trees.default(SPACE)], ids=["binary", "default"])
 def test_dendrogram_has_a_line_a_node_and_a_label_a_leaf(tree, truth):
-    figure = plots_trees.dendrogram(tree, NAMES, truth, "a tree")
+    figure = figures.dendrogram(tree, NAMES, truth, "a tree")
     axis = figure.axes[0]
     assert len(axis.lines) == tree.num_nodes - 1
     labels = texts(axis.get_xticklabels())
@@ -102,7 +104,7 @@ def test_dendrogram_has_a_line_a_node_and_a_label_a_leaf(tree, truth):
 
 
 def test_leaves_of_a_subtree_lie_side_by_side():
-    labels = texts(plots_trees.dendrogram(trees.default(SPACE), NAMES, None, "").axes[0].get_xticklabels())
+    labels = texts(figures.dendrogram(trees.default(SPACE), NAMES, None, "").axes[0].get_xticklabels())
     first_pools = [int(label[1]) for label in labels]  # after how many layers, that is which branch
     assert len(list(itertools.groupby(first_pools))) == 8
 
@@ -110,13 +112,13 @@ def test_leaves_of_a_subtree_lie_side_by_side():
 @pytest.mark.parametrize("truth", [None, TRUTH.to_numpy()], ids=["no truth", "truth"])
 def test_trees_side_by_side_have_the_numbers_of_the_benchmark_at_their_leaves(truth):
     forest = {"a": trees.random(ARCHS, 0), "b": trees.default(SPACE), "c": trees.random(ARCHS, 1)}
-    figure = plots_trees.side_by_side(forest, truth)
+    figure = figures.side_by_side(forest, truth)
     for axis, (title, tree) in zip(figure.axes, forest.items(), strict=False):
         assert axis.get_title() == title
         assert len(axis.lines) == tree.num_nodes - 1
         numbers = [int(label) for label in texts(axis.get_yticklabels())]
         assert sorted(numbers) == list(range(1, 37))
-        in_order = [tree.arch_index[leaf] + 1 for leaf in plots_trees.tree_layout(tree)[1]]
+        in_order = [tree.arch_index[leaf] + 1 for leaf in tree_figures.tree_layout(tree)[1]]
         assert numbers == in_order
         left, right = axis.get_xlim()
         assert left > tree.height[0] > right == 0  # the root is on the left
@@ -136,7 +138,7 @@ def test_trees_side_by_side_have_the_numbers_of_the_benchmark_at_their_leaves(tr
 def test_dendrogram_lines_are_as_wide_as_their_share_of_draws():
     tree = trees.random(ARCHS, 0)
     share = np.linspace(1, 0, tree.num_nodes)
-    (axis,) = plots_trees.dendrogram(tree, NAMES, None, "", width=share).axes
+    (axis,) = figures.dendrogram(tree, NAMES, None, "", width=share).axes
     widths = [line.get_linewidth() for line in axis.lines]
     np.testing.assert_allclose(widths, 0.8 + 9 * share[1:])
     assert all(0.35 <= line.get_alpha() <= 1 for line in axis.lines)
@@ -144,7 +146,7 @@ def test_dendrogram_lines_are_as_wide_as_their_share_of_draws():
 
 def test_variance_levels_has_a_curve_a_tree():
     curves = {name: ([1, 2, 36], [0, 0.4, 1]) for name in ("learned", "default", "random")}
-    (axis,) = plots_trees.variance_levels(curves, 36).axes
+    (axis,) = figures.variance_levels(curves, 36).axes
     labels = ["split at random, on average", "learned tree", "default tree", "random tree"]
     assert texts(axis.get_legend().texts) == [line.get_label() for line in axis.lines] == labels
     np.testing.assert_allclose(axis.lines[0].get_ydata()[[0, -1]], [0, 1])
@@ -156,7 +158,7 @@ def test_visits_over_time_have_a_tree_for_each_part_of_the_search(tree, truth):
     phase = ["uniform"] * 8 + ["warm-up"] * 6 + ["search"] * 6
     drawn = NAMES[:8] + NAMES[8:14] + [NAMES[0]] * 2 + [NAMES[0], NAMES[35]] + [NAMES[35]] * 2
     history = pd.DataFrame({"phase": phase, "architecture": drawn})
-    figure = plots_trees.visits_over_time(tree, history, NAMES, truth)
+    figure = figures.visits_over_time(tree, history, NAMES, truth)
     axes = figure.axes[:4]
     assert [axis.get_title(loc="left") for axis in axes] == [
         "warm-up",
@@ -183,6 +185,6 @@ def test_visits_over_time_have_a_tree_for_each_part_of_the_search(tree, truth):
 
 def test_visits_over_time_of_a_search_too_short_for_all_parts():
     history = pd.DataFrame({"phase": ["uniform"] * 3 + ["search"], "architecture": NAMES[:4]})
-    axes = plots_trees.visits_over_time(trees.random(ARCHS, 0), history, NAMES, None).axes
+    axes = figures.visits_over_time(trees.random(ARCHS, 0), history, NAMES, None).axes
     widest = [max(line.get_linewidth() for line in axis.lines) for axis in axes]
     np.testing.assert_allclose(widest, [0.8, 9.8, 0.8, 0.8])  # nothing went down the other trees

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hnas_kit import study
+from hnas_kit.studies import study
 
 ROOT = Path(__file__).resolve().parents[1]
 

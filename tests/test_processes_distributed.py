@@ -20,17 +20,17 @@ import torch
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from hnas_kit import data, distributed, search, trees
-from hnas_kit.distributed import LONE, Team
+from hnas_kit import data, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes
+from hnas_kit.processes import distributed
+from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
 from hnas_kit.samplers import MCTS
-from hnas_kit.schedule import Schedule
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
-from hnas_kit.training import Checkpoints, train
+from hnas_kit.training import Checkpoints, Schedule, train
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = make_space("macro")
@@ -477,7 +477,7 @@ def placed(folder: Path) -> None:
 
 def python(code: str) -> list[str]:
     """A command that runs code which knows this file."""
-    return [sys.executable, "-c", f"import test_distributed as t; from pathlib import Path; {code}"]
+    return [sys.executable, "-c", f"import test_processes_distributed as t; from pathlib import Path; {code}"]
 
 
 def calls(folder: Path, number: int) -> None:

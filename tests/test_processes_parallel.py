@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hnas_kit import parallel
+from hnas_kit.processes import parallel
 
 
 def power(base: int, exponent: int) -> tuple[int, int, int]:

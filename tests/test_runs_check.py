@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from hnas_kit.check import check, reference
 from hnas_kit.errors import HnasError
+from hnas_kit.runs.check import check, reference
 
 STAGE = SimpleNamespace(
     notebook="03_tree", lineage={"01_pretrain": {"epochs": 375}, "03_tree": {"seed": 0, "linkage": "ward"}}
@@ -66,7 +66,7 @@ def test_a_record_holds_for_the_parameters_it_was_made_with(tmp_path):
 
 
 def test_the_record_of_a_notebook_lies_with_the_tests(tmp_path, monkeypatch):
-    monkeypatch.setattr("hnas_kit.check.project_root", lambda: tmp_path)
+    monkeypatch.setattr("hnas_kit.runs.check.project_root", lambda: tmp_path)
     assert reference(STAGE) is None
     path = tmp_path / "tests" / "reference" / "03_tree.json"
     path.parent.mkdir(parents=True)

@@ -10,13 +10,13 @@ import nbformat
 import pytest
 import yaml
 
-from hnas_kit import params
 from hnas_kit.errors import HnasError
-from hnas_kit.params import NOTEBOOKS
 from hnas_kit.rewards import REWARDS
+from hnas_kit.runs import params
+from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.samplers import COMMUNICATIONS, METHODS, READINGS, SAMPLERS, TREES, Method
-from hnas_kit.schedule import Schedule
 from hnas_kit.spaces import make_space
+from hnas_kit.training import Schedule
 
 ROOT = Path(__file__).resolve().parents[1]
 PROFILES = sorted(

@@ -10,11 +10,11 @@ from scipy import stats
 from scipy.special import softmax
 
 from hnas_kit import cost, samplers, trees
-from hnas_kit.budget_samplers import InBudget, IndependentInBudget, MCTSInBudget, UniformInBudget
-from hnas_kit.compiled import SHARED_TABLE
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
-from hnas_kit.mcts import MCTS, MCTSReg
+from hnas_kit.samplers import MCTS, MCTSReg
+from hnas_kit.samplers.budget import InBudget, IndependentInBudget, MCTSInBudget, UniformInBudget
+from hnas_kit.samplers.compiled import SHARED_TABLE
 from hnas_kit.spaces import Arch, make_space
 
 MOBILE = make_space("mobile")

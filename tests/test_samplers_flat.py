@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hnas_kit.errors import HnasError
-from hnas_kit.flat_samplers import Independent, Mixture, Uniform
+from hnas_kit.samplers import Independent, Mixture, Uniform
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 
 SPACE = make_space("pooling")

@@ -14,7 +14,7 @@ from scipy.cluster import hierarchy
 from hnas_kit import trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
-from hnas_kit.mcts import COMMUNICATIONS, MCTS, READINGS, Boltzmann, MCTSReg
+from hnas_kit.samplers import COMMUNICATIONS, MCTS, READINGS, Boltzmann, MCTSReg
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 
 SPACE = make_space("pooling")

@@ -12,8 +12,8 @@ from scipy import stats
 from hnas_kit import samplers, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
-from hnas_kit.mcts import CODES
 from hnas_kit.samplers import METHODS, SAMPLERS, Method, Sampler
+from hnas_kit.samplers.mcts import CODES
 from hnas_kit.spaces import make_space
 
 SPACE = make_space("pooling")

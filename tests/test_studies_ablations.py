@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from hnas_kit import ablations, benchmarks, cli, paper, samplers
+from hnas_kit import benchmarks, cli, samplers
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import Finished, project_root
+from hnas_kit.studies import ablations, paper
 
 ROOT = project_root()
 
@@ -118,14 +119,6 @@ def test_gathering_takes_what_is_done(tmp_path, monkeypatch):
     table.assign(status="failed").to_csv(tmp_path / "grid" / "table1.csv", index=False)
     with pytest.raises(HnasError, match=r"\Ano run of .*table1.csv is done; column error says why\Z"):
         ablations.gather("grid")
-
-
-def test_without_ground_truth_there_is_nothing_to_compare():
-    lineage = {"01_pretrain": {"space": "pooling", "dataset": "folder:mine"}}
-    with pytest.raises(HnasError, match=r"\Amethods are compared by true rank.*folder:mine.*retrain.*\Z"):
-        ablations.ground_truth(lineage)
-    lineage["01_pretrain"]["dataset"] = "digits"
-    assert len(ablations.ground_truth(lineage)) == 36
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from hnas_kit import complexity, evaluation
+from hnas_kit import evaluation
+from hnas_kit.studies import complexity
 
 
 def test_the_fit_finds_the_curve():

@@ -12,27 +12,17 @@ import torch
 import yaml
 from scipy import stats
 
-from hnas_kit import (
-    cost,
-    data,
-    distributed,
-    evaluation,
-    imagenet,
-    paper,
-    rendering,
-    runs,
-    search,
-    training,
-    trees,
-)
-from hnas_kit.budget_samplers import IndependentInBudget, MCTSInBudget, UniformInBudget
-from hnas_kit.compiled import NONE, SHARED_TABLE
-from hnas_kit.distributed import Team
+from hnas_kit import cost, data, evaluation, runs, search, training, trees
+from hnas_kit.data import rendering
 from hnas_kit.errors import HnasError
-from hnas_kit.mcts import MCTS, Boltzmann
-from hnas_kit.params import IN_WINDOW, NOTEBOOKS
-from hnas_kit.samplers import METHODS
+from hnas_kit.processes import distributed
+from hnas_kit.processes.distributed import Team
+from hnas_kit.runs.params import IN_WINDOW, NOTEBOOKS
+from hnas_kit.samplers import MCTS, METHODS, Boltzmann
+from hnas_kit.samplers.budget import IndependentInBudget, MCTSInBudget, UniformInBudget
+from hnas_kit.samplers.compiled import NONE, SHARED_TABLE
 from hnas_kit.spaces import make_space
+from hnas_kit.studies import imagenet, paper
 from hnas_kit.training import Checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]

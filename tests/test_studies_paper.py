@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from hnas_kit import ablations, benchmarks, cost, grids, paper
-from hnas_kit.runs import project_root
+from hnas_kit import benchmarks, cost
+from hnas_kit.runs import grids, project_root
 from hnas_kit.samplers import METHODS
 from hnas_kit.spaces import make_space
+from hnas_kit.studies import ablations, paper
 
 
 @pytest.mark.parametrize("table", [paper.TABLE_1, paper.TABLE_2, paper.TABLE_3], ids=["1", "2", "3"])

@@ -13,12 +13,13 @@ import pytest
 from scipy import stats
 from scipy.special import softmax
 
-from hnas_kit import compiled_searches, simulation, trees
+from hnas_kit import trees
 from hnas_kit.errors import HnasError
 from hnas_kit.samplers import METHODS, SAMPLERS, Method, Sampler, make_sampler
-from hnas_kit.schedule import Schedule
-from hnas_kit.simulation import Evolution, RandomSearch, Simulation, neighbours, simulate
 from hnas_kit.spaces import make_space
+from hnas_kit.studies import compiled_searches, simulation
+from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation, neighbours, simulate
+from hnas_kit.training import Schedule
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import benchmarks, cli, distances, study, trees
+from hnas_kit import benchmarks, cli, distances, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.samplers import METHODS, Method
-from hnas_kit.simulation import Evolution, RandomSearch, Simulation
 from hnas_kit.spaces import make_space
+from hnas_kit.studies import study
+from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()
@@ -178,7 +179,7 @@ def test_blind_draws_by_hand():
 
 
 def test_the_kept_tree_holds_all_networks_and_says_how_it_was_made():
-    folder = files("hnas_kit") / "tables"
+    folder = files("hnas_kit.benchmarks") / "tables"
     tree = trees.load((folder / "macro-tree.npz").read_bytes())
     record = json.loads((folder / "macro-tree.json").read_text())
     with (folder / "macro-supernet.csv").open() as file:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hnas_kit import toy, trees
+from hnas_kit import figures, trees
 from hnas_kit.errors import HnasError
+from hnas_kit.samplers import MCTS, Boltzmann, Independent
+from hnas_kit.studies import toy
+from hnas_kit.studies.toy import taught
 
 
 def test_there_are_eight_architectures():
@@ -28,7 +31,7 @@ def test_the_learned_tree_decides_the_layer_that_matters_first():
 
 
 def test_independent_layers_cannot_say_what_the_joint_distribution_says():
-    independent, joint = (toy._taught(s) for s in (toy.Independent(toy.SPACE), toy.Boltzmann(toy.ARCHS)))
+    independent, joint = (taught(s) for s in (Independent(toy.SPACE), Boltzmann(toy.ARCHS)))
     # with c = 0, b = 1 is worse than b = 0: the joint distribution knows, layers on their own do not
     p, q = joint.probabilities(), independent.probabilities()
     assert p[0, 1, 0] < p[0, 0, 0]
@@ -36,11 +39,11 @@ def test_independent_layers_cannot_say_what_the_joint_distribution_says():
 
 
 def test_a_tree_says_as_much_as_the_joint_distribution():
-    conditional = toy._taught(toy.MCTS(trees.default(toy.SPACE))).probabilities()
+    conditional = taught(MCTS(trees.default(toy.SPACE))).probabilities()
     assert conditional[0, 1, 0] < conditional[0, 0, 0]
     assert max(conditional, key=conditional.get) == (1, 1, 1)
 
 
-@pytest.mark.parametrize("draw", [toy.factorisations, toy.two_trees])
+@pytest.mark.parametrize("draw", [figures.factorisations, figures.two_trees])
 def test_a_figure_has_three_panels(draw):
     assert len(draw().axes) == 3

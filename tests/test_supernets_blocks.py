@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hnas_kit.blocks import BasicBlock, Classifier, InvertedResidual, OptionalPool, batch_norm
 from hnas_kit.spaces import PoolingSpace
+from hnas_kit.supernets.blocks import BasicBlock, Classifier, InvertedResidual, OptionalPool, batch_norm
 
 
 def images(*shape: int) -> torch.Tensor:

@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from hnas_kit import data
 from hnas_kit.data import Batches, Split
-from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
+from hnas_kit.processes.distributed import Team
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
-from hnas_kit.training import PRECISIONS, Checkpoints, Losses, _start, pick_device, train
+from hnas_kit.training import PRECISIONS, Checkpoints, pick_device, train
+from hnas_kit.training.step import Losses, _start
 
 ARCHS = make_space("pooling").enumerate()
 DEVICES = [

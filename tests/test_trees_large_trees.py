@@ -15,8 +15,10 @@ from scipy.stats import pearsonr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
-from hnas_kit import distances, large_trees, trees
+from hnas_kit import distances, trees
 from hnas_kit.errors import HnasError
+from hnas_kit.trees import large_trees
+from hnas_kit.trees.tree import is_numbered
 
 CODES = list(itertools.product(range(3), repeat=6))
 
@@ -62,7 +64,7 @@ def test_any_tree_has_every_architecture_once_and_is_higher_further_up(n, group,
         outputs[:] = outputs[:1]
     with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):  # k-means of equal points
         tree = large_trees.learned(outputs, CODES[:n], linkage=linkage, group=group, seed=seed)
-    assert trees._is_numbered(tree)
+    assert is_numbered(tree)
     assert tree.num_leaves == n
     assert np.all(tree.num_children[tree.num_children > 0] == 2)
     assert np.all(tree.height[1:] <= tree.height[tree.parent[1:]])

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from hnas_kit.distributed import LONE, Team
+from hnas_kit.data.rendering import photo_render
+from hnas_kit.data.sources import LAYOUTS, Part
 from hnas_kit.errors import HnasError
+from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
-from hnas_kit.rendering import photo_render
-from hnas_kit.sources import LAYOUTS, Part
 
 # of ImageNet's training images, as in torchvision.transforms._presets.ImageClassification
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

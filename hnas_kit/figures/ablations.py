@@ -10,11 +10,11 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from hnas_kit.complexity import PAPER
-from hnas_kit.plots import COLOURS, mark_phases, smooth
-from hnas_kit.schedule import PHASES
-from hnas_kit.simulation import Simulation
-from hnas_kit.study import quartiles
+from hnas_kit.figures.style import COLOURS, mark_phases, smooth
+from hnas_kit.studies.complexity import PAPER
+from hnas_kit.studies.simulation import Simulation
+from hnas_kit.studies.study import quartiles
+from hnas_kit.training import PHASES
 
 
 def ranks(rows: pd.DataFrame, num_archs: int) -> Figure:
@@ -116,7 +116,7 @@ def simulated(results: Mapping[str, Simulation]) -> Figure:
     """What simulated searches found: one dot a seed, the median as a line; and where their draws went.
 
     Args:
-        results: by method, see :func:`hnas_kit.study.run`.
+        results: by method, see :func:`hnas_kit.studies.study.run`.
     """
     labels, place = list(results), np.arange(len(results))
     figure, axes = plt.subplots(
@@ -142,7 +142,7 @@ def complexity(seconds: pd.DataFrame, a: float, b: float) -> Figure:
     """Seconds that a learned tree costs by the number of architectures, with the curve a N^2 + b N.
 
     Args:
-        seconds: see :func:`hnas_kit.complexity.measure`.
+        seconds: see :func:`hnas_kit.studies.complexity.measure`.
         a, b: of the fitted curve.
     """
     figure, axis = plt.subplots(figsize=(6.6, 3.6))

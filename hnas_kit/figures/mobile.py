@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from hnas_kit.plots import COLOURS, smooth
-from hnas_kit.schedule import PHASES
+from hnas_kit.figures.style import COLOURS, smooth
 from hnas_kit.spaces import Arch, MobileSpace
+from hnas_kit.training import PHASES
 
 KERNELS = dict(zip(("k3", "k5", "k7"), sns.color_palette("YlGnBu", 6)[1::2], strict=True))
 IDENTITY = "0.88"

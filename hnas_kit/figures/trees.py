@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hnas_kit.plots import ACCURACY, COLOURS
-from hnas_kit.schedule import PHASES
+from hnas_kit.figures.style import ACCURACY, COLOURS
+from hnas_kit.training import PHASES
 from hnas_kit.trees import ArchTree
 
 LEAVES = 60  # that a figure shows at most

@@ -26,8 +26,8 @@ from tqdm import tqdm
 from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
-from hnas_kit.params import NOTEBOOKS, Parameters
 from hnas_kit.provenance import code_digest, provenance
+from hnas_kit.runs.params import NOTEBOOKS, Parameters
 from hnas_kit.training import Checkpoints, pick_device
 
 FORMAT = "hnas_kit run 2"
@@ -45,7 +45,7 @@ SEARCHES = ("04_mcts", "06_imagenet")  # the notebooks that search
 
 def project_root() -> Path:
     """The folder that holds ``notebooks/`` and ``params/``: above the working folder, or the package's."""
-    for folder in (*(Path.cwd() / "x").parents, Path(__file__).parents[1]):
+    for folder in (*(Path.cwd() / "x").parents, Path(__file__).parents[2]):
         if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
             return folder
     raise HnasError(

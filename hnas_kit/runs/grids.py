@@ -17,10 +17,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hnas_kit import runs
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import sha256
-from hnas_kit.params import NOTEBOOKS, Count, Parameters, RunName, _explain, load_profile, override
+from hnas_kit.runs import folders
+from hnas_kit.runs.params import NOTEBOOKS, Count, Parameters, RunName, explain, load_profile, override
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
@@ -89,7 +89,7 @@ def read(path: Path, own: Mapping[str, Any]) -> SweepFile:
     try:
         return SweepFile.model_validate(content | dict(own))
     except ValidationError as error:
-        mistakes = "; ".join(dict.fromkeys(_explain(e, SweepFile) for e in error.errors()))
+        mistakes = "; ".join(dict.fromkeys(explain(e, SweepFile) for e in error.errors()))
         raise HnasError(f"{path}: {mistakes.replace('parameter', 'key')}") from None
 
 
@@ -113,7 +113,7 @@ def load(path: Path, changes: Mapping[str, Any]) -> Plan:
 
 def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
     """All rows and tasks of a sweep, checked; raises :class:`HnasError`, which names the point."""
-    profile, books = load_profile(runs.profile_folder(file.profile)), chain(file.notebook)
+    profile, books = load_profile(folders.profile_folder(file.profile)), chain(file.notebook)
     if absent := [name for name in books if name not in profile]:
         raise HnasError(f"profile {file.profile} has no {absent[0]}.yaml, which {file.notebook} needs")
     try:
@@ -144,7 +144,7 @@ def chain(notebook: str) -> list[str]:
     needed = {notebook}
     for name in reversed(NOTEBOOKS):
         if name in needed:
-            needed |= runs.READS[name].keys()
+            needed |= folders.READS[name].keys()
     return [name for name in NOTEBOOKS if name in needed]
 
 
@@ -202,11 +202,11 @@ def _tasks(values: Mapping[str, dict], base: Mapping[str, dict], run: str, seed:
     made: dict[str, Task] = {}
     for book, params in checked.items():
         parts = {name: checked[name] for name in chain(book)}
-        needs = tuple(made[name].key for name in runs.READS[book])
+        needs = tuple(made[name].key for name in folders.READS[book])
         place = {"run": "/".join(filter(None, (run, slug(parts, base), f"seed{seed}")))}
         if needs:
             place["source"] = needs[-1][1]
-        lineage = {name: runs.result_params(part) for name, part in parts.items()}
+        lineage = {name: folders.result_params(part) for name, part in parts.items()}
         made[book] = Task(params.model_copy(update=place), json.loads(json.dumps(lineage)), needs)
     return made
 

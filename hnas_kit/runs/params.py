@@ -22,14 +22,13 @@ from pydantic import (
 )
 
 from hnas_kit.distances import MEASURES
-from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
+from hnas_kit.processes.distributed import Team
 from hnas_kit.rewards import REWARDS
 from hnas_kit.samplers import COMMUNICATIONS, METHODS, READINGS, SAMPLERS, TREES, Method
-from hnas_kit.schedule import PHASED, Schedule
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import ENCODINGS, SPACES
-from hnas_kit.training import PRECISIONS
+from hnas_kit.training import PHASED, PRECISIONS, Schedule
 from hnas_kit.trees import LINKAGES
 
 Count = Annotated[int, Field(ge=1)]
@@ -60,7 +59,7 @@ class Checked(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            mistakes = "; ".join(_explain(e, cls) for e in error.errors())
+            mistakes = "; ".join(explain(e, cls) for e in error.errors())
             raise HnasError(f"{where}: {mistakes}") from None
 
 
@@ -366,7 +365,7 @@ class Retrain(Training):
 
     @property
     def optimiser(self) -> dict[str, Any]:
-        """What :func:`hnas_kit.alone.train` is told of the optimisation."""
+        """What :func:`hnas_kit.benchmarks.alone.train` is told of the optimisation."""
         more = self.model_dump(
             include={"epochs", "batch_size", "warmup_epochs", "ema_decay", "label_smoothing"}
         )
@@ -385,7 +384,7 @@ class Simulate(Protocol):
     seeds: Annotated[int, Field(ge=1, le=2**32)]  # searches of each method, with the seeds from 0 on
     steps: Count
     rewards: Literal["true", "supernet"]  # whose accuracies rewards and the final choice follow
-    learning: NotNegative  # of the learning curve, see hnas_kit.simulation.simulate
+    learning: NotNegative  # of the learning curve, see hnas_kit.studies.simulation.simulate
     batch_size: Count  # images a reward
     final: Literal[tuple(FINAL_CHOICES)]
     scored: Annotated[int, Field(ge=0)]  # images for the final choice; 0: accuracies themselves
@@ -409,7 +408,7 @@ NOTEBOOKS: dict[str, type[Parameters]] = {
 }
 
 
-def _explain(error: dict, cls: type[Checked]) -> str:
+def explain(error: dict, cls: type[Checked]) -> str:
     place, inside = list(error["loc"]), "entry" in error["loc"]
     place = [part for part in place if part not in ("entry", "name")]
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")

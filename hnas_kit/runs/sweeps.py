@@ -23,11 +23,11 @@ from typing import Any
 
 import pandas as pd
 
-from hnas_kit import cli, grids, runs
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, write_atomic
-from hnas_kit.grids import Key, Plan, Task, shown
-from hnas_kit.parallel import cores
+from hnas_kit.processes.parallel import cores
+from hnas_kit.runs import execution, folders, grids
+from hnas_kit.runs.grids import Key, Plan, Task, shown
 
 Place = tuple[Path, Path, dict[str, str]]  # where a task is run as if it were: folder, project, environment
 SHOW_EVERY = 10  # seconds between progress lines that are not written over one another
@@ -37,7 +37,7 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
     """Run a sweep file, write ``outputs/<run>/<name of the file>.csv`` and print a summary of it.
 
     Args:
-        path, changes: see :func:`hnas_kit.grids.load`.
+        path, changes: see :func:`hnas_kit.runs.grids.load`.
         scheduler: address of a dask scheduler to use; None starts worker processes on this machine.
         workers: number of these; None for one a core.
 
@@ -51,12 +51,12 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
     plan = grids.load(path, changes)
     for task in plan.tasks.values():
         if not scheduler:  # else the workers' devices count
-            runs.device_of(task.params)
+            folders.device_of(task.params)
         keep_others(task)
-    outputs = runs.outputs_root().resolve()
+    outputs = folders.outputs_root().resolve()
     environment = {name: value for name, value in os.environ.items() if name.startswith("HNAS_")}
     environment |= {"HNAS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
-    place = Path.cwd(), runs.project_root().resolve(), environment
+    place = Path.cwd(), folders.project_root().resolve(), environment
     target = outputs / plan.run / f"{path.stem}.csv"
     ends = Ends(plan, _rows_before(target))
     on_interrupt = signal.getsignal(signal.SIGINT)
@@ -87,13 +87,13 @@ def keep_others(task: Task) -> None:
     """Raise :class:`HnasError` if a task's folder has a result of other parameters: it would be replaced."""
     notebook, run = task.key
     try:
-        lineage = runs.Finished(run, notebook).manifest["lineage"]
+        lineage = folders.Finished(run, notebook).manifest["lineage"]
     except HnasError:
         return
     for book, params in task.lineage.items():
         for name, value in params.items():
             if (old := lineage.get(book, {}).get(name)) != value:
-                folder = runs.outputs_root() / run / notebook
+                folder = folders.outputs_root() / run / notebook
                 raise HnasError(
                     f"{folder} was made with {book}.{name} {shown(old)}, now it is {shown(value)}; "
                     f"put it in the grid or name another run to keep both, or remove the folder"
@@ -130,13 +130,13 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
     try:
         if get_worker().state.nthreads > 1:
             raise HnasError("a worker runs one notebook at a time: start dask worker with --nthreads 1")
-        with _placed(*place), _alone(runs.outputs_root() / run, notebook):
+        with _placed(*place), _alone(folders.outputs_root() / run, notebook):
             keep_others(task)
-            start, old = time.perf_counter(), runs.up_to_date(task.params)
+            start, old = time.perf_counter(), folders.up_to_date(task.params)
             if not old:
                 _execute(task)
             took = time.perf_counter() - start
-            part = runs.Finished(run, notebook)
+            part = folders.Finished(run, notebook)
             found = part.load("found.csv").iloc[0].to_dict() if "found.csv" in part.outputs else {}
     except Exception as error:
         kind = "" if isinstance(error, HnasError) else f"{type(error).__name__}: "
@@ -154,14 +154,14 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
         },
         "seconds": seconds,
         "took": seconds if old else took,
-        "same_code": runs.same_code(part.manifest),
+        "same_code": folders.same_code(part.manifest),
     }
 
 
 def _execute(task: Task, attempts: int = 3) -> None:
     """Kernels that start at the same moment can take each other's ports: then start it again."""
     try:
-        cli._execute(*task.key, task.params.model_dump())
+        execution.execute(*task.key, task.params.model_dump())
     except RuntimeError:
         if attempts == 1:
             raise
@@ -180,7 +180,7 @@ def _placed(folder: Path, root: Path, environment: Mapping[str, str]) -> Iterato
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
     try:
         with contextlib.chdir(folder):
-            if (found := runs.project_root().resolve()) != root:
+            if (found := folders.project_root().resolve()) != root:
                 raise HnasError(f"the worker finds the project in {found}, the sweep is of that in {root}")
             yield
     finally:

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from scipy.special import softmax
 
-from hnas_kit import compiled
 from hnas_kit.cost import BudgetSampler, Place
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.mcts import TreeSearch
-from hnas_kit.sampler import Sampler
+from hnas_kit.samplers import compiled
+from hnas_kit.samplers.mcts import TreeSearch
+from hnas_kit.samplers.sampler import Sampler
 from hnas_kit.spaces import LISTED, Arch
 
 COMMUNICATIONS = ("", "shared_table")  # equivalent nodes may be millions
@@ -144,10 +144,10 @@ class GrowingTree:
 
     Attributes:
         num_nodes: V.
-        nodes: (at least V,) of :data:`hnas_kit.compiled.NODE`, no children yet: 0; the group is the number of
-            the layer and operation a node stands for, 0 for the root. Besides: ``layer``, number of choices
-            from the root; ``op`` that led to the node; ``state`` and ``total``, the place it stands at, see
-            :meth:`hnas_kit.cost.BudgetSampler.choices`.
+        nodes: (at least V,) of :data:`hnas_kit.samplers.compiled.NODE`, no children yet: 0; the group is the
+            number of the layer and operation a node stands for, 0 for the root. Besides: ``layer``, number of
+            choices from the root; ``op`` that led to the node; ``state`` and ``total``, the place it stands
+            at, see :meth:`hnas_kit.cost.BudgetSampler.choices`.
     """
 
     MORE = (("layer", "i4"), ("op", "i4"), ("state", "i8"), ("total", "i8"))
@@ -214,14 +214,14 @@ class GrowingTree:
 class MCTSInBudget(InBudget, TreeSearch):
     """Tree search on the default tree of the window, plain or with a shared table (MCTS + Reg., Su et al.).
 
-    It draws as :class:`hnas_kit.mcts.MCTS`, or with ``communication`` :class:`hnas_kit.mcts.MCTSReg`, does on
-    the default tree of all architectures in the window; but the tree grows where the search goes.
+    It draws as :class:`hnas_kit.samplers.MCTS`, or with ``communication`` :class:`hnas_kit.samplers.MCTSReg`,
+    does on the default tree of all architectures in the window; but the tree grows where the search goes.
 
     Args:
         budget: the window.
         communication: ``shared_table``, or empty for plain tree search.
         coefficient: weight of what is communicated, from 0 to 1.
-        beta, exploration, temperature, bonus, start, warmup, refresh: see :class:`hnas_kit.mcts.MCTS`.
+        beta, exploration, temperature, bonus, start, warmup, refresh: see :class:`hnas_kit.samplers.MCTS`.
 
     Attributes:
         tree: the tree so far, with C and visit counts.

@@ -9,9 +9,9 @@ import torch
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
-from hnas_kit import compiled
 from hnas_kit.errors import HnasError
-from hnas_kit.sampler import Sampler
+from hnas_kit.samplers import compiled
+from hnas_kit.samplers.sampler import Sampler
 from hnas_kit.spaces import Arch, SearchSpace
 
 

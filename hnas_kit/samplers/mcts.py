@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from hnas_kit import compiled, trees
+from hnas_kit import trees
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.sampler import Sampler
+from hnas_kit.samplers import compiled
+from hnas_kit.samplers.sampler import Sampler
 from hnas_kit.spaces import Arch
 from hnas_kit.trees import ArchTree
 
@@ -124,7 +125,7 @@ class MCTS(TreeSearch):
     Attributes:
         value: (V,) C of each node, 1 at the start.
         visits: (V,) visit count |a| of each node.
-        nodes: (V,) of :data:`hnas_kit.compiled.NODE`: the tree, C, visits and a stored R.
+        nodes: (V,) of :data:`hnas_kit.samplers.compiled.NODE`: the tree, C, visits and a stored R.
         table: (groups,) G of each group of equivalent nodes; plain tree search has a single one, unused.
 
     Raises:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hnas_kit import trees
-from hnas_kit.budget_samplers import InBudget, IndependentInBudget, MCTSInBudget, UniformInBudget
 from hnas_kit.cost import BudgetSampler
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.flat_samplers import Independent, Mixture, Uniform
-from hnas_kit.mcts import COMMUNICATIONS, MCTS, READINGS, Boltzmann, MCTSReg
-from hnas_kit.sampler import Sampler
+from hnas_kit.samplers.budget import InBudget, IndependentInBudget, MCTSInBudget, UniformInBudget
+from hnas_kit.samplers.flat import Independent, Mixture, Uniform
+from hnas_kit.samplers.mcts import COMMUNICATIONS, MCTS, READINGS, Boltzmann, MCTSReg
+from hnas_kit.samplers.sampler import Sampler
 from hnas_kit.spaces import SearchSpace
 from hnas_kit.trees import ArchTree
 

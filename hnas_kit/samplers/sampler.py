@@ -22,7 +22,7 @@ class Sampler(ABC):
         rounds: searches take this many times the steps of a single supernet's.
         weighs: whether it learns to prefer some architectures; if not, the final choice scores them all.
         phased: whether the paper gives it uniform phases first ("for MCTS methods", App. B.1); see
-            :class:`hnas_kit.schedule.Schedule`.
+            :class:`hnas_kit.training.Schedule`.
         own_draws: the phase, counted from 0, from which it draws by what it has learned.
     """
 

@@ -16,13 +16,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from hnas_kit import benchmarks, data, distances, evaluation, grids, paper, parallel, samplers, search, trees
+from hnas_kit import benchmarks, data, distances, evaluation, samplers, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, torch_value
-from hnas_kit.params import NOTEBOOKS, Parameters, Pretrain
+from hnas_kit.processes import parallel
 from hnas_kit.randomness import Generators
-from hnas_kit.runs import Finished, outputs_root, project_root
+from hnas_kit.runs import Finished, grids, outputs_root, project_root
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Pretrain
 from hnas_kit.spaces import ENCODINGS, make_space
+from hnas_kit.studies import paper
 from hnas_kit.supernets import Supernet, make_supernet
 from hnas_kit.training import train
 
@@ -56,18 +58,6 @@ def history(run: str) -> pd.DataFrame:
     """The history of a gathered row's search (see :meth:`hnas_kit.search.History.frame`)."""
     part = Finished(run, "04_mcts")
     return part.load(f"{part.load('found.csv').index[0]}.csv")
-
-
-def ground_truth(lineage: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """The table that searches of this lineage are judged by; raises :class:`HnasError` if there is none."""
-    space, dataset = (lineage["01_pretrain"][name] for name in ("space", "dataset"))
-    truth = benchmarks.for_dataset(space, dataset)
-    if truth is None:
-        raise HnasError(
-            f"methods are compared by true rank, and there is no ground truth of {space} on {dataset}; "
-            "04_mcts can train what it finds alone (retrain)"
-        )
-    return truth
 
 
 @dataclass(frozen=True)
@@ -251,9 +241,9 @@ def table(rows: pd.DataFrame, published: pd.DataFrame | None, truth: pd.DataFram
 
     Args:
         rows: of one sweep; with ``architecture``, ``accuracy`` (%, true), ``rank``, ``search_seconds``.
-        published: of :mod:`hnas_kit.paper`, indexed by label; None if the paper has none.
+        published: of :mod:`hnas_kit.studies.paper`, indexed by label; None if the paper has none.
         truth: that ``rows`` are judged by; gives ours of published rows that are no search
-            (:func:`hnas_kit.paper.references`).
+            (:func:`hnas_kit.studies.paper.references`).
 
     Returns:
         Columns ``ours: ...`` and ``paper: ...``, in the order of ``rows``, between the default architecture

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from hnas_kit import compiled
+from hnas_kit.samplers import compiled
 
 GREEDY = 1e-300  # a temperature at which siblings that are not the best have no weight
 

@@ -1,7 +1,8 @@
 """The steps of the search inside a window of MACs (Sec. 5.4): pool, pre-training, searches, Table 5.
 
-What trains is a function for :func:`hnas_kit.distributed.launch`, which may run it in several processes: it
-gets plain arguments and leaves its result beside its checkpoints. One that was finished is not run again.
+What trains is a function for :func:`hnas_kit.processes.distributed.launch`, which may run it in several
+processes: it gets plain arguments and leaves its result beside its checkpoints. One that
+was finished is not run again.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hnas_kit import cost, data, paper, runs, search, training
+from hnas_kit import cost, data, runs, search, training
 from hnas_kit.cost import BudgetSampler
 from hnas_kit.data import Dataset, Split
-from hnas_kit.distributed import Team
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
-from hnas_kit.params import Imagenet
+from hnas_kit.processes.distributed import Team
 from hnas_kit.randomness import Generators
+from hnas_kit.runs.params import Imagenet
 from hnas_kit.samplers import METHODS, Sampler
 from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.studies import paper
 from hnas_kit.supernets import Supernet, make_supernet
 from hnas_kit.training import Checkpoints
 from hnas_kit.trees import ArchTree

@@ -13,15 +13,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from hnas_kit import compiled_searches
-from hnas_kit.compiled_searches import Layers, Leaves, Plan, Record
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.flat_samplers import Independent, Uniform
-from hnas_kit.mcts import MCTS, Boltzmann, MCTSReg
-from hnas_kit.sampler import Sampler
-from hnas_kit.schedule import Schedule
+from hnas_kit.samplers import MCTS, Boltzmann, Independent, MCTSReg, Sampler, Uniform
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import Arch, SearchSpace
+from hnas_kit.studies import compiled_searches
+from hnas_kit.studies.compiled_searches import Layers, Leaves, Plan, Record
+from hnas_kit.training import Schedule
 
 
 @dataclass(frozen=True)

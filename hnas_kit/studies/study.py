@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike
 from hnas_kit import benchmarks, distances, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
-from hnas_kit.params import Simulate
+from hnas_kit.runs.params import Simulate
 from hnas_kit.samplers import METHODS, Method
-from hnas_kit.simulation import Evolution, RandomSearch, Simulation, require_known, simulate
 from hnas_kit.spaces import SearchSpace, make_space
+from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation, require_known, simulate
 from hnas_kit.trees import ArchTree
 
 
@@ -83,7 +83,7 @@ def macro() -> Setting:
     is in ``tables/macro-tree.json``. ``vector`` and ``one-hot`` need no network (Table 3, the latter with
     1/2^l), ``random`` and ``random 1`` and ``2`` know nothing.
     """
-    space, folder = make_space("macro"), files("hnas_kit") / "tables"
+    space, folder = make_space("macro"), files("hnas_kit.benchmarks") / "tables"
     truth = benchmarks.load("cifar10-macro")
     with (folder / "macro-supernet.csv").open() as file:
         estimate = read_csv(file, index_col="architecture")["supernet"]

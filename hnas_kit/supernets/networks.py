@@ -10,9 +10,17 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hnas_kit.blocks import BasicBlock, Choice, Classifier, ConvBN, InvertedResidual, Only, OptionalPool
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch, MacroSpace, MobileSpace, PoolingSpace, SearchSpace
+from hnas_kit.supernets.blocks import (
+    BasicBlock,
+    Choice,
+    Classifier,
+    ConvBN,
+    InvertedResidual,
+    Only,
+    OptionalPool,
+)
 
 
 class Supernet(nn.Module):
@@ -172,7 +180,7 @@ def make_supernet(
         width: channels of the stem; the others follow (default: the paper's, 16 for Pooling, 32 for the
             other spaces).
         shared: True for BatchNorm fit for shared weights; False for the ordinary one, with which one
-            architecture is trained alone (see :func:`hnas_kit.blocks.batch_norm`).
+            architecture is trained alone (see :func:`hnas_kit.supernets.blocks.batch_norm`).
         generator: draws the initial weights; default: PyTorch's global generator.
 
     Raises:

@@ -1,11 +1,10 @@
-"""Single-path training: at every step one architecture of the supernet; checkpoints that resume exactly."""
+"""Single-path training: at every step one architecture of the supernet."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from hnas_kit.data import Batches
-from hnas_kit.distributed import LONE, Team
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.spaces import Arch
+from hnas_kit.training.checkpoints import Checkpoints
 
 # what autocast computes in; float32 needs none; float16 is for GPUs: on a CPU it works, but slowly
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -37,42 +36,6 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise HnasError("device is cuda, but PyTorch finds no CUDA device here; use device: cpu or auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-class Checkpoints:
-    """The last two states of a run in one folder; a file's name carries its step and checksum.
-
-    Args:
-        folder: where the files lie.
-        every: a state is saved each time this many steps are done.
-    """
-
-    def __init__(self, folder: Path, every: int) -> None:
-        self.folder, self.every = folder, every
-
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("step-*.pt"), reverse=True)
-
-    def save(self, step: int, parts: Mapping[str, Any]) -> None:
-        """Save ``step`` and the state of every part, then drop all but the last two files."""
-        data = torch_bytes({"step": step, "parts": {name: part.state_dict() for name, part in parts.items()}})
-        write_atomic(self.folder / f"step-{step:09d}-{sha256(data)[:16]}.pt", data)
-        for old in self._files()[2:]:
-            old.unlink()
-
-    def restore(self, parts: Mapping[str, Any]) -> int:
-        """Restore the newest sound state and return its step, 0 if there is none; damaged files are named."""
-        for path in self._files():
-            data = path.read_bytes()
-            if sha256(data)[:16] != path.stem.split("-")[2]:
-                print(f"checkpoint {path} is corrupt; falling back to the one before it")
-                path.unlink()  # or it would count as one of the last two
-                continue
-            state = torch_value(data)
-            for name, part in parts.items():
-                part.load_state_dict(state["parts"][name])
-            return state["step"]
-        return 0
 
 
 class Losses:

@@ -10,10 +10,12 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 from sklearn.cluster import KMeans
 
-from hnas_kit import distances, trees
+from hnas_kit import distances
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.spaces import Arch
-from hnas_kit.trees import LINKAGES, ArchTree
+from hnas_kit.trees import builders
+from hnas_kit.trees.builders import LINKAGES
+from hnas_kit.trees.tree import ArchTree
 
 SMALL = 8  # architectures in a group on average, if there are not more groups than can be clustered
 
@@ -86,4 +88,4 @@ def learned(
         return merge(np.array([outputs[part].mean(axis=0) for part in parts]), *zip(*tops, strict=True))
 
     build(np.arange(n))
-    return trees.from_linkage(np.array(merges), archs)
+    return builders.from_linkage(np.array(merges), archs)
