@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,23 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     return tmp_path / "outputs"
+
+
+@pytest.fixture
+def drawn() -> Iterator[None]:
+    """The notebooks' style; every figure is drawn, so that what only fails then does, and closed."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    from hnas_kit import figures
+
+    mpl.use("Agg")
+    with mpl.rc_context():
+        figures.use_style()
+        yield
+        for number in plt.get_fignums():
+            plt.figure(number).canvas.draw()
+    plt.close("all")
 
 
 @pytest.fixture

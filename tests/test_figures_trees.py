@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,19 +19,7 @@ TRUTH = pd.Series(np.linspace(80, 90, 36), index=NAMES)
 MACRO = spaces.make_space("macro")
 MANY = MACRO.enumerate()[::4]
 
-pytestmark = pytest.mark.filterwarnings("error")
-
-
-@pytest.fixture(autouse=True)
-def drawn():
-    """The notebooks' style; every figure is drawn, so that what only fails then does, and closed."""
-    mpl.use("Agg")
-    with mpl.rc_context():
-        figures.use_style()
-        yield
-        for number in plt.get_fignums():
-            plt.figure(number).canvas.draw()
-    plt.close("all")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("drawn")]
 
 
 def texts(things):

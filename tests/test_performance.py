@@ -1,4 +1,4 @@
-"""The speed benchmarks run and say what they must; how fast is for a machine with nothing else to do."""
+"""The measurements of speed run and say what they must; how fast is for a machine with nothing else to do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def quick(name: str, *options: str) -> dict:
-    command = [sys.executable, f"benchmarks/{name}.py", "--quick", *options]
+    command = [sys.executable, f"performance/{name}.py", "--quick", *options]
     env = os.environ | {"OMP_NUM_THREADS": "1"}  # networks this small lose with more on a busy machine
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

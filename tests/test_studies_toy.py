@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hnas_kit import figures, trees
+from hnas_kit import trees
 from hnas_kit.errors import HnasError
 from hnas_kit.samplers import MCTS, Boltzmann, Independent
 from hnas_kit.studies import toy
@@ -42,8 +42,3 @@ def test_a_tree_says_as_much_as_the_joint_distribution():
     conditional = taught(MCTS(trees.default(toy.SPACE))).probabilities()
     assert conditional[0, 1, 0] < conditional[0, 0, 0]
     assert max(conditional, key=conditional.get) == (1, 1, 1)
-
-
-@pytest.mark.parametrize("draw", [figures.factorisations, figures.two_trees])
-def test_a_figure_has_three_panels(draw):
-    assert len(draw().axes) == 3

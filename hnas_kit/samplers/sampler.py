@@ -15,7 +15,7 @@ class Sampler(ABC):
     """A distribution over architectures that learns from rewards.
 
     All draws come from the generator given to the method. A new sampler is one subclass and one line in
-    ``hnas_kit.samplers``.
+    :mod:`hnas_kit.samplers.methods`.
 
     Attributes:
         archs: the architectures it draws from, None if they are too many to list.
