@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-CODE := hnas_kit tests benchmarks notebooks
+CODE := hnas_kit tests performance notebooks
 
 # Two files at a time, each process with one thread. Notebooks are named, or pytest would collect executed
 # copies from outputs/ too.

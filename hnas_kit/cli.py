@@ -9,10 +9,13 @@ from pathlib import Path
 
 import yaml
 
-from hnas_kit import ablations, benchmarks, distributed, report, runs, study
+from hnas_kit import benchmarks, report, runs
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
-from hnas_kit.params import NOTEBOOKS, Parameters, Phased, load_profile, override
+from hnas_kit.processes import distributed
+from hnas_kit.runs.execution import checked, run_profile
+from hnas_kit.runs.params import NOTEBOOKS, Phased, load_profile, override
+from hnas_kit.studies import study
 
 
 def _value(text: str) -> object:
@@ -30,92 +33,6 @@ def _notebook(option: str, text: str) -> str:
     raise HnasError(f"{option} {text}: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}")
 
 
-# A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
-KERNEL_IS_QUIET = [
-    "--IPKernelApp.log_level=CRITICAL",
-    *(
-        f"""--IPKernelApp.exec_lines=__import__("logging").getLogger("{name}").setLevel("CRITICAL")"""
-        for name in ("tornado", "asyncio")
-    ),
-]
-
-
-def _execute(notebook: str, run: str, values: dict) -> None:
-    """Run one notebook; the executed copy is kept, with the error in it if it fails."""
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    source = runs.project_root() / "notebooks" / f"{notebook}.ipynb"
-    target = runs.outputs_root() / run / f"{notebook}.ipynb"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(
-            source,
-            target,
-            values,
-            kernel_name="python3",
-            progress_bar=False,
-            # on a busy machine a kernel may be slow to start and to hand over outputs, which would be lost
-            start_timeout=300,
-            iopub_timeout=300,
-            extra_arguments=KERNEL_IS_QUIET,
-        )
-    except PapermillExecutionError as error:
-        what = error.evalue if error.ename == HnasError.__name__ else f"{error.ename}: {error.evalue}"
-        line = " ".join(what.split())
-        raise HnasError(f"{notebook}, cell {error.exec_count}: {line} (see {target})") from None
-    except DeadKernelError:
-        raise HnasError(
-            f"{notebook}: its process died, perhaps for want of memory; "
-            "started again it goes on from its last checkpoint"
-        ) from None
-    except OSError as error:
-        raise HnasError(
-            f"cannot write {target}: {error.strerror}; free space or choose another folder"
-        ) from error
-
-
-def _checked(profile: dict[str, dict]) -> tuple[dict[str, Parameters], str]:
-    """The validated parameters of every notebook of a profile, and the run that they share."""
-    checked = {name: NOTEBOOKS[name].checked(values, name) for name, values in profile.items()}
-    for p in checked.values():
-        runs.device_of(p)
-    names = {p.run for p in checked.values()}
-    if len(names) > 1:
-        raise HnasError(f"the notebooks of one profile share one run; found run: {', '.join(sorted(names))}")
-    return checked, names.pop()
-
-
-def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
-    """Run the notebooks of a profile from ``first`` on, leaving out what is up to date; the run's name."""
-    checked, run = _checked(profile)
-    for notebook in [name for name in NOTEBOOKS if name in profile and name >= first]:
-        print(f"{notebook:14}", end="", flush=True)
-        if notebook == "05_ablations" and not checked[notebook].runs:
-            try:
-                ablations.ground_truth({name: p.model_dump() for name, p in checked.items()})
-            except HnasError as error:
-                print(f"{'':8}left out: {error}", flush=True)
-                continue
-        manifest = None if force else runs.up_to_date(checked[notebook])
-        if manifest:
-            note = "" if runs.same_code(manifest) else "; made by other code, --force makes it anew"
-            print(f"{'':8}{manifest['headline']} (up to date{note})", flush=True)
-            continue
-        start = time.perf_counter()
-        try:
-            _execute(notebook, run, profile[notebook])
-        except HnasError:
-            print("failed", flush=True)
-            raise
-        print(
-            f"{time.perf_counter() - start:5.0f} s  {runs.Finished(run, notebook).manifest['headline']}",
-            flush=True,
-        )
-    return run
-
-
 def _changes(args: argparse.Namespace) -> dict[str, object]:
     return {name: _value(text) for name, text in args.parameter}
 
@@ -126,9 +43,9 @@ def _run(args: argparse.Namespace) -> None:
     profile = {name: values for name, values in profile.items() if name <= last}
     if not any(name >= first for name in profile):
         raise HnasError(f"no notebook of the profile is from {first} to {last}")
-    checked, _ = _checked(profile)
-    searches = [p for p in checked.values() if isinstance(p, Phased)]
-    mistakes = [p.unused(name for name, _ in args.parameter) for p in searches]
+    params, name = checked(profile)
+    searches = [p for p in params.values() if isinstance(p, Phased)]
+    mistakes = [p.unused(given for given, _ in args.parameter) for p in searches]
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     if args.seeds is None:
@@ -138,7 +55,6 @@ def _run(args: argparse.Namespace) -> None:
         return
     if args.seeds < 1:
         raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
-    _, name = _checked(profile)
     searched, finished = profile.keys() & set(runs.SEARCHES), []
     for seed in range(args.seeds):
         print(f"seed {seed}")
@@ -152,7 +68,7 @@ def _run(args: argparse.Namespace) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    from hnas_kit import sweeps  # it reads this module, too
+    from hnas_kit.runs import sweeps
 
     sweeps.run(args.file, _changes(args), args.scheduler, args.workers)
 

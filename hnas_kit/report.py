@@ -15,9 +15,9 @@ import pandas as pd
 from hnas_kit import benchmarks
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
-from hnas_kit.paper import LABELS, SETUP, references
-from hnas_kit.paper import TABLES as PUBLISHED
 from hnas_kit.runs import Finished, outputs_root, search_of
+from hnas_kit.studies.paper import LABELS, SETUP, references
+from hnas_kit.studies.paper import TABLES as PUBLISHED
 
 CAPTIONS = {
     "images.png": "Training images as the network sees them.",

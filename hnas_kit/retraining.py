@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hnas_kit import alone, benchmarks, data, runs
+from hnas_kit import benchmarks, data, runs
+from hnas_kit.benchmarks import alone
 from hnas_kit.errors import HnasError
 from hnas_kit.export import facts, network, search_result
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
-from hnas_kit.params import Retrain
 from hnas_kit.provenance import provenance
+from hnas_kit.runs.params import Retrain
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import default_width, extract
 from hnas_kit.training import Checkpoints
@@ -76,7 +77,7 @@ def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str =
     Args:
         run: with a finished search, whose space, images, width and architecture are taken; or empty.
         method, notebook: of that run, see :func:`hnas_kit.export.search_result`.
-        values: parameters by name, see :class:`hnas_kit.params.Retrain`; they come before the run's, and
+        values: parameters by name, see :class:`hnas_kit.runs.params.Retrain`; they come before the run's, and
             before those of :func:`recipe`.
 
     Raises:

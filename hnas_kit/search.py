@@ -13,15 +13,14 @@ import torch
 
 from hnas_kit import evaluation
 from hnas_kit.data import Batches, Dataset, Split
-from hnas_kit.distributed import LONE, Team
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
 from hnas_kit.samplers import Mixture, Sampler
-from hnas_kit.schedule import PHASES, Schedule
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, make_supernet, mixture
-from hnas_kit.training import Checkpoints, autocast, train
+from hnas_kit.training import PHASES, Checkpoints, Schedule, autocast, train
 
 FINAL_CHOICES = {
     "path": "the path of highest probability (App. B.1)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from hnas_kit import data, training
+from hnas_kit.data.textures import patches
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, make_supernet
-from hnas_kit.textures import patches
 from hnas_kit.training import Checkpoints
 
 torch.set_num_threads(1)  # networks this small gain nothing from more, and lose on a busy machine
@@ -91,6 +91,23 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     return tmp_path / "outputs"
+
+
+@pytest.fixture
+def drawn() -> Iterator[None]:
+    """The notebooks' style; every figure is drawn, so that what only fails then does, and closed."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    from hnas_kit import figures
+
+    mpl.use("Agg")
+    with mpl.rc_context():
+        figures.use_style()
+        yield
+        for number in plt.get_fignums():
+            plt.figure(number).canvas.draw()
+    plt.close("all")
 
 
 @pytest.fixture

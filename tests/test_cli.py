@@ -21,8 +21,8 @@ from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 from hnas_kit import cli, data
-from hnas_kit.params import NOTEBOOKS, load_profile
-from hnas_kit.runs import Finished, Stage
+from hnas_kit.runs import Finished, Stage, execution
+from hnas_kit.runs.params import NOTEBOOKS, load_profile
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
 
@@ -88,7 +88,7 @@ def executed(monkeypatch):
         stage.finish(f"{notebook} once more", **Finished("tiny", notebook).manifest["figures"])
         names.append(notebook)
 
-    monkeypatch.setattr(cli, "_execute", execute)
+    monkeypatch.setattr(execution, "execute", execute)
     return names
 
 
@@ -260,7 +260,7 @@ def test_seeds_are_runs_of_their_own_with_a_table(tiny, executed, capsys):
 
 @pytest.mark.slow
 def test_a_result_of_other_code_is_kept_and_said_to_be(tiny, executed, monkeypatch, capsys):
-    monkeypatch.setattr("hnas_kit.runs.code_digest", lambda: "0" * 64)
+    monkeypatch.setattr("hnas_kit.runs.folders.code_digest", lambda: "0" * 64)
     assert cli.main(["run", "quick", *TINY]) == 0
     assert executed == []
     note = "(up to date; made by other code, --force makes it anew)"
@@ -374,7 +374,9 @@ def test_an_empty_value_is_an_empty_text(empty, monkeypatch):
     given = {}
     monkeypatch.setattr(cli, "run_profile", lambda profile, first, force: given.update(profile) or "a")
     monkeypatch.setattr("hnas_kit.report.write", lambda run: None)
-    monkeypatch.setattr("hnas_kit.runs.Finished", lambda *args: type("", (), {"manifest": {"headline": ""}}))
+    monkeypatch.setattr(
+        "hnas_kit.runs.folders.Finished", lambda *args: type("", (), {"manifest": {"headline": ""}})
+    )
     assert cli.main(["run", "quick", "-p", "source", "", "-p", "compare", "[random]"]) == 0
     assert [values["source"] for values in given.values() if "source" in values] == [""] * 4
     assert given["04_mcts"]["compare"] == ["random"]

@@ -16,7 +16,7 @@ from scipy.stats import entropy
 from hnas_kit import distances, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
-from hnas_kit.toy import ToySpace
+from hnas_kit.studies.toy import ToySpace
 
 POOLING = make_space("pooling")
 

@@ -26,8 +26,8 @@ import torch
 from hnas_kit import cli, spaces, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256
-from hnas_kit.params import NOTEBOOKS, load_profile, override
-from hnas_kit.runs import Stage
+from hnas_kit.runs import Stage, execution
+from hnas_kit.runs.params import NOTEBOOKS, load_profile, override
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"dataset": "digits", "epochs": 2, "batch_size": 32, "width": 2, "run": "tiny", "device": "cpu"}
@@ -317,7 +317,7 @@ def test_what_a_kernel_logs_at_its_end_is_not_printed(project, tmp_path, monkeyp
     monkeypatch.chdir(copy)
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
     with pytest.raises(HnasError, match=r"^01_pretrain, cell \d+: ValueError: the cause \(see "):
-        cli._execute("01_pretrain", "tiny", {})
+        execution.execute("01_pretrain", "tiny", {})
     assert "gone" not in capfd.readouterr().err
 
 

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from hnas_kit import alone, benchmarks, cli, cost, data, retraining, runs, training
+from hnas_kit import benchmarks, cli, cost, data, retraining, runs, training
+from hnas_kit.benchmarks import alone
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_value
 from hnas_kit.spaces import make_space

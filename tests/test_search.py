@@ -18,10 +18,9 @@ from hnas_kit.files import torch_bytes
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
 from hnas_kit.samplers import MCTS, METHODS, Method, Mixture, Sampler, Uniform, make_sampler
-from hnas_kit.schedule import Schedule
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet, mixture
-from hnas_kit.training import Checkpoints
+from hnas_kit.training import Checkpoints, Schedule
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()

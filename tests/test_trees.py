@@ -17,7 +17,8 @@ from sklearn.cluster import AgglomerativeClustering
 from hnas_kit import trees
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
-from hnas_kit.toy import ToySpace
+from hnas_kit.studies.toy import ToySpace
+from hnas_kit.trees.tree import is_numbered
 
 SPACE = make_space("pooling")
 ARRAYS = ("parent", "first_child", "num_children", "arch_index", "height")
@@ -292,7 +293,7 @@ def test_accuracy_halves_again_and_again(values):
     tree = trees.accuracy(values, archs)
     assert list(tree.archs) == archs
     assert nested(tree) == halves(values, list(range(len(values))))
-    assert trees._is_numbered(tree)
+    assert is_numbered(tree)
     below = leaves_under(tree)
     for v, members in enumerate(below):
         of_members = [values[i] for i in members]

@@ -15,7 +15,7 @@ import numpy as np
 from hnas_kit.files import sha256, write_atomic
 from hnas_kit.spaces import make_space
 
-TABLES = Path(__file__).parents[2] / "hnas_kit" / "tables"
+TABLES = Path(__file__).parents[2] / "hnas_kit" / "benchmarks" / "tables"
 NAME = "cifar10-macro"
 SOURCE = {
     "benchmark": NAME,

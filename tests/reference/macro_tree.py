@@ -11,7 +11,7 @@ from hnas_kit.files import write_atomic
 from hnas_kit.runs import Finished
 from hnas_kit.trees import load
 
-TABLES = Path(__file__).parents[2] / "hnas_kit" / "tables"
+TABLES = Path(__file__).parents[2] / "hnas_kit" / "benchmarks" / "tables"
 
 
 def main(run: str) -> None:

@@ -1,0 +1,13 @@
+"""Ground truth: every architecture trained alone, as tables of the package or made here."""
+
+from hnas_kit.benchmarks.ground_truth import (
+    PROTOCOLS,
+    Protocol,
+    additive,
+    for_dataset,
+    judge,
+    load,
+    needed,
+    per_seed,
+)
+from hnas_kit.benchmarks.making import make, train_alone

@@ -1,0 +1,99 @@
+"""Making a ground truth table: every architecture trained alone, one process a core."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hnas_kit import data
+from hnas_kit.benchmarks import alone
+from hnas_kit.benchmarks.ground_truth import PROTOCOLS, Protocol
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.files import write_atomic
+from hnas_kit.processes import parallel
+from hnas_kit.provenance import provenance
+from hnas_kit.spaces import Arch, SearchSpace, make_space
+
+
+def train_alone(space: SearchSpace, dataset: data.Dataset, arch: Arch, seed: int, **training: Any) -> float:
+    """Accuracy on the test set, a fraction, of one architecture after :func:`alone.train`."""
+    trained = alone.train(space, dataset, arch, seed, **training)
+    return alone.accuracy(trained.net, arch, dataset)
+
+
+def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
+    start = time.perf_counter()
+    accuracy = train_alone(
+        make_space(protocol.space),
+        data.load(protocol.dataset),
+        arch,
+        seed,
+        width=protocol.width,
+        epochs=protocol.epochs,
+        batch_size=protocol.batch_size,
+        lr=protocol.lr,
+        weight_decay=protocol.weight_decay,
+        momentum=protocol.momentum,
+    )
+    seconds = time.perf_counter() - start
+    result = {"protocol": asdict(protocol), "accuracy": accuracy, "seconds": round(seconds, 2)}
+    write_atomic(path, json.dumps(result).encode())
+
+
+def _done(path: Path, protocol: Protocol) -> dict | None:
+    """A finished training of that protocol, None if there is none."""
+    try:
+        result = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return result if result.get("protocol") == asdict(protocol) else None
+
+
+def make(
+    name: str, folder: Path, seeds: int, report: Callable[[int, int], None] = lambda done, total: None
+) -> pd.DataFrame:
+    """Train every architecture alone ``seeds`` times, one process per core, and write the table.
+
+    Each training is a file of its own, so a run that was stopped goes on where it was; ``NAME.csv`` and
+    ``NAME.json`` (provenance) are written at the end.
+
+    Args:
+        name: a benchmark this kit can make.
+        folder: where the files go.
+        seeds: trainings of each architecture, with seeds 0 to ``seeds - 1``.
+        report: called with (done, all) after each training.
+
+    Returns:
+        The table as :func:`per_seed` gives it.
+    """
+    require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
+    if seeds < 1:
+        raise HnasError(f"seeds is {seeds}; it must be at least 1")
+    protocol = PROTOCOLS[name]
+    space = make_space(protocol.space)
+    archs = space.enumerate()
+    paths = {(s, i): folder / f"seed{s}-{i:03d}.json" for s in range(seeds) for i in range(len(archs))}
+    todo = [key for key, path in paths.items() if not _done(path, protocol)]
+    report(len(paths) - len(todo), len(paths))
+    jobs = {(s, i): (protocol, archs[i], s, paths[s, i]) for s, i in todo}
+    for count, _ in enumerate(parallel.run_all(_job, jobs), start=len(paths) - len(todo) + 1):
+        report(count, len(paths))
+    results = {key: _done(path, protocol) for key, path in paths.items()}
+    accuracy = np.array([[results[s, i]["accuracy"] for s in range(seeds)] for i in range(len(archs))])
+    table = pd.DataFrame(
+        100 * accuracy,
+        index=pd.Index([space.format(a) for a in archs], name="architecture"),
+        columns=[f"seed{s}" for s in range(seeds)],
+    )
+    seconds = sum(r["seconds"] for r in results.values())
+    record = {"benchmark": name, "protocol": asdict(protocol), "seeds": seeds, "core_seconds": round(seconds)}
+    write_atomic(folder / f"{name}.csv", table.to_csv(float_format="%.4f").encode())
+    write_atomic(folder / f"{name}.json", json.dumps(record | provenance(), indent=2).encode() + b"\n")
+    return table

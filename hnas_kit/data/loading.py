@@ -1,0 +1,208 @@
+"""Data sets by name: embedded ones, CIFAR-10, and one's own folders of images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from platformdirs import user_cache_path
+from torch import Tensor
+
+from hnas_kit.data import streaming
+from hnas_kit.data.dataset import Dataset, Split
+from hnas_kit.data.images import folder_key, load_images, source_key
+from hnas_kit.data.rendering import digits_render, photo_render, resized, shrunk, textures_render
+from hnas_kit.errors import HnasError
+
+
+def _digits(device: torch.device) -> Dataset:
+    """The 1,797 digits that scikit-learn ships: 900 to train, the rest, drawn three times each, to test."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = torch.from_numpy(np.round(bunch.images * (255 / 16)).astype(np.uint8))[:, None].to(device)
+    labels = torch.from_numpy(bunch.target).long().to(device)
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))  # writers come in blocks
+    whole = Split(images, labels)
+    classes = tuple(str(d) for d in range(10))
+    return Dataset(
+        "digits",
+        classes,
+        whole.take(order[:900]),
+        whole.take(order[900:]),
+        digits_render,
+        image_size=16,
+        views=3,
+    )
+
+
+def _textures(device: torch.device) -> Dataset:
+    """Four textures at three zooms, 8,004 patches each to train, validate and test, from separate parts."""
+    from hnas_kit.data.textures import CLASSES, SIZE, patches
+
+    parts = {
+        name: Split(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
+        for name, (x, y) in patches(667).items()
+    }
+    both = parts["train"], parts["validation"]
+    train = Split(torch.cat([part.images for part in both]), torch.cat([part.labels for part in both]))
+    half = len(both[0])
+    return Dataset(
+        "textures", CLASSES, train, parts["test"], textures_render, image_size=SIZE, first_half=half
+    )
+
+
+def _photos(
+    name: str, arrays: dict, classes: tuple[str, ...], device: torch.device, image_size: int = 0
+) -> Dataset:
+    """A data set from uint8 arrays ``train_x`` (N, C, H, W), ``train_y``, ``test_x``, ``test_y``.
+
+    To a smaller ``image_size`` they are resized here, once: then every batch is augmented at that size.
+    """
+    if 0 < image_size < arrays["train_x"].shape[-1]:
+        arrays = arrays | {key: shrunk(arrays[key], image_size) for key in ("train_x", "test_x")}
+    train = Split(arrays["train_x"].to(device), arrays["train_y"].to(device))
+    test = Split(arrays["test_x"].to(device), arrays["test_y"].to(device))
+    pixels = train.images.transpose(0, 1).flatten(1)
+    # moments from a histogram: exact, and no float copy of the whole data set
+    counts = torch.stack([torch.bincount(c.int(), minlength=256) for c in pixels]).double()
+    level = torch.arange(256, device=device, dtype=torch.float64) / 255
+    mean = (counts * level).sum(1) / counts.sum(1)
+    std = ((counts * level**2).sum(1) / counts.sum(1) - mean**2).clamp_min(1e-12).sqrt()
+    render = photo_render(mean.float(), std.float())
+    return Dataset(name, classes, train, test, render, image_size=train.images.shape[-1])
+
+
+def data_folders() -> list[Path]:
+    """Where data files are looked for, in order: ``HNAS_DATA_DIR``, then the user's cache folder."""
+    given = os.environ.get("HNAS_DATA_DIR")
+    return ([Path(given)] if given else []) + [user_cache_path("hnas_kit")]
+
+
+def find(*names: str) -> Path | None:
+    """The first of these files or folders that a data folder has, None if there is none."""
+    candidates = (folder / name for folder in data_folders() for name in names)
+    return next((path for path in candidates if path.exists()), None)
+
+
+def _cifar10(device: torch.device, image_size: int) -> Dataset:
+    """CIFAR-10, downloaded and checksummed by torchvision unless a data folder has it already."""
+    from torchvision.datasets import CIFAR10
+
+    found = find("cifar-10-batches-py")
+    root = found.parent if found else data_folders()[-1]
+    try:
+        parts = {name: CIFAR10(root, train=name == "train", download=not found) for name in ("train", "test")}
+    except Exception as error:
+        folders = " or ".join(str(f) for f in data_folders())
+        reason = " ".join(str(error).split())
+        raise HnasError(
+            f"data set cifar10 is not in {folders} and cannot be downloaded ({reason}); "
+            "put the folder cifar-10-batches-py there, or set HNAS_DATA_DIR to the folder that holds it"
+        ) from error
+    arrays = {}
+    for name, part in parts.items():
+        arrays[f"{name}_x"] = torch.from_numpy(part.data).permute(0, 3, 1, 2)
+        arrays[f"{name}_y"] = torch.tensor(part.targets)
+    return _photos("cifar10", arrays, tuple(parts["train"].classes), device, image_size)
+
+
+def _images(name: str, source: Path, device: torch.device, image_size: int) -> Dataset:
+    arrays, classes = load_images(source, user_cache_path("hnas_kit") / "images")
+    return _photos(name, arrays, classes, device, image_size)
+
+
+def _cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
+    source = find("cifar10_jpeg", "cifar10_jpeg.tar.xz")
+    if source is None:
+        folders = " or ".join(str(f) for f in data_folders())
+        raise HnasError(
+            f"data set cifar10_jpeg is not in {folders}; put the folder cifar10_jpeg (train/<class>/*.jpg, "
+            "test/<class>/*.jpg) or cifar10_jpeg.tar.xz there, or set HNAS_DATA_DIR to where it is"
+        )
+    return _images("cifar10_jpeg", source, device, image_size)
+
+
+EMBEDDED: dict[str, Callable[[torch.device], Dataset]] = {"digits": _digits, "textures": _textures}
+
+
+PHOTOS: dict[str, Callable[[torch.device, int], Dataset]] = {
+    "cifar10": _cifar10,
+    "cifar10_jpeg": _cifar10_jpeg,
+}
+
+
+SHUFFLED = ("digits", "textures", "cifar10")  # they come in random order, and keep it
+
+
+def fixed_order(images: int) -> Tensor:
+    """The order in which so many images are used, int64 (images,): random, and always the same.
+
+    Shared weights are judged with BatchNorm statistics of the images at hand. A folder lists its images
+    class by class: a part of them, or the first so many, would be of one class, with statistics of its own.
+    """
+    return torch.from_numpy(np.random.default_rng(0).permutation(images))
+
+
+LAYOUTS = ("folder", "imagefolder", "ffcv")  # of one's own images: as data set LAYOUT:PATH
+
+
+def _own_folder(name: str) -> tuple[str, Path] | None:
+    """Layout and folder of a data set called ``LAYOUT:PATH``, None for a named one."""
+    layout, colon, path = name.partition(":")
+    if not colon or layout not in LAYOUTS:
+        return None
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise HnasError(f"data set {name!r}: there is no {folder}")
+    return layout, folder
+
+
+def version(name: str) -> str:
+    """Changes when the images of ``LAYOUT:PATH`` may have; empty for a named data set, which is fixed."""
+    if not (own := _own_folder(name)):
+        return ""
+    key = source_key if own[0] == "folder" else folder_key
+    return key(own[1])
+
+
+def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, workers: int = 0) -> Dataset:
+    """A data set on the device: a name of ``EMBEDDED`` or ``PHOTOS``, or one's own images as ``LAYOUT:PATH``.
+
+    Training and test images are in random order, the same at every call (:func:`fixed_order`).
+
+    Args:
+        name: ``folder:PATH`` for images that fit in memory; ``imagefolder:PATH`` and ``ffcv:PATH`` for more,
+            see :mod:`hnas_kit.data.streaming`.
+        device: where batches are used.
+        image_size: height and width of the network's input, pixels; 0: as the images are, and 224 where they
+            do not fit in memory.
+        workers: processes that read images that do not fit in memory; 0: this one.
+
+    Raises:
+        HnasError: unknown name, data absent and not downloadable, or images that cannot be used.
+    """
+    if image_size < 0:
+        raise HnasError(f"image_size is {image_size}; it must be at least 0")
+    device, own = torch.device(device), _own_folder(name)
+    if own and own[0] != "folder":
+        dataset = streaming.load(*own, device, image_size, workers)
+    elif own:
+        dataset = _images(own[1].name, own[1], device, image_size)
+    elif name in PHOTOS:
+        dataset = PHOTOS[name](device, image_size)
+    elif name in EMBEDDED:
+        dataset = EMBEDDED[name](device)
+    else:
+        layouts = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
+        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join([*EMBEDDED, *PHOTOS])}, {layouts}")
+    if name not in SHUFFLED:
+        parts = {part: getattr(dataset, part) for part in ("train", "test")}
+        dataset = replace(dataset, **{part: s.take(fixed_order(len(s))) for part, s in parts.items()})
+    if image_size in (0, dataset.image_size):
+        return dataset
+    return replace(dataset, render=resized(dataset.render, image_size), image_size=image_size)

@@ -1,0 +1,271 @@
+"""Images too many for memory: decoded as they are needed, by processes beside the training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.transforms import v2
+
+from hnas_kit.data.rendering import photo_render
+from hnas_kit.data.sources import LAYOUTS, Part
+from hnas_kit.errors import HnasError
+from hnas_kit.processes.distributed import LONE, Team
+from hnas_kit.randomness import Generators
+
+# of ImageNet's training images, as in torchvision.transforms._presets.ImageClassification
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SIZE = 224  # of an image, pixels (facts of the ImageNet space)
+MARGIN = 256 / 224  # shorter side to the window cut from its middle, in evaluation (the same presets)
+HELD_OUT = 50_000  # training images for the reward, of 1.28 million (Su et al., CVPR 2021)
+PIECE = 250  # images that are evaluated at a time, at most
+
+Place = tuple[int, int]  # (epoch, position in a part)
+
+
+class Decoder(torch.utils.data.Dataset):
+    """Micro-batches as uint8 (B, 3, size, size) and labels (B,); an image's randomness is its own.
+
+    Args:
+        part: the pictures.
+        transform: uint8 (3, H, W) -> uint8 (3, size, size); may draw from PyTorch's generator, which is
+            seeded anew for every image, with ``seed``, its epoch and its position.
+    """
+
+    def __init__(self, part: Part, transform: v2.Transform, seed: int) -> None:
+        self.part, self.transform, self.seed = part, transform, seed
+
+    def __getitem__(self, places: Sequence[Place]) -> tuple[Tensor, Tensor] | HnasError:
+        images = []
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from the process's own generator
+            for epoch, position in places:
+                source, i = self.part.source, int(self.part.index[position])
+                try:
+                    image = source.read(i)
+                except Exception as error:  # a broken file may raise anything
+                    reason = " ".join(str(error).split()) or type(error).__name__
+                    # returned: a DataLoader would wrap what is raised in the trace of its process
+                    return HnasError(f"{source.name(i)} is not an image that can be read ({reason})")
+                state = np.random.SeedSequence((self.seed, epoch, position)).generate_state(1, np.uint64)
+                torch.default_generator.manual_seed(int(state[0]) >> 1)
+                images.append(self.transform(v2.functional.pil_to_tensor(image)))
+        return torch.stack(images), self.part.labels[[position for _, position in places]]
+
+
+class Stream:
+    """An endless stream of shuffled batches, the same whatever the number of processes.
+
+    The order follows from the seed and the epoch, an image's augmentation from these and its position, so
+    the number of batches that were taken is all of the state. As in :class:`hnas_kit.data.Batches`, the
+    batch at the end of an epoch is filled from the next one.
+
+    Args:
+        decoder: makes micro-batches of a part's images.
+        order: seed of the order.
+        batch_size: images a batch.
+        device: where batches go.
+        workers: processes that read images; 0: this one.
+
+    Raises:
+        HnasError: if the batch is larger than the part; later, in a line that names it, for a picture that
+            cannot be read.
+    """
+
+    def __init__(
+        self, decoder: Decoder, order: int, batch_size: int, device: torch.device, workers: int
+    ) -> None:
+        images = len(decoder.part)
+        if not 1 <= batch_size <= images:
+            raise HnasError(f"batch_size is {batch_size}; it must be from 1 to the {images} images there are")
+        self.split, self.batch_size, self.device, self.workers = decoder.part, batch_size, device, workers
+        self._decoder, self._order = decoder, order
+        self.load_state_dict({"step": 0})
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.split) // self.batch_size)
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        return self.share()[0]
+
+    def share(self, team: Team = LONE, parts: int = 1) -> list[tuple[Tensor, Tensor]]:
+        """What a process trains on of the next batch, cut into equal parts; no other images are read.
+
+        Raises:
+            HnasError: if parts or processes cannot be equal.
+        """
+        mine = team.mine(parts, self.batch_size)
+        if self._cut != (mine, parts):
+            self._cut = mine, parts
+            asked = places(len(self.split), self._order, self._step, self.batch_size, mine, parts)
+            self._running = read(self._decoder, asked, self.device, self.workers)
+        batch = [next(self._running) for _ in mine]
+        self._step += 1
+        return batch
+
+    def state_dict(self) -> dict:
+        return {"step": self._step}
+
+    def load_state_dict(self, state: dict) -> None:
+        self._step, self._cut, self._running = state["step"], None, iter(())
+
+
+def places(
+    images: int, seed: int, step: int, batch_size: int, mine: Sequence[int], parts: int
+) -> Iterator[list[Place]]:
+    """What each micro-batch of one process holds, from a step on, without end.
+
+    Args:
+        images: number of images in an epoch.
+        seed: of the order.
+        step: the first one.
+        batch_size: images of a step.
+        mine: which of a step's parts.
+        parts: how many there are.
+    """
+    size = batch_size // parts
+
+    @lru_cache(maxsize=2)  # a batch may reach into the next epoch
+    def order(epoch: int) -> np.ndarray:
+        return np.random.default_rng((seed, epoch)).permutation(images)
+
+    while True:
+        for part in mine:
+            first = step * batch_size + part * size
+            taken = (divmod(k, images) for k in range(first, first + size))
+            yield [(epoch, int(order(epoch)[k])) for epoch, k in taken]
+        step += 1
+
+
+def read(
+    decoder: Decoder, asked: Iterable[list[Place]], device: torch.device, workers: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Normalised images (B, 3, size, size), channels last in memory, and labels (B,), on the device."""
+    loader = DataLoader(
+        decoder,
+        batch_size=None,  # what is asked for is a batch already
+        sampler=asked,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        generator=torch.Generator(),  # or starting it would draw from the process's own
+    )
+    mean, std = (torch.tensor(values, device=device) for values in (MEAN, STD))
+    normalise, batches = photo_render(mean, std), iter(loader)
+    try:
+        for batch in batches:
+            if isinstance(batch, HnasError):
+                raise HnasError(str(batch))
+            images, labels = (tensor.to(device, non_blocking=True) for tensor in batch)
+            yield normalise(images, None, False), labels
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        reason = " ".join(str(error).split())
+        raise HnasError(
+            f"a process that reads images died, perhaps for want of memory: try fewer workers ({reason})"
+        ) from error
+    finally:
+        del batches  # ends the processes now, however long the trace of an error is kept
+
+
+@dataclass(frozen=True)
+class StreamedDataset:
+    """A data set that is read as it is used; see :class:`hnas_kit.data.Dataset`.
+
+    Training images are cut at random (scale 0.08 to 1, ratio 3/4 to 4/3) and mirrored, others cut from the
+    middle.
+
+    Attributes:
+        train, test: pictures for search and training; for final figures only.
+        device: where batches go.
+        workers: processes that read images, for each stream; 0: the one that asks for them.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Part
+    test: Part
+    image_size: int
+    device: torch.device
+    workers: int
+    in_channels: int = 3
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def halves(self, generator: torch.Generator) -> tuple[Part, Part]:
+        """Training images for the search, and the ``HELD_OUT`` for validation, at most half.
+
+        Every class gives its share, to within an image. Both are in the order of the training images.
+        """
+        images = len(self.train)
+        held_out = min(HELD_OUT, images // 2)
+        shuffled = torch.randperm(images, generator=generator)
+        by_class = shuffled[torch.argsort(self.train.labels[shuffled], stable=True)]
+        counted = torch.arange(images + 1) * held_out // images
+        chosen = counted[1:] > counted[:-1]
+        train, valid = (by_class[mask].sort().values for mask in (~chosen, chosen))
+        return self.train.take(train), self.train.take(valid)
+
+    def _decoder(self, split: Part, train: bool, seed: int = 0) -> Decoder:
+        size = self.image_size
+        steps = [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip()]
+        if not train:
+            steps = [v2.Resize(round(size * MARGIN)), v2.CenterCrop(size)]
+        return Decoder(split, v2.Compose(steps), seed)
+
+    def batches(
+        self, split: Part, batch_size: int, generators: Generators, name: str = "", train: bool = True
+    ) -> Stream:
+        """An endless stream of batches of a split, with seeds of its own (called after ``name``)."""
+        prefix = f"{name} " if name else ""
+        order, augment = (generators.torch(prefix + use).initial_seed() for use in ("order", "augment"))
+        decoder = self._decoder(split, train, augment)
+        return Stream(decoder, order, batch_size, self.device, self.workers)
+
+    def pieces(self, split: Part, limit: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """What :meth:`fixed` gives, in pieces of equal size (to within an image)."""
+        count = len(split) if limit is None else limit
+        if not 1 <= count <= len(split):
+            raise HnasError(f"{limit} images are asked for, and there are {len(split)}")
+        pieces = np.array_split(range(count), -(-count // PIECE))  # BatchNorm has statistics of each
+        cut = [[(0, int(k)) for k in piece] for piece in pieces]
+        return read(self._decoder(split, train=False), cut, self.device, self.workers)
+
+    def fixed(self, split: Part, limit: int | None = None) -> tuple[Tensor, Tensor]:
+        """Input (M, 3, H, W) and labels (M,) of a split, the same at every call: for comparing networks.
+
+        Args:
+            split: which images.
+            limit: only this many of them, from the start (default: all; each takes 0.6 MB at 224 pixels).
+
+        Raises:
+            HnasError: if there are not that many.
+        """
+        x, y = zip(*self.pieces(split, limit), strict=True)
+        return torch.cat(x), torch.cat(y)
+
+
+def load(layout: str, folder: Path, device: torch.device, image_size: int, workers: int) -> StreamedDataset:
+    """The data set in a folder; see :func:`hnas_kit.data.load`.
+
+    Args:
+        layout: a name of ``LAYOUTS``.
+        folder: with the images.
+        device, image_size, workers: see :class:`StreamedDataset`; images of size 0 are of 224 pixels.
+
+    Raises:
+        HnasError: if a part is missing or has no images, or the test images have a class of their own.
+    """
+    if workers < 0:
+        raise HnasError(f"workers is {workers}; it must be at least 0")
+    classes, train, test = LAYOUTS[layout](folder)
+    parts = Part.whole(train), Part.whole(test)
+    return StreamedDataset(folder.name, classes, *parts, image_size or SIZE, device, workers)

@@ -1,0 +1,157 @@
+"""The figures that compare many searches; each function returns a Matplotlib figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from hnas_kit.figures.style import COLOURS, mark_phases, smooth
+from hnas_kit.studies.complexity import PAPER
+from hnas_kit.studies.simulation import Simulation
+from hnas_kit.studies.study import quartiles
+from hnas_kit.training import PHASES
+
+
+def ranks(rows: pd.DataFrame, num_archs: int) -> Figure:
+    """True rank of what each label found: one dot a seed, the mean as a line.
+
+    Args:
+        rows: with ``label`` and ``rank``.
+        num_archs: the worst rank there is.
+    """
+    labels = list(rows["label"].unique())
+    figure, axis = plt.subplots(figsize=(7.5, 0.42 * len(labels) + 1.1))
+    sns.stripplot(
+        rows, x="rank", y="label", order=labels, ax=axis, color=COLOURS["learned"], alpha=0.55, jitter=0.18
+    )
+    means = rows.groupby("label")["rank"].mean()[labels]
+    axis.plot(means, range(len(labels)), "|", color=COLOURS["mixture"], markersize=22, markeredgewidth=2.5)
+    axis.axvline((num_archs + 1) / 2, color="0.6", linestyle=":")
+    axis.set(xlabel="true rank of the found architecture (line: mean)", ylabel="", xlim=(num_archs + 1, 0))
+    return figure
+
+
+def pretraining(rows: pd.DataFrame, references: Mapping[str, float]) -> Figure:
+    """True accuracy of what was found, by the length of the pre-training behind the tree (Fig. 3 left).
+
+    Args:
+        rows: with ``epochs`` of pre-training and ``accuracy`` (%).
+        references: other accuracies to draw as lines, by name.
+    """
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    groups = rows.groupby("epochs")["accuracy"]
+    mean, deviation = groups.mean(), groups.std().fillna(0)
+    place = np.arange(len(mean))
+    axis.errorbar(place, mean, deviation, fmt="o-", color=COLOURS["learned"], capsize=3, label="mean ± sd")
+    for group, (_, values) in zip(place, groups, strict=True):
+        axis.scatter(np.full(len(values), group), values, s=12, color=COLOURS["learned"], alpha=0.4)
+    for (name, value), colour in zip(references.items(), ("default", "random", "uniform"), strict=False):
+        axis.axhline(value, color=COLOURS[colour], linestyle=":", label=name)
+    axis.set_xticks(place, [f"{epochs:g}" for epochs in mean.index])
+    axis.set(xlabel="epochs of pre-training", ylabel="true accuracy of the\nfound architecture (%)")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def accuracy_over_steps(histories: Mapping[str, Sequence[pd.DataFrame]], truth: pd.Series) -> Figure:
+    """Accuracy of the drawn architectures in the supernet and alone, mean over seeds (Fig. 3 right).
+
+    Args:
+        histories: by kind of tree, one for each seed, all with the same phases.
+        truth: true accuracy (%) by text form.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(9.9, 3.4))
+    some = next(iter(histories.values()))[0]
+    window = max(len(some) // 20, 1)
+    for name, group in histories.items():
+        rewards = [100 * smooth(h["reward"], window) for h in group]
+        accuracies = [smooth(truth[h["architecture"]], window) for h in group]
+        for axis, lines in zip(axes, (rewards, accuracies), strict=True):
+            middle, deviation = np.mean(lines, axis=0), np.std(lines, axis=0)
+            steps = np.arange(len(middle))
+            axis.plot(steps, middle, color=COLOURS[name], label=f"{name} tree")
+            axis.fill_between(
+                steps, middle - deviation, middle + deviation, color=COLOURS[name], alpha=0.15, linewidth=0
+            )
+    axes[0].set(xlabel="step", ylabel="validation accuracy of the drawn\narchitecture in the supernet (%)")
+    axes[1].set(xlabel="step", ylabel="true accuracy of the drawn\narchitecture (%)")
+    for axis in axes:
+        mark_phases(axis, [int((some["phase"] == phase).argmax()) for phase in PHASES], len(some))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
+    return figure
+
+
+def tree_quality(rows: pd.DataFrame) -> Figure:
+    """What a tree is like against how its search went: each dot a search.
+
+    Args:
+        rows: with ``label``, ``early_variance``, ``cophenetic_correlation``, ``best_quarter``, ``rank``.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(9.5, 5.6), sharex="col", sharey="row")
+    across = {
+        "early_variance": "accuracy variance explained\nby the first three levels",
+        "cophenetic_correlation": "cophenetic correlation\n(learned trees)",
+    }
+    down = {"best_quarter": "third phase on the\ntruly best quarter", "rank": "true rank of the\nfound one"}
+    for i, (y, y_name) in enumerate(down.items()):
+        for j, (x, x_name) in enumerate(across.items()):
+            sns.scatterplot(
+                rows, x=x, y=y, hue="label", ax=axes[i, j], palette="tab20", s=34, legend=not (i or j)
+            )
+            rho = rows[[x, y]].corr(method="spearman").iloc[0, 1]
+            axes[i, j].set(xlabel=x_name, ylabel=y_name, title=f"Spearman {rho:.2f}")
+    axes[1, 0].invert_yaxis()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    axes[0, 0].get_legend().remove()
+    figure.legend(handles, labels, loc="outside right center", fontsize="small")
+    return figure
+
+
+def simulated(results: Mapping[str, Simulation]) -> Figure:
+    """What simulated searches found: one dot a seed, the median as a line; and where their draws went.
+
+    Args:
+        results: by method, see :func:`hnas_kit.studies.study.run`.
+    """
+    labels, place = list(results), np.arange(len(results))
+    figure, axes = plt.subplots(
+        1, 2, figsize=(9.9, 0.36 * len(labels) + 1.1), sharey=True, width_ratios=[2, 1]
+    )
+    ranks = pd.DataFrame({name: result.found for name, result in results.items()})
+    sns.stripplot(ranks, orient="h", ax=axes[0], color=COLOURS["learned"], alpha=0.35, jitter=0.25, size=3.5)
+    middle = [quartiles(ranks[name])[0] for name in labels]
+    axes[0].plot(middle, place, "|", color=COLOURS["mixture"], markersize=16, markeredgewidth=2.5)
+    worst = max(len(result.archs) for result in results.values())
+    axes[0].set(
+        xscale="log", xlim=(worst * 1.3, 0.8), xlabel="true rank of the found architecture (line: median)"
+    )
+    axes[0].xaxis.set_major_formatter("{x:,.0f}")
+    shares = [100 * result.best_quarter.mean() for result in results.values()]
+    axes[1].barh(place, shares, height=0.6, color=COLOURS["learned"], alpha=0.6)
+    axes[1].axvline(25, color="0.6", linestyle=":")
+    axes[1].set(xlabel="third phase on the truly\nbest quarter (%)", xlim=(0, 100))
+    return figure
+
+
+def complexity(seconds: pd.DataFrame, a: float, b: float) -> Figure:
+    """Seconds that a learned tree costs by the number of architectures, with the curve a N^2 + b N.
+
+    Args:
+        seconds: see :func:`hnas_kit.studies.complexity.measure`.
+        a, b: of the fitted curve.
+    """
+    figure, axis = plt.subplots(figsize=(6.6, 3.6))
+    n = np.geomspace(seconds.index.min(), 100_000, 200)
+    for column, colour in (("outputs", "default"), ("tree", "learned")):
+        axis.plot(seconds.index, seconds[column], "o", color=COLOURS[colour], label=f"{column}, measured")
+    axis.plot(n, a * n**2 + b * n, color="0.25", label=f"both, fitted: a = {a:.1g} s, b = {b:.1g} s")
+    paper = f"the paper's: a = {PAPER['a']:g} s, b = {PAPER['b']:g} s"
+    axis.plot(n, PAPER["a"] * n**2 + PAPER["b"] * n, ":", color="0.5", label=paper)
+    axis.set(xscale="log", yscale="log", xlabel="architectures N", ylabel="seconds")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure

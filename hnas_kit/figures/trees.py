@@ -1,0 +1,253 @@
+"""Figures of trees: whole ones of few architectures, the upper part of those of thousands."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from hnas_kit.figures.style import ACCURACY, COLOURS
+from hnas_kit.training import PHASES
+from hnas_kit.trees import ArchTree
+
+LEAVES = 60  # that a figure shows at most
+
+
+@dataclass(frozen=True, eq=False)
+class Top:
+    """The upper part of a tree; a leaf of it stands for one or more architectures.
+
+    Attributes:
+        tree: with one architecture of each leaf.
+        nodes: (V,) which node of the whole tree each of its nodes is.
+        members: for each of ``tree.archs``, positions in the whole tree's ``archs`` of those it stands for.
+    """
+
+    tree: ArchTree
+    nodes: np.ndarray
+    members: list[np.ndarray]
+
+    def labels(self, labels: Sequence[str]) -> list[str]:
+        """Of each leaf: the architecture's own, or how many it stands for."""
+        return [labels[m[0]] if len(m) == 1 else f"{len(m)} of them" for m in self.members]
+
+    def means(self, values: ArrayLike) -> np.ndarray:
+        """Of each leaf, the mean over its architectures."""
+        return np.array([np.asarray(values)[m].mean() for m in self.members])
+
+
+def top(tree: ArchTree, leaves: int = LEAVES) -> Top:
+    """The upper part: the highest nodes are opened, as long as there are at most ``leaves`` leaves."""
+    opened, count, closed = set(), 1, [(-tree.height[0], 0)]
+    while closed:
+        node = heapq.heappop(closed)[1]
+        below = int(tree.num_children[node])
+        if below and count + below - 1 <= leaves:
+            opened.add(node)
+            count += below - 1
+            for child in range(tree.first_child[node], tree.first_child[node] + below):
+                heapq.heappush(closed, (-tree.height[child], child))
+    nodes = np.array([v for v in range(tree.num_nodes) if v == 0 or tree.parent[v] in opened])
+    inner = np.isin(nodes, list(opened))
+    stands_for = np.arange(tree.num_nodes)  # the lowest node of the upper part that each is under, or is
+    for v in range(1, tree.num_nodes):
+        if tree.parent[v] not in opened:
+            stands_for[v] = stands_for[tree.parent[v]]
+    is_leaf = tree.arch_index >= 0
+    under = np.empty(tree.num_leaves, dtype=np.int64)
+    under[tree.arch_index[is_leaf]] = stands_for[is_leaf]
+    members = [np.flatnonzero(under == v) for v in nodes[~inner]]
+    num_children = np.where(inner, tree.num_children[nodes], 0).astype(np.int32)
+    return Top(
+        ArchTree(
+            tuple(tree.archs[m[0]] for m in members),
+            np.concatenate([[-1], np.searchsorted(nodes, tree.parent[nodes[1:]])]).astype(np.int32),
+            np.where(inner, 1 + np.cumsum(num_children) - num_children, -1).astype(np.int32),
+            num_children,
+            np.where(inner, -1, np.cumsum(~inner) - 1).astype(np.int32),
+            tree.height[nodes],
+        ),
+        nodes,
+        members,
+    )
+
+
+def tree_layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
+    """Horizontal place of every node, and the leaves from left to right."""
+    leaves, stack = [], [0]
+    while stack:
+        node = stack.pop()
+        first, n = tree.first_child[node], tree.num_children[node]
+        if n:
+            stack.extend(reversed(range(first, first + n)))
+        else:
+            leaves.append(node)
+    place = np.zeros(tree.num_nodes)
+    place[leaves] = np.arange(len(leaves))
+    for node in reversed(range(tree.num_nodes)):
+        if tree.num_children[node]:
+            first = tree.first_child[node]
+            place[node] = place[first : first + tree.num_children[node]].mean()
+    return place, leaves
+
+
+def _branches(axis: Axes, tree: ArchTree, width: ArrayLike | None, sideways: bool = False) -> list[int]:
+    """Draw the lines of a tree, wide where the share of draws is large; the leaves in their order."""
+    place, leaves = tree_layout(tree)
+    for node in range(1, tree.num_nodes):
+        parent = tree.parent[node]
+        share = None if width is None else width[node]
+        across = [place[parent], place[node], place[node]]
+        along = [tree.height[parent], tree.height[parent], tree.height[node]]
+        axis.plot(
+            *((along, across) if sideways else (across, along)),
+            color="0.25" if share is None else COLOURS["learned"],
+            linewidth=1.0 if share is None else 0.8 + 9 * share,
+            alpha=1.0 if share is None else 0.35 + 0.65 * min(4 * share, 1),
+            solid_capstyle="butt",
+            solid_joinstyle="miter",
+        )
+    return leaves
+
+
+def dendrogram(
+    tree: ArchTree,
+    labels: Sequence[str],
+    truth: ArrayLike | None,
+    title: str,
+    height: str = "linkage distance",
+    width: ArrayLike | None = None,
+) -> Figure:
+    """A tree with its architectures at the leaves, coloured by true accuracy.
+
+    Of a tree with more than ``LEAVES`` the upper part is drawn, with the mean accuracy of what lies below.
+
+    Args:
+        tree: any tree.
+        labels: text of each of ``tree.archs``.
+        truth: true accuracy (%) of each, or None.
+        title: heading.
+        height: what the tree's heights are.
+        width: (V,) share of draws through each node; wide lines carry many (None: all alike).
+    """
+    part = top(tree)
+    figure, axis = plt.subplots(figsize=(max(6.0, 0.27 * part.tree.num_leaves), 4.2))
+    leaves = _branches(axis, part.tree, None if width is None else np.asarray(width)[part.nodes])
+    order = part.tree.arch_index[leaves]
+    shown = np.array(part.labels(labels))[order]
+    axis.set_xticks(range(len(order)), shown, rotation=90, size="small", family="monospace")
+    if truth is not None:
+        dots = axis.scatter(
+            range(len(order)),
+            part.tree.height[leaves],
+            c=part.means(truth)[order],
+            cmap=ACCURACY,
+            s=34,
+            zorder=3,
+        )
+        figure.colorbar(dots, ax=axis, label="true accuracy (%)", pad=0.01, aspect=30)
+    axis.set(ylabel=height, title=title, xlim=(-1, len(order)))
+    sns.despine(figure, bottom=True)
+    axis.tick_params(axis="x", length=0)
+    return figure
+
+
+def side_by_side(forest: Mapping[str, ArchTree], truth: ArrayLike | None) -> Figure:
+    """Trees over the same architectures beside each other, the root on the left (Fig. 5).
+
+    Leaves are numbered from 1 in the order of the architectures, for the Pooling space the indices of its
+    benchmark, and coloured by true accuracy.
+
+    Args:
+        forest: trees by title, their architectures in the same order; see :func:`dendrogram` for large ones.
+        truth: true accuracy (%) of each architecture, or None.
+    """
+    parts = {title: top(tree) for title, tree in forest.items()}
+    rows = max(part.tree.num_leaves for part in parts.values())
+    figure, axes = plt.subplots(1, len(parts), figsize=(3.5 * len(parts), 0.8 + 0.17 * rows), squeeze=False)
+    for axis, (title, part) in zip(axes.flat, parts.items(), strict=True):
+        leaves = _branches(axis, part.tree, None, sideways=True)
+        order = part.tree.arch_index[leaves]
+        numbers = [str(number) for number in range(1, 1 + forest[title].num_leaves)]
+        axis.set_yticks(range(len(order)), np.array(part.labels(numbers))[order], size="small")
+        axis.tick_params(axis="y", length=0, pad=7)
+        axis.yaxis.tick_right()
+        if truth is not None:
+            means = part.means(truth)
+            dots = axis.scatter(
+                part.tree.height[leaves], range(len(order)), c=means[order], cmap=ACCURACY,
+                vmin=np.min(truth), vmax=np.max(truth), s=26, zorder=3, clip_on=False,
+            )  # fmt: skip
+        axis.set(xlabel="linkage distance", title=title, ylim=(len(order) - 0.4, -0.6))
+        axis.set_xlim(1.02 * part.tree.height[0], 0)
+    if truth is not None:
+        figure.colorbar(dots, ax=axes, label="true accuracy (%)", pad=0.01, aspect=40)
+    sns.despine(figure, left=True)
+    return figure
+
+
+def variance_levels(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], num_archs: int) -> Figure:
+    """Share of the accuracy variance that a tree's levels explain, by the number of groups at the level."""
+    figure, axis = plt.subplots(figsize=(5.6, 3.6))
+    groups = np.arange(1, num_archs + 1)
+    axis.plot(groups, (groups - 1) / (num_archs - 1), ":", color="0.6", label="split at random, on average")
+    for name, (counts, shares) in curves.items():
+        axis.plot(counts, shares, "o-", color=COLOURS[name], markersize=4, label=f"{name} tree")
+    axis.set(
+        xlabel="groups of architectures at a level of the tree",
+        ylabel="share of accuracy variance explained",
+        ylim=(0, 1.02),
+    )
+    axis.legend()
+    return figure
+
+
+def visits_over_time(
+    tree: ArchTree, history: pd.DataFrame, labels: Sequence[str], truth: pd.Series | None
+) -> Figure:
+    """Draws flowing down a tree: warm-up, then three equal parts of the third phase.
+
+    Args:
+        tree: the tree that was searched.
+        history: of the search, see :meth:`hnas_kit.search.History.frame`.
+        labels: text of each of ``tree.archs``.
+        truth: true accuracy (%) by text, or None; colours the leaves.
+    """
+    third = history.index[history["phase"] == PHASES[2]]
+    parts = {PHASES[1]: history.index[history["phase"] == PHASES[1]]}
+    for name, part in zip(("first", "second", "last"), np.array_split(third, 3), strict=True):
+        parts[f"{name} third of the {PHASES[2]}"] = part
+    upper = top(tree)
+    order = upper.tree.arch_index[tree_layout(upper.tree)[1]]
+    figure, axes = plt.subplots(len(parts), 1, figsize=(9.5, 1.75 * len(parts)), sharex=True)
+    for axis, (name, part) in zip(axes, parts.items(), strict=True):
+        drawn = history.loc[part, "architecture"].value_counts(normalize=True).reindex(labels, fill_value=0)
+        width = np.zeros(tree.num_nodes)
+        is_leaf = tree.arch_index >= 0
+        width[is_leaf] = drawn.to_numpy()[tree.arch_index[is_leaf]]
+        for node in reversed(range(1, tree.num_nodes)):
+            width[tree.parent[node]] += width[node]
+        leaves = _branches(axis, upper.tree, width[upper.nodes])
+        if truth is not None:
+            accuracy = upper.means(truth[list(labels)])[order]
+            height = upper.tree.height[leaves]
+            dots = axis.scatter(range(len(order)), height, c=accuracy, cmap=ACCURACY, s=26, zorder=3)
+        axis.set_title(name, loc="left", size="small")
+        axis.set_yticks([])
+        axis.margins(x=0.02, y=0.12)
+    shown = np.array(upper.labels(labels))[order]
+    axes[-1].set_xticks(range(len(order)), shown, rotation=90, size="x-small", family="monospace")
+    if truth is not None:
+        figure.colorbar(dots, ax=axes, label="true accuracy (%)", pad=0.01, aspect=40)
+    sns.despine(figure, left=True, bottom=True)
+    for axis in axes:
+        axis.tick_params(axis="x", length=0)
+    return figure

@@ -1,0 +1,95 @@
+"""Executing notebooks with papermill: one, or those of a profile that are not up to date."""
+
+from __future__ import annotations
+
+import time
+
+from hnas_kit import benchmarks
+from hnas_kit.errors import HnasError
+from hnas_kit.runs import folders
+from hnas_kit.runs.params import NOTEBOOKS, Parameters
+
+# A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
+KERNEL_IS_QUIET = [
+    "--IPKernelApp.log_level=CRITICAL",
+    *(
+        f"""--IPKernelApp.exec_lines=__import__("logging").getLogger("{name}").setLevel("CRITICAL")"""
+        for name in ("tornado", "asyncio")
+    ),
+]
+
+
+def execute(notebook: str, run: str, values: dict) -> None:
+    """Run one notebook; the executed copy is kept, with the error in it if it fails."""
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
+    source = folders.project_root() / "notebooks" / f"{notebook}.ipynb"
+    target = folders.outputs_root() / run / f"{notebook}.ipynb"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        papermill.execute_notebook(
+            source,
+            target,
+            values,
+            kernel_name="python3",
+            progress_bar=False,
+            # on a busy machine a kernel may be slow to start and to hand over outputs, which would be lost
+            start_timeout=300,
+            iopub_timeout=300,
+            extra_arguments=KERNEL_IS_QUIET,
+        )
+    except PapermillExecutionError as error:
+        what = error.evalue if error.ename == HnasError.__name__ else f"{error.ename}: {error.evalue}"
+        line = " ".join(what.split())
+        raise HnasError(f"{notebook}, cell {error.exec_count}: {line} (see {target})") from None
+    except DeadKernelError:
+        raise HnasError(
+            f"{notebook}: its process died, perhaps for want of memory; "
+            "started again it goes on from its last checkpoint"
+        ) from None
+    except OSError as error:
+        raise HnasError(
+            f"cannot write {target}: {error.strerror}; free space or choose another folder"
+        ) from error
+
+
+def checked(profile: dict[str, dict]) -> tuple[dict[str, Parameters], str]:
+    """The validated parameters of every notebook of a profile, and the run that they share."""
+    params = {name: NOTEBOOKS[name].checked(values, name) for name, values in profile.items()}
+    for p in params.values():
+        folders.device_of(p)
+    names = {p.run for p in params.values()}
+    if len(names) > 1:
+        raise HnasError(f"the notebooks of one profile share one run; found run: {', '.join(sorted(names))}")
+    return params, names.pop()
+
+
+def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
+    """Run the notebooks of a profile from ``first`` on, leaving out what is up to date; the run's name."""
+    params, run = checked(profile)
+    for notebook in [name for name in NOTEBOOKS if name in profile and name >= first]:
+        print(f"{notebook:14}", end="", flush=True)
+        if notebook == "05_ablations" and not params[notebook].runs:
+            try:
+                benchmarks.needed(params["01_pretrain"].space, params["01_pretrain"].dataset)
+            except HnasError as error:
+                print(f"{'':8}left out: {error}", flush=True)
+                continue
+        manifest = None if force else folders.up_to_date(params[notebook])
+        if manifest:
+            note = "" if folders.same_code(manifest) else "; made by other code, --force makes it anew"
+            print(f"{'':8}{manifest['headline']} (up to date{note})", flush=True)
+            continue
+        start = time.perf_counter()
+        try:
+            execute(notebook, run, profile[notebook])
+        except HnasError:
+            print("failed", flush=True)
+            raise
+        print(
+            f"{time.perf_counter() - start:5.0f} s  {folders.Finished(run, notebook).manifest['headline']}",
+            flush=True,
+        )
+    return run

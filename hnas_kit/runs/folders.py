@@ -1,0 +1,382 @@
+"""Run folders: what each notebook reads and writes, with parameters, checksums and provenance.
+
+A finished notebook has a folder ``outputs/<run>/<notebook>`` with its artefacts and ``manifest.json``.
+While it runs it writes to ``<notebook>.attempt-<fingerprint>`` beside it, and the finished folder is put
+in place as a whole: a run that fails or is killed leaves an earlier result as it was, and goes on from
+its own checkpoints when it is started again with the same parameters and inputs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import shutil
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from hnas_kit.data import version as dataset_version
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.provenance import code_digest, provenance
+from hnas_kit.runs.params import NOTEBOOKS, Parameters
+from hnas_kit.training import Checkpoints, pick_device
+
+FORMAT = "hnas_kit run 2"
+# what each notebook reads of which others, besides their parameters
+READS: dict[str, dict[str, tuple[str, ...]]] = {
+    "01_pretrain": {},
+    "02_distances": {"01_pretrain": ("supernet.pt",)},
+    "03_tree": {"01_pretrain": ("ranking.csv",), "02_distances": ("distances.npz",)},
+    "04_mcts": {"01_pretrain": (), "03_tree": ("tree.npz", "accuracy.npz")},
+    "05_ablations": {"01_pretrain": ("supernet.pt",), "02_distances": (), "03_tree": (), "04_mcts": ()},
+    "06_imagenet": {},  # another space, with a supernet and a tree of its own
+}
+SEARCHES = ("04_mcts", "06_imagenet")  # the notebooks that search
+
+
+def project_root() -> Path:
+    """The folder that holds ``notebooks/`` and ``params/``: above the working folder, or the package's."""
+    for folder in (*(Path.cwd() / "x").parents, Path(__file__).parents[2]):
+        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
+            return folder
+    raise HnasError(
+        f"{Path.cwd()} is not inside a copy of the project (no folder with notebooks/ and params/ above it)"
+    )
+
+
+def profile_folder(profile: str) -> Path:
+    """The folder that a profile's name or path stands for; raises :class:`HnasError` if there is none."""
+    if Path(profile).is_dir():
+        return Path(profile)
+    folders = (project_root() / "params").iterdir()
+    require_one_of("profile", profile, sorted(p.name for p in folders if p.is_dir() and p.name != "sweeps"))
+    return project_root() / "params" / profile
+
+
+def outputs_root() -> Path:
+    """``HNAS_OUTPUTS``, or ``outputs/`` of the project."""
+    given = os.environ.get("HNAS_OUTPUTS")
+    return Path(given) if given else project_root() / "outputs"
+
+
+def notebook_digest(notebook: str) -> str:
+    """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
+    path = project_root() / "notebooks" / f"{notebook}.ipynb"
+    # plain JSON: nbformat would take a second to import, in every kernel and every command
+    code = [
+        "".join(cell["source"])
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+    ]
+    return sha256("\0".join(code).encode())
+
+
+class Finished:
+    """The finished part of a run that one notebook made; every read is checked against its manifest.
+
+    Args:
+        run: the run's name.
+        notebook: which notebook made it.
+
+    Raises:
+        HnasError: if it is missing, unfinished or foreign; the line names the notebook to run.
+    """
+
+    def __init__(self, run: str, notebook: str) -> None:
+        self.notebook = notebook
+        self.folder = outputs_root() / run / notebook
+        stand_in = os.environ.get("HNAS_REFERENCE")  # set by tests: a small artefact for a missing one
+        if not self.folder.exists() and stand_in:
+            self.folder = Path(stand_in) / notebook
+        self._remedy = f"run notebooks/{notebook}.ipynb with run: {run}"
+        path = self.folder / "manifest.json"
+        if not path.exists():
+            begun = sorted(
+                self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json"),
+                key=lambda p: p.stat().st_mtime,
+            )
+            state = json.loads(begun[-1].read_text()) if begun else None
+            why = (
+                f" ({state['status']} at cell {state['cell']}: {state['error']})"
+                if state and "cell" in state
+                else ""
+            )
+            raise HnasError(f"{self.folder} holds no finished {notebook}{why}; {self._remedy}")
+        try:
+            self.manifest = json.loads(path.read_text())
+            foreign = self.manifest["format"] != FORMAT or self.manifest["notebook"] != notebook
+            needed = {"params", "lineage", "runs", "fingerprint", "outputs", "headline", "provenance"}
+            absent = needed - self.manifest.keys()
+            if absent and not foreign:
+                raise KeyError(*sorted(absent))
+        except (ValueError, KeyError, TypeError) as error:
+            raise HnasError(f"{path} is corrupt ({error!r}); {self._remedy}") from error
+        if foreign:
+            raise HnasError(f"{path} was not made by {notebook} of this kit; {self._remedy}")
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return self.manifest["params"]
+
+    @property
+    def outputs(self) -> dict[str, str]:
+        """Checksum of each artefact."""
+        return self.manifest["outputs"]
+
+    @property
+    def runs(self) -> dict[str, str]:
+        """The run of this notebook and of each that it follows from."""
+        return self.manifest["runs"]
+
+    def read(self, name: str) -> bytes:
+        """An artefact's content; raises :class:`HnasError` if it is missing, foreign or corrupt."""
+        path = self.folder / name
+        if name not in self.outputs or not path.exists():
+            raise HnasError(f"{path} is missing; {self._remedy}")
+        data = path.read_bytes()
+        if sha256(data) != self.outputs[name]:
+            raise HnasError(
+                f"{path} is corrupt or not the file that was saved (checksum differs); {self._remedy}"
+            )
+        return data
+
+    def load(self, name: str) -> Any:
+        """An artefact as Python values, by its ending: see :meth:`Stage.save`."""
+        data = self.read(name)
+        if name.endswith(".pt"):
+            return torch_value(data)
+        if name.endswith(".npz"):
+            with np.load(io.BytesIO(data)) as arrays:
+                return dict(arrays)
+        if name.endswith(".csv"):
+            return read_csv(io.BytesIO(data), index_col=0)
+        return json.loads(data)
+
+
+def search_of(run: str, notebook: str = "") -> Finished:
+    """The finished search of a run.
+
+    Args:
+        run: the run's name.
+        notebook: of :data:`SEARCHES`; empty for the first that is there.
+
+    Raises:
+        HnasError: see :class:`Finished`.
+    """
+    there = [name for name in SEARCHES if (outputs_root() / run / name).exists()]
+    return Finished(run, notebook or (there or SEARCHES)[0])
+
+
+class Stage:
+    """One notebook's part of a run while it runs. Nothing is written before the first artefact or checkpoint.
+
+    Args:
+        params: the notebook's validated parameters.
+    """
+
+    def __init__(self, params: Parameters) -> None:
+        self.params, self.notebook = params, params.notebook
+        self._start, self._started = time.perf_counter(), datetime.now(UTC)
+        self.device = device_of(params)
+        if getattr(params, "threads", 0):
+            torch.set_num_threads(params.threads)
+        self.upstream = upstream(params)
+        self.fingerprint = fingerprint(params, self.upstream)
+        self.lineage = {self.notebook: result_params(params)}  # and of all notebooks before it
+        self.runs = {self.notebook: params.run}  # likewise
+        for part in self.upstream.values():
+            self.lineage |= part.manifest["lineage"]
+            self.runs |= part.runs
+        self.folder = outputs_root() / params.run / self.notebook
+        self.attempt = self.folder.with_name(f"{self.notebook}.attempt-{self.fingerprint[:8]}")
+        self._outputs: dict[str, str] = {}
+        self._watch_cells()
+
+    def checkpoints(self, name: str, every: int) -> Checkpoints:
+        """Checkpoints of one long loop of this notebook."""
+        return Checkpoints(self.attempt / "checkpoints" / name, every)
+
+    def save(self, name: str, value: Any) -> None:
+        """Write an artefact, as its ending says.
+
+        ``.pt``: tensors in plain containers; ``.npz``: a dict of arrays, or a tree; ``.csv``: a DataFrame;
+        ``.json``: plain values; ``.png``: a Matplotlib figure.
+        """
+        if name.endswith(".pt"):
+            data = torch_bytes(value)
+        elif hasattr(value, "to_bytes"):
+            data = value.to_bytes()
+        elif name.endswith(".npz"):
+            np.savez_compressed(buffer := io.BytesIO(), **value)
+            data = buffer.getvalue()
+        elif name.endswith(".csv"):
+            data = value.to_csv().encode()
+        elif name.endswith(".png"):
+            value.savefig(
+                buffer := io.BytesIO(), format="png", bbox_inches="tight", metadata={"Software": None}
+            )
+            data = buffer.getvalue()
+        else:
+            data = (json.dumps(value, indent=2) + "\n").encode()
+        write_atomic(self.attempt / name, data)
+        self._outputs[name] = sha256(data)
+
+    def finish(self, headline: str, **figures: Any) -> None:
+        """Write the manifest and put the folder in place; ``headline`` is the one line to print of it."""
+        shutil.rmtree(self.attempt / "checkpoints", ignore_errors=True)
+        for path in self.attempt.glob("*"):
+            if path.name not in self._outputs:
+                path.unlink()  # left by an attempt that was stopped
+        self._write_manifest("done", headline=headline, figures=figures)
+        old = self.folder.with_name(f"{self.notebook}.old")
+        recover(self.folder)
+        if self.folder.exists():
+            os.rename(self.folder, old)
+        os.rename(self.attempt, self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+        self._unwatch_cells()
+
+    def _write_manifest(self, status: str, **more: Any) -> None:
+        record = {
+            "format": FORMAT,
+            "notebook": self.notebook,
+            "status": status,
+            "params": self.params.model_dump(),
+            "readings": getattr(self.params, "readings", ""),  # of the paper, in words
+            "lineage": self.lineage,
+            "runs": self.runs,
+            "fingerprint": self.fingerprint,
+            "inputs": inputs(self.notebook, self.upstream),
+            "outputs": self._outputs,
+            "device": str(self.device),
+            "started": self._started.isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - self._start, 1),
+            "peak_memory_mb": peak_memory_mb(),
+        }
+        data = json.dumps(record | more | {"provenance": provenance()}, indent=2)
+        write_atomic(self.attempt / "manifest.json", data.encode() + b"\n")
+
+    def _watch_cells(self) -> None:
+        """In a notebook, have the manifest say at which cell a run failed."""
+        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        self._events = shell.events if shell else None
+        if self._events:
+            for old in [
+                f
+                for f in self._events.callbacks["post_run_cell"]
+                if isinstance(getattr(f, "__self__", None), Stage)
+            ]:
+                self._events.unregister("post_run_cell", old)
+            self._events.register("post_run_cell", self._after_cell)
+
+    def _unwatch_cells(self) -> None:
+        if self._events:
+            self._events.unregister("post_run_cell", self._after_cell)
+
+    def _after_cell(self, result: Any) -> None:
+        error = result.error_in_exec or result.error_before_exec
+        if error is not None and self.attempt.exists():
+            self._write_manifest(
+                "failed", cell=result.execution_count, error=f"{type(error).__name__}: {error}"
+            )
+
+
+def recover(folder: Path) -> None:
+    """Undo a swap of folders that was cut short: the older result is put back, or its rest removed."""
+    old = folder.with_name(f"{folder.name}.old")
+    if old.exists():
+        if folder.exists():
+            shutil.rmtree(old)
+        else:
+            os.rename(old, folder)
+
+
+def device_of(params: Parameters) -> Any:
+    """The device a notebook runs on: its parameter, unless ``HNAS_DEVICE`` says another one."""
+    return pick_device(os.environ.get("HNAS_DEVICE") or getattr(params, "device", "cpu"))
+
+
+def result_params(params: Parameters) -> dict[str, Any]:
+    """The parameters that a result follows from: not where it is kept or how often it is saved."""
+    return params.model_dump(exclude={"run", "source", "device", "checkpoint_every"})
+
+
+def upstream(params: Parameters) -> dict[str, Finished]:
+    """The finished notebooks that a notebook reads; raises :class:`HnasError` if one is not there.
+
+    The nearest is read from the run that ``params`` name, the others from where that one was made from.
+    """
+    names = list(READS[params.notebook])
+    if not names or getattr(params, "runs", ""):  # gathered from other runs
+        return {}
+    nearest = Finished(params.upstream, names[-1])
+    others = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in names[:-1]}
+    return others | {names[-1]: nearest}
+
+
+def gathered(params: Parameters) -> list[str]:
+    """Checksums of the tables of finished sweeps that a notebook gathers; empty if it does not."""
+    run = getattr(params, "runs", "")
+    return [sha256(path) for path in sorted((outputs_root() / run).glob("*.csv"))] if run else []
+
+
+def inputs(notebook: str, parts: dict[str, Finished]) -> dict[str, str]:
+    """Checksum of every file that a notebook reads, and the fingerprint of each result they belong to."""
+    reads = READS[notebook]
+    files = {
+        f"{name}/{file}": part.outputs.get(file, "") for name, part in parts.items() for file in reads[name]
+    }
+    return files | {name: part.manifest["fingerprint"] for name, part in parts.items()}
+
+
+def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
+    """SHA-256 of all that a notebook's result follows from: code, parameters, device, images, inputs."""
+    own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
+    own += filter(None, (dataset_version(getattr(params, "dataset", "")), *gathered(params)))
+    return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
+
+
+def up_to_date(params: Parameters) -> dict | None:
+    """The manifest of a finished notebook that would come out the same again; None if there is none."""
+    recover(outputs_root() / params.run / params.notebook)
+    try:
+        part, parts = Finished(params.run, params.notebook), upstream(params)
+        for name in part.outputs:
+            part.read(name)
+    except HnasError:
+        return None
+    return part.manifest if part.manifest["fingerprint"] == fingerprint(params, parts) else None
+
+
+def same_code(manifest: dict) -> bool:
+    """Whether a result was made by the package's code as it is now."""
+    return manifest["provenance"]["code_sha256"] == code_digest()
+
+
+def peak_memory_mb() -> int:
+    """Largest memory this process held so far, MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def progress(total: int, what: str, main: bool = True) -> tqdm:
+    """A plain text progress bar for one long loop; under test (``HNAS_QUIET``) nothing is shown.
+
+    Of several processes that run the loop only the ``main`` one shows it.
+    """
+    quiet = bool(os.environ.get("HNAS_QUIET")) or not main
+    return tqdm(
+        total=total, desc=what, unit="step", disable=quiet, mininterval=3.0, ascii=" #", file=sys.stdout
+    )
+
+
+assert list(READS) == list(NOTEBOOKS)

@@ -1,0 +1,301 @@
+"""Samplers over a window of MACs in a space that is too large to list (Sec. 5.4).
+
+They walk layer by layer and leave out what cannot be completed inside the window, so no draw is wasted.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import softmax
+
+from hnas_kit.cost import BudgetSampler, Place
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.samplers import compiled
+from hnas_kit.samplers.mcts import TreeSearch
+from hnas_kit.samplers.sampler import Sampler
+from hnas_kit.spaces import LISTED, Arch
+
+COMMUNICATIONS = ("", "shared_table")  # equivalent nodes may be millions
+NOBODY = (np.zeros(0, np.int64),) * 2  # of the members of groups, which only equivalent nodes need
+
+
+class InBudget(Sampler):
+    """What samplers over a window share: their uniform draws, and how probabilities follow from one layer's.
+
+    Args:
+        budget: the window.
+    """
+
+    archs = None  # too many to list
+
+    def __init__(self, budget: BudgetSampler) -> None:
+        self.budget = budget
+
+    def sample_uniform(self, rng: np.random.Generator) -> Arch:
+        return self.budget.sample(rng, 1)[0]
+
+    @abstractmethod
+    def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
+        """Operation, place and node after it, and probability, of all that can be completed."""
+
+    def probabilities(self) -> dict[Arch, float]:
+        """As :meth:`Sampler.probabilities`; raises :class:`HnasError` if there are too many to list."""
+        if self.budget.count() > LISTED:
+            raise HnasError(f"the window has {self.budget.count():.4g} architectures, too many to list")
+        return dict(self._walk((), self.budget.start, 0, 1.0))
+
+    def _walk(self, arch: Arch, place: Place, node: int, probability: float) -> Iterator[tuple[Arch, float]]:
+        if len(arch) == self.budget.space.num_layers:
+            yield arch, probability
+            return
+        for op, after, below, share in self._choices(len(arch), place, node):
+            yield from self._walk((*arch, op), after, below, probability * share)
+
+
+class UniformInBudget(InBudget):
+    """All architectures in the window alike."""
+
+    weighs = False
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        return self.sample_uniform(rng)
+
+    def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
+        return [(op, after, 0, 1.0) for op, after in self.budget.choices(layer, place)]
+
+    def probabilities(self) -> dict[Arch, float]:
+        listed = super().probabilities()
+        return dict.fromkeys(listed, 1 / len(listed))
+
+
+class IndependentInBudget(InBudget):
+    """Each layer draws by its own probabilities among what can be completed (Sec. 3, "independent").
+
+    C of each operation of each layer is a moving average as in Eq. 4, and its softmax at temperature T is
+    restricted to the operations after which the window can still be reached.
+
+    Args:
+        budget: the window.
+        beta: smoothing of C, from 0 to below 1.
+        temperature: T, above 0.
+
+    Attributes:
+        value: (layers, operations) C, 1 at the start.
+    """
+
+    def __init__(self, budget: BudgetSampler, beta: float = 0.95, temperature: float = 0.02) -> None:
+        if not (0 <= beta < 1 and temperature > 0):
+            raise HnasError(
+                f"beta is {beta}, temperature {temperature}; allowed: 0 <= beta < 1, temperature > 0"
+            )
+        super().__init__(budget)
+        self.beta, self.temperature = beta, temperature
+        self.value = np.ones((budget.space.num_layers, max(map(len, budget.space.ops))))
+
+    def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
+        open_ = self.budget.choices(layer, place)
+        shares = softmax(self.value[layer, [op for op, _ in open_]] / self.temperature).tolist()
+        return [(op, after, 0, share) for (op, after), share in zip(open_, shares, strict=True)]
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        """Draw an architecture; takes one uniform number a layer."""
+        place, arch = self.budget.start, []
+        for layer, draw in enumerate(rng.random(len(self.value))):
+            open_ = self._choices(layer, place, 0)
+            below = np.cumsum([share for *_, share in open_])
+            op, place, *_ = open_[int(np.searchsorted(below, draw * below[-1], side="right"))]
+            arch.append(op)
+        return tuple(arch)
+
+    def update(self, arch: Arch, reward: float) -> None:
+        path = np.arange(len(arch)), list(arch)
+        self.value[path] = self.beta * self.value[path] + (1 - self.beta) * reward
+
+    def greedy(self) -> Arch:
+        """In each layer the operation of largest C among those that can be completed."""
+        place, arch = self.budget.start, []
+        for layer in range(len(self.value)):
+            op, place = max(
+                self.budget.choices(layer, place), key=lambda choice: self.value[layer, choice[0]]
+            )
+            arch.append(op)
+        return tuple(arch)
+
+    def anneal(self, temperature: float) -> None:
+        self.temperature = temperature
+
+    def state_dict(self) -> dict:
+        return {"value": torch.from_numpy(self.value.copy())}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.value[:] = state["value"].numpy()
+
+
+class GrowingTree:
+    """The default tree of a space in a window, layer by layer, grown where it is walked; with its statistics.
+
+    Children of a node are neighbours and lie behind it. There is room for more nodes than there are.
+
+    Attributes:
+        num_nodes: V.
+        nodes: (at least V,) of :data:`hnas_kit.samplers.compiled.NODE`, no children yet: 0; the group is the
+            number of the layer and operation a node stands for, 0 for the root. Besides: ``layer``, number of
+            choices from the root; ``op`` that led to the node; ``state`` and ``total``, the place it stands
+            at, see :meth:`hnas_kit.cost.BudgetSampler.choices`.
+    """
+
+    MORE = (("layer", "i4"), ("op", "i4"), ("state", "i8"), ("total", "i8"))
+    NODE = np.dtype([*((name, compiled.NODE[name]) for name in compiled.NODE.names), *MORE], align=True)
+
+    def __init__(self, budget: BudgetSampler) -> None:
+        self.budget, self.num_nodes = budget, 1
+        self.widest = max(map(len, budget.space.ops))
+        self.nodes = np.zeros(1024, self.NODE)
+        root = self.nodes[0]
+        root["parent"], root["value"], root["score"] = -1, 1.0, 1.0
+        root["state"], root["total"] = budget.start
+
+    def place(self, node: int) -> Place:
+        return int(self.nodes["state"][node]), int(self.nodes["total"][node])
+
+    def grow(self, node: int) -> None:
+        """Give a node its children."""
+        layer = int(self.nodes["layer"][node])
+        choices = self.budget.choices(layer, self.place(node))
+        first, last = self.num_nodes, self.num_nodes + len(choices)
+        if last > len(self.nodes):
+            self.nodes = np.concatenate([self.nodes, np.zeros_like(self.nodes)])
+        new, ops = self.nodes[first:last], np.array([op for op, _ in choices])
+        new["parent"], new["layer"], new["op"], new["value"], new["score"] = node, layer + 1, ops, 1.0, 1.0
+        new["group"] = 1 + layer * self.widest + ops
+        new["state"], new["total"] = zip(*(after for _, after in choices), strict=True)
+        self.nodes["first_child"][node], self.nodes["num_children"][node] = first, len(choices)
+        self.num_nodes = last
+
+    def children(self, node: int) -> range:
+        """A node's children, grown if they were not there."""
+        if not self.nodes["num_children"][node]:
+            self.grow(node)
+        first = int(self.nodes["first_child"][node])
+        return range(first, first + int(self.nodes["num_children"][node]))
+
+    def leaf(self, arch: Arch) -> int:
+        """The leaf of an architecture in the window, grown if it was not there."""
+        node = 0
+        for op in arch:
+            node = next(child for child in self.children(node) if self.nodes["op"][child] == op)
+        return node
+
+    def arch(self, leaf: int) -> Arch:
+        """The architecture of a leaf."""
+        ops = []
+        while leaf:
+            ops.append(int(self.nodes["op"][leaf]))
+            leaf = self.nodes["parent"][leaf]
+        return tuple(reversed(ops))
+
+    def state_dict(self) -> dict:
+        there = self.nodes[: self.num_nodes]
+        return {name: torch.from_numpy(there[name].copy()) for name in self.NODE.names}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.num_nodes = len(state["parent"])
+        self.nodes = np.zeros(max(self.num_nodes, 1024), self.NODE)
+        for name in self.NODE.names:
+            self.nodes[name][: self.num_nodes] = state[name].numpy()
+
+
+class MCTSInBudget(InBudget, TreeSearch):
+    """Tree search on the default tree of the window, plain or with a shared table (MCTS + Reg., Su et al.).
+
+    It draws as :class:`hnas_kit.samplers.MCTS`, or with ``communication`` :class:`hnas_kit.samplers.MCTSReg`,
+    does on the default tree of all architectures in the window; but the tree grows where the search goes.
+
+    Args:
+        budget: the window.
+        communication: ``shared_table``, or empty for plain tree search.
+        coefficient: weight of what is communicated, from 0 to 1.
+        beta, exploration, temperature, bonus, start, warmup, refresh: see :class:`hnas_kit.samplers.MCTS`.
+
+    Attributes:
+        tree: the tree so far, with C and visit counts.
+        table: (groups,) G of each layer and operation.
+    """
+
+    def __init__(
+        self,
+        budget: BudgetSampler,
+        communication: str = "",
+        coefficient: float = 0.2,
+        beta: float = 0.95,
+        exploration: float = 0.5,
+        temperature: float = 0.02,
+        bonus: str = "sqrt",
+        start: str = "one",
+        warmup: str = "architectures",
+        refresh: str = "draw",
+    ) -> None:
+        require_one_of("communication", communication, COMMUNICATIONS)
+        self._set(
+            temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
+            refresh=refresh, communication=communication, coefficient=coefficient,
+        )  # fmt: skip
+        super().__init__(budget)
+        self.tree = GrowingTree(budget)
+        self.table = np.zeros(1 + budget.space.num_layers * self.tree.widest)
+        self._scratch = np.empty(self.tree.widest)
+
+    def _draw(self, rng: np.random.Generator, temperature: float) -> Arch:
+        """Takes one uniform number a layer."""
+        tree, node = self.tree, 0
+        draws = rng.random(self.budget.space.num_layers)
+        while (layer := int(tree.nodes["layer"][node])) < len(draws):
+            tree.children(node)
+            node = compiled.descend(
+                tree.nodes, self.table, tuple(self.rule), node, temperature, draws[layer:], self._scratch
+            )
+        return tree.arch(node)
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        return self._draw(rng, self.temperature)
+
+    def sample_uniform(self, rng: np.random.Generator) -> Arch:
+        if self.warmup == "branches":
+            return self._draw(rng, math.inf)
+        return super().sample_uniform(rng)
+
+    def update(self, arch: Arch, reward: float) -> None:
+        leaf = self.tree.leaf(arch)
+        compiled.backup(self.tree.nodes, self.table, NOBODY, tuple(self.rule), leaf, float(reward))
+
+    def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
+        tree, children = self.tree, self.tree.children(node)
+        rule, ends = tuple(self.rule), (children.start, children.stop)
+        shares = softmax(compiled.scores(tree.nodes, self.table, rule, *ends) / self.temperature)
+        return [
+            (int(tree.nodes["op"][child]), tree.place(child), child, float(share))
+            for child, share in zip(children, shares, strict=True)
+        ]
+
+    def greedy(self) -> Arch:
+        """At every node the child of largest C, with what communication adds to it."""
+        node = 0
+        while self.tree.nodes["layer"][node] < self.budget.space.num_layers:
+            own = self.tree.children(node)
+            known = self.tree.nodes[own.start : own.stop]
+            means = known["value"] + self.rule.weight * self.table[known["group"]]
+            node = own[int(np.argmax(means))]
+        return self.tree.arch(node)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"tree": self.tree.state_dict(), "table": torch.from_numpy(self.table.copy())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.tree.load_state_dict(state["tree"])
+        self.table[:] = state["table"].numpy()

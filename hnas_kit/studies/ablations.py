@@ -1,0 +1,297 @@
+"""All methods and all choices of the method compared: tables of finished sweeps, or of a short rehearsal.
+
+The rows are those of ``params/sweeps/*.yaml``. :func:`gather` reads what ``hnas sweep`` made of them;
+:func:`rehearse` searches every point at a much shorter length, in a few processes, without notebooks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import wilcoxon
+
+from hnas_kit import benchmarks, data, distances, evaluation, samplers, search, trees
+from hnas_kit.errors import HnasError
+from hnas_kit.files import read_csv, torch_value
+from hnas_kit.processes import parallel
+from hnas_kit.randomness import Generators
+from hnas_kit.runs import Finished, grids, outputs_root, project_root
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Pretrain
+from hnas_kit.spaces import ENCODINGS, make_space
+from hnas_kit.studies import paper
+from hnas_kit.supernets import Supernet, make_supernet
+from hnas_kit.training import train
+
+SWEEPS = ("table1", "table2", "table3", "table7", "figure3", "trees")
+LEARNED = "MCTS + Learned"  # the label of the paper's method
+
+
+def gather(run: str) -> pd.DataFrame:
+    """The finished rows that ``hnas sweep`` wrote into ``outputs/<run>``; column ``sweep`` says which file.
+
+    Raises:
+        HnasError: if there are none, or none is done.
+    """
+    folder = outputs_root() / run
+    names = {name: name for name in SWEEPS} | {"table4": "table1"}  # the same methods, on NAS-Bench-Macro
+    found = {names[name]: path for name in names if (path := folder / f"{name}.csv").exists()}
+    if not found:
+        raise HnasError(
+            f"{folder} holds no table of a sweep ({', '.join(f'{n}.csv' for n in SWEEPS)}); "
+            f"make one with hnas sweep params/sweeps/table1.yaml -p run {run}"
+        )
+    rows = pd.concat({name: read_csv(path) for name, path in found.items()}, names=["sweep"])
+    rows = rows.reset_index("sweep").reset_index(drop=True)
+    done = rows[rows["status"] == "done"]
+    if done.empty:
+        raise HnasError(f"no run of {', '.join(map(str, found.values()))} is done; column error says why")
+    return done
+
+
+def history(run: str) -> pd.DataFrame:
+    """The history of a gathered row's search (see :meth:`hnas_kit.search.History.frame`)."""
+    part = Finished(run, "04_mcts")
+    return part.load(f"{part.load('found.csv').index[0]}.csv")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One search of a rehearsal: parameters of notebooks 01 to 04, and pre-trained weights if they fit.
+
+    ``scored``: so many validation images for the final choice, 0 for all.
+    """
+
+    params: tuple[Parameters, Parameters, Parameters, Parameters]
+    weights: bytes | None
+    device: str
+    scored: int = 0
+
+    @property
+    def key(self) -> str:
+        """Equal for equal searches."""
+        return "\n".join(p.model_dump_json() for p in self.params)
+
+
+@lru_cache(maxsize=8)
+def _supernet(p: Pretrain, weights: bytes | None, device: str) -> Supernet:
+    """The uniformly trained supernet, from its weights or trained now (as 01_pretrain does)."""
+    space, generators = make_space(p.space), Generators(p.seed)
+    dataset = data.load(p.dataset, device, p.image_size)
+    net = make_supernet(
+        space, dataset.in_channels, dataset.num_classes, p.width, generator=generators.torch("weights")
+    )
+    if weights is not None:
+        net.load_state_dict(torch_value(weights))
+        return net.to(device)
+    train_split, _ = dataset.halves(generators.torch("split"))
+    batches = dataset.batches(train_split, p.batch_size, generators)
+    archs, rng = space.enumerate(), generators.numpy("architectures")
+    steps = p.epochs * batches.steps_per_epoch
+    train(net, batches, lambda step: archs[rng.integers(len(archs))], steps, **p.optimiser)
+    return net
+
+
+def _tree(job: Job, space: Any, dataset: Any, valid: Any) -> tuple[trees.ArchTree | None, float]:
+    """The tree a job walks (as 02 and 03 make it), None without one; and its cophenetic correlation."""
+    p1, p2, p3, p4 = job.params
+    archs = space.enumerate()
+    if p4.tree == "default":
+        return trees.default(space), float("nan")
+    if p4.tree == "random":
+        return trees.random(archs, p3.seed), float("nan")
+    if p4.tree == "accuracy":
+        x, y = dataset.fixed(valid, p1.scored or None)
+        estimate = evaluation.accuracy(_supernet(p1, job.weights, job.device), archs, x, y)
+        return trees.accuracy(estimate, archs), float("nan")
+    if p4.tree == "learned":
+        if p2.measure in ENCODINGS:
+            distance = distances.from_encodings(space.encode(archs, p2.measure), p2.decay)
+        else:
+            net, (x, _) = _supernet(p1, job.weights, job.device), dataset.fixed(valid, p2.images)
+            distance = distances.from_outputs(evaluation.outputs(net, archs, x[: p2.images]), p2.measure)
+        tree = trees.learned(distance, archs, p3.linkage)
+        return tree, trees.cophenetic_correlation(tree, distance)
+    return None, float("nan")
+
+
+def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
+    """One search without notebooks: the row that 04_mcts would give, and its history."""
+    p1, _, _, p4 = job.params
+    space, dataset = make_space(p1.space), data.load(p1.dataset, job.device, p1.image_size)
+    halves = dataset.halves(Generators(p1.seed).torch("split"))
+    tree, cophenetic = _tree(job, space, dataset, halves[1])
+    method = next(iter(p4.searched.values()))
+    result = search.trial(
+        space,
+        dataset,
+        halves,
+        p1.width,
+        method.make(space, {p4.tree: tree}, **p4.sampler_settings),
+        p4.schedule(len(halves[0]), method),
+        seed=p4.seed,
+        batch_size=p4.batch_size,
+        reward=p4.reward_of(method),
+        final=p4.final,
+        final_samples=p4.final_samples,
+        scored=job.scored,
+        **p4.optimiser,
+    )
+    truth = benchmarks.for_dataset(p1.space, p1.dataset)
+    row = {"architecture": space.format(result.arch), "validation": 100 * result.scores.iloc[0]}
+    row |= {"search_seconds": result.seconds, "cophenetic_correlation": cophenetic}
+    return row | benchmarks.judge(truth, row["architecture"], tree, result.history), result.history
+
+
+def rehearsal(
+    upstream: Mapping[str, Finished], epochs: int, seeds: Sequence[int], device: str, scored: int = 0
+) -> list[tuple[dict[str, Any], Job]]:
+    """Every point of the sweeps, much shorter than it should be: to see that all works, not to compare.
+
+    Args:
+        upstream: finished notebooks 01 to 04, whose parameters are taken for all that a point leaves open;
+            but the method is the paper's, whatever 04 searched with.
+        epochs: of each search.
+        seeds: of the searches of each point of Table 1; the other sweeps get the first.
+        device: as PyTorch names it.
+        scored: validation images for the final choice; 0 for all.
+
+    Returns:
+        For each row its ``sweep``, ``label``, ``seed`` and values, and its search. Equal jobs are one search.
+    """
+    base = {name: part.params for name, part in upstream.items()}
+    method = {"sampler": "mcts", "tree": "learned", "communication": "", "compare": []}
+    base["04_mcts"] = base["04_mcts"] | method | {"epochs": epochs}
+    weights = upstream["01_pretrain"].read("supernet.pt")
+    rows = []
+    for sweep in SWEEPS:
+        file = grids.read(project_root() / "params" / "sweeps" / f"{sweep}.yaml", {})
+        for label, values in grids.points(file.grid):
+            changed = grids.assign(base, values)
+            for seed in seeds if sweep == "table1" else seeds[:1]:
+                changed["04_mcts"] = changed["04_mcts"] | {"seed": seed}
+                checked = {
+                    name: NOTEBOOKS[name].checked(p, f"{sweep}, {label}") for name, p in changed.items()
+                }
+                same = changed["01_pretrain"] == base["01_pretrain"]
+                job = Job(tuple(checked.values()), weights if same else None, device, scored)
+                rows.append(({"sweep": sweep, "label": label, "seed": seed} | values, job))
+    return rows
+
+
+def rehearse(
+    plan: Sequence[tuple[dict[str, Any], Job]],
+    workers: int,
+    progress: Callable[[int], Any] = lambda done: None,
+) -> tuple[pd.DataFrame, dict[tuple[str, str, int], pd.DataFrame]]:
+    """Run the searches of a rehearsal in processes of one thread each.
+
+    Args:
+        plan: see :func:`rehearsal`.
+        workers: number of processes; 0 for one a core.
+        progress: called with 1 after each search.
+
+    Returns:
+        Rows as :func:`gather` gives them, and the history of each by sweep, label and seed.
+    """
+    done: dict[str, tuple[dict, pd.DataFrame]] = {}
+    for key, result in parallel.run_all(run_job, {job.key: (job,) for _, job in plan}, workers):
+        done[key] = result
+        progress(1)
+    rows = pd.DataFrame([row | done[job.key][0] for row, job in plan])
+    return rows, {(row["sweep"], row["label"], row["seed"]): done[job.key][1] for row, job in plan}
+
+
+def sampling_methods() -> pd.DataFrame:
+    """The methods of the register, with what their classes say of themselves (Table 6).
+
+    Returns:
+        Columns ``Method``, by the paper's label where it has one; ``Search Space Structure``; and ``Sampling
+        Method``, the first line of the sampler's documentation.
+    """
+    rows = []
+    for name, method in samplers.METHODS.items():
+        sampler = samplers.SAMPLERS[method.sampler]
+        parts = " (partitioned)" if "models" in inspect.signature(sampler).parameters else ""
+        rows.append(
+            {
+                "Method": paper.LABELS.get(name, f"{name} tree" if method.tree else name),
+                "Search Space Structure": f"Hierarchical ({method.tree} tree)"
+                if method.tree
+                else f"Flat{parts}",
+                "Sampling Method": inspect.getdoc(sampler).splitlines()[0].rstrip("."),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _spread(values: pd.Series, digits: int) -> str:
+    """Mean ± standard deviation, without the latter for a single value."""
+    spread = f" ± {values.std():.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{spread}"
+
+
+def table(rows: pd.DataFrame, published: pd.DataFrame | None, truth: pd.DataFrame) -> pd.DataFrame:
+    """Measured beside published, one row a label.
+
+    Args:
+        rows: of one sweep; with ``architecture``, ``accuracy`` (%, true), ``rank``, ``search_seconds``.
+        published: of :mod:`hnas_kit.studies.paper`, indexed by label; None if the paper has none.
+        truth: that ``rows`` are judged by; gives ours of published rows that are no search
+            (:func:`hnas_kit.studies.paper.references`).
+
+    Returns:
+        Columns ``ours: ...`` and ``paper: ...``, in the order of ``rows``, between the default architecture
+        and the best one; empty where nothing is reported.
+    """
+    ours = {}
+    for label, group in rows.groupby("label", sort=False):
+        best = group.sort_values("accuracy", ascending=False).iloc[0]
+        ours[label] = {
+            "ours: seeds": str(len(group)),
+            "ours: architecture": best["architecture"],
+            "ours: best accuracy": f"{best['accuracy']:.2f}",
+            "ours: average accuracy": _spread(group["accuracy"], 2),
+            "ours: best rank": f"{group['rank'].min():.0f}",
+            "ours: average rank": _spread(group["rank"], 1),
+            "ours: search time (s)": f"{group['search_seconds'].mean():.0f}",
+        }
+    frame = pd.DataFrame.from_dict(ours, orient="index")
+    if published is None:
+        return frame
+    known = paper.references(published, truth)
+    judged = {
+        "ours: architecture": known["architecture"],
+        "ours: best accuracy": known["accuracy"].map("{:.2f}".format),
+        "ours: best rank": known["rank"].map("{:.0f}".format),
+    }
+    judged = pd.DataFrame(judged).reindex(columns=frame.columns)
+    is_best = judged.index == paper.BEST
+    frame = pd.concat([judged[~is_best], frame, judged[is_best]])
+    return frame.join(published.add_prefix("paper: ").astype(object)).fillna("")
+
+
+def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
+    """One label against each other, seed by seed: difference of true accuracy (points), Wilcoxon's p.
+
+    Returns:
+        Indexed by the other label: ``seeds``, ``mean difference`` (positive: ``label`` is better), ``wins``,
+        ``losses`` and the two-sided ``p`` of the signed-rank test (1 if no seed differs).
+    """
+    accuracy = rows.pivot(index="seed", columns="label", values="accuracy")
+    compared = {}
+    for other in [name for name in rows["label"].unique() if name != label]:
+        difference = (accuracy[label] - accuracy[other]).dropna().round(6)
+        compared[other] = {
+            "seeds": len(difference),
+            "mean difference": difference.mean(),
+            "wins": int((difference > 0).sum()),
+            "losses": int((difference < 0).sum()),
+            "p": wilcoxon(difference).pvalue if np.any(difference != 0) else 1.0,
+        }
+    return pd.DataFrame.from_dict(compared, orient="index").rename_axis(f"{label} against")

@@ -1,0 +1,280 @@
+"""The steps of the search inside a window of MACs (Sec. 5.4): pool, pre-training, searches, Table 5.
+
+What trains is a function for :func:`hnas_kit.processes.distributed.launch`, which may run it in several
+processes: it gets plain arguments and leaves its result beside its checkpoints. One that
+was finished is not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from hnas_kit import cost, data, runs, search, training
+from hnas_kit.cost import BudgetSampler
+from hnas_kit.data import Dataset, Split
+from hnas_kit.errors import HnasError
+from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.processes.distributed import Team
+from hnas_kit.randomness import Generators
+from hnas_kit.runs.params import Imagenet
+from hnas_kit.samplers import METHODS, Sampler
+from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.studies import paper
+from hnas_kit.supernets import Supernet, make_supernet
+from hnas_kit.training import Checkpoints
+from hnas_kit.trees import ArchTree
+
+ON_POOL = ("learned", "boltzmann")  # methods that draw from the pool; the others from the whole window
+PART = 1024  # test images at once
+
+
+@lru_cache(maxsize=4)
+def window(low: float, high: float) -> BudgetSampler:
+    """The ImageNet space between so many millions of MACs of the full-size network; counted once.
+
+    Raises:
+        HnasError: if it is empty; the line says the nearest MACs that there are.
+    """
+    return BudgetSampler(make_space("mobile"), round(1e6 * low), round(1e6 * high))
+
+
+def draw_pool(budget: BudgetSampler, size: int, rng: np.random.Generator) -> list[Arch]:
+    """``size`` different architectures, all sets of that size in the window equally likely.
+
+    Raises:
+        HnasError: if the window has fewer.
+    """
+    if size > budget.count():
+        raise HnasError(f"pool is {size}; the window has only {budget.count()} architectures")
+    pool: dict[Arch, None] = {}
+    while len(pool) < size:
+        pool |= dict.fromkeys(budget.sample(rng, size - len(pool)))
+    return list(pool)
+
+
+def shares(space: SearchSpace) -> np.ndarray:
+    """(layers, operations) of all architectures of a space, the share with that operation there; exact."""
+    found = np.zeros((space.num_layers, max(map(len, space.ops))))
+    ahead = [1]
+    for layer, table in enumerate(space.transitions):
+        behind = space.completions[layer + 1]
+        beginnings = [0] * len(behind)
+        for (state, op), after in np.ndenumerate(table):
+            if after >= 0:
+                found[layer, op] += ahead[state] * behind[after] / space.size
+                beginnings[after] += ahead[state]
+        ahead = beginnings
+    return found
+
+
+def drawn_shares(archs: Sequence[Arch], space: SearchSpace) -> np.ndarray:
+    """(layers, operations) the same among some architectures."""
+    codes = np.array(archs)[:, :, None]
+    return (codes == np.arange(max(map(len, space.ops)))).mean(axis=0)
+
+
+def load(p: Imagenet, device: torch.device | None = None) -> tuple[Dataset, tuple[Split, Split]]:
+    """The images at the size that the network gets, and the halves for training and validation.
+
+    Raises:
+        HnasError: if there are fewer of them than the parameters ask for.
+    """
+    dataset = data.load(p.dataset, device or runs.device_of(p), p.image_size, p.workers)
+    halves = dataset.halves(Generators(p.seed).torch("split"))
+    there = {"images": len(halves[1]), "scored": len(halves[1]), "tested": len(dataset.test)}
+    for name, count in there.items():
+        if getattr(p, name) > count:
+            raise HnasError(f"{name} is {getattr(p, name)}; data set {p.dataset} has {count} such images")
+    return dataset, halves
+
+
+def _keep(folder: Any, value: dict) -> None:
+    content = torch_bytes(value)
+    write_atomic(folder / f"result-{sha256(content)[:16]}.pt", content)
+
+
+def result(checkpoints: Checkpoints) -> dict | None:
+    """What a training left beside its checkpoints; None if it has not finished, or the file is damaged."""
+    for path in checkpoints.folder.glob("result-*.pt"):
+        content = path.read_bytes()
+        if sha256(content)[:16] == path.stem.split("-")[1]:
+            return torch_value(content)
+        print(f"{path} is corrupt; it is made again")
+        path.unlink()
+    return None
+
+
+def _finished(team: Team, checkpoints: Checkpoints) -> bool:
+    """Whether there is a result already, as the main process sees it: it also removes one that is damaged."""
+    with team.main_first():
+        return result(checkpoints) is not None
+
+
+def new_net(p: Imagenet, dataset: Dataset, generators: Generators | None = None) -> Supernet:
+    """The supernet on the CPU, its weights drawn from ``generators`` if they are given."""
+    sizes = dataset.in_channels, dataset.num_classes, p.width
+    weights = generators.torch("weights") if generators else None
+    return make_supernet(make_space("mobile"), *sizes, generator=weights)
+
+
+def pretrain(team: Team, p: Imagenet, checkpoints: Checkpoints) -> None:
+    """Train a supernet by uniform draws from the window (Algorithm 1, "pre-training"); leaves a result.
+
+    Its ``net`` is the weights, ``losses`` the training loss of every step.
+    """
+    if _finished(team, checkpoints):
+        return
+    dataset, (train_half, _) = load(p, team.device)
+    generators, budget = Generators(p.seed), window(p.low, p.high)
+    net, rng = new_net(p, dataset, generators), generators.numpy("architectures")
+    batches = dataset.batches(train_half, p.batch_size, generators)
+    steps = p.pretrain_epochs * batches.steps_per_epoch
+    with runs.progress(steps, "pre-training", team.main) as bar:
+        losses = training.train(
+            net,
+            batches,
+            lambda step: budget.sample(rng, 1)[0],
+            steps,
+            parts=p.parts,
+            team=team,
+            states={"generators": generators},
+            checkpoints=checkpoints,
+            progress=bar.update,
+            **p.optimiser,
+        )
+    if team.main:
+        _keep(checkpoints.folder, {"net": _on_cpu(net), "losses": torch.from_numpy(losses)})
+
+
+def _on_cpu(net: Supernet) -> dict[str, Tensor]:
+    return {name: value.cpu() for name, value in net.state_dict().items()}
+
+
+def make_sampler(p: Imagenet, name: str, tree: ArchTree) -> Sampler:
+    """A new sampler of a method: over the tree's pool, or over the whole window."""
+    method, settings = METHODS[name], p.sampler_settings
+    if name in ON_POOL:
+        return method.make(make_space("mobile"), {method.tree: tree}, **settings)
+    return method.make(make_space("mobile"), {}, window(p.low, p.high), **settings)
+
+
+def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Checkpoints) -> None:
+    """Search with one method from new weights to the final choice, 50 draws at lambda = 0; leaves a result.
+
+    Methods start from the same weights and see the same batches. See :func:`found` for the result.
+    """
+    if _finished(team, checkpoints):
+        return
+    dataset, halves = load(p, team.device)
+    schedule = p.schedule(len(halves[0]), METHODS[method])
+    with runs.progress(schedule.steps, f"search: {method}", team.main) as bar:
+        done = search.trial(
+            make_space("mobile"),
+            dataset,
+            halves,
+            p.width,
+            make_sampler(p, method, tree),
+            schedule,
+            seed=p.seed,
+            batch_size=p.batch_size,
+            final_samples=p.final_samples,
+            scored=p.scored,
+            parts=p.parts,
+            team=team,
+            checkpoints=checkpoints,
+            progress=bar.update,
+            **p.optimiser,
+        )
+    kept = {
+        "net": _on_cpu(done.net),
+        "sampler": done.sampler.state_dict(),
+        "history": done.history.to_dict("list"),
+        "candidates": list(done.scores.index),
+        "scores": done.scores.tolist(),
+        "seconds": done.seconds,
+    }
+    if team.main:
+        _keep(checkpoints.folder, kept)
+
+
+def found(
+    p: Imagenet, method: str, tree: ArchTree, dataset: Dataset, checkpoints: Checkpoints
+) -> search.Result:
+    """The result that :func:`run` left, its network on the images' device."""
+    kept = result(checkpoints)
+    if kept is None:
+        raise HnasError(f"{checkpoints.folder} holds no finished search; run it again")
+    net, sampler = new_net(p, dataset), make_sampler(p, method, tree)
+    net.load_state_dict(kept["net"])
+    sampler.load_state_dict(kept["sampler"])
+    scores = pd.Series(kept["scores"], index=pd.Index(kept["candidates"], tupleize_cols=False))
+    history = pd.DataFrame(kept["history"]).rename_axis("step")
+    return search.Result(net.to(dataset.device), sampler, history, scores.index[0], scores, kept["seconds"])
+
+
+@torch.inference_mode()
+def top_accuracies(net: Supernet, arch: Arch, dataset: Dataset, images: int = 0) -> tuple[float, float]:
+    """Top-1 and top-5 accuracy (%) of an architecture in its supernet, on the first test images (0: all).
+
+    BatchNorm uses the statistics of each part of up to ``PART`` images.
+    """
+    right, count = torch.zeros(2, dtype=torch.int64), 0
+    net.eval()
+    for piece in dataset.pieces(dataset.test, images or None):
+        parts = -(-len(piece[1]) // PART)
+        for x, y in zip(*(tensor.tensor_split(parts) for tensor in piece), strict=True):
+            best = net(x, arch).topk(min(5, dataset.num_classes)).indices == y[:, None]
+            right += torch.stack([best[:, 0].sum(), best.sum()]).cpu()
+            count += len(y)
+    top_1, top_5 = (100 * right / count).tolist()
+    return top_1, top_5
+
+
+def table(results: Mapping[str, search.Result], dataset: Dataset, images: int = 0) -> pd.DataFrame:
+    """What each method found, one row a method; ``images`` of the test set are looked at (0: all).
+
+    Returns:
+        ``architecture`` (text), ``top-1`` and ``top-5`` (%, test images, in the supernet), ``MACs (M)`` and
+        ``parameters (M)`` of the full-size network alone, ``validation`` (%, of the final choice),
+        ``candidates`` for it, ``different`` (architectures drawn in the third phase), ``seconds``.
+    """
+    space, rows = make_space("mobile"), {}
+    for method, done in results.items():
+        top_1, top_5 = top_accuracies(done.net, done.arch, dataset, images)
+        third = done.history.loc[done.history["phase"] == "search", "architecture"]
+        rows[method] = {
+            "architecture": space.format(done.arch),
+            "top-1": top_1,
+            "top-5": top_5,
+            "MACs (M)": cost.macs(space, done.arch) / 1e6,
+            "parameters (M)": cost.params(space, done.arch) / 1e6,
+            "validation": 100 * done.scores.iloc[0],
+            "candidates": len(done.scores),
+            "different": third.nunique(),
+            "seconds": done.seconds,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+def beside_published(ours: pd.DataFrame, scale: str) -> pd.DataFrame:
+    """Table 5 with rows of our own, marked with their scale.
+
+    Args:
+        ours: of :func:`table`.
+        scale: data and size that our rows belong to.
+    """
+    published = paper.TABLE_5.astype({"MACs (M)": object, "parameters (M)": object}).rename_axis("method")
+    published["search"] = [days if days == "-" else f"{days} GPU days" for days in published.pop("GPU days")]
+    published["measured on"] = "ImageNet, trained alone (paper)"
+    mine = ours[["top-1", "top-5", "MACs (M)", "parameters (M)"]].round(1)
+    mine.index = [f"{paper.LABELS[method]}, ours" for method in ours.index]
+    mine["search"] = [f"{seconds:.0f} s" for seconds in ours["seconds"]]
+    mine["measured on"] = scale
+    return pd.concat([published, mine.astype(published.dtypes.to_dict())]).rename_axis("method")

@@ -1,0 +1,304 @@
+"""Search without a network: rewards are known accuracies, seen through mini-batches.
+
+Everything but the weights of a supernet is as in a real search, so what a sampler and a tree contribute can
+be told from hundreds of seeds in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.samplers import MCTS, Boltzmann, Independent, MCTSReg, Sampler, Uniform
+from hnas_kit.search import FINAL_CHOICES
+from hnas_kit.spaces import Arch, SearchSpace
+from hnas_kit.studies import compiled_searches
+from hnas_kit.studies.compiled_searches import Layers, Leaves, Plan, Record
+from hnas_kit.training import Schedule
+
+
+@dataclass(frozen=True)
+class RandomSearch:
+    """A reference of the field: every draw is uniform, and the rewards alone choose.
+
+    The candidates of its final choice are the architectures whose best reward is highest.
+    """
+
+    archs: Sequence[Arch]
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """Regularised evolution (Real et al., AAAI 2019), a reference of the field.
+
+    The first ``population`` draws are uniform. From then on the one of the highest reward among
+    ``tournament`` draws from the population, with replacement, is mutated, the child joins the population,
+    and the oldest dies. A mutation goes to one of the architectures that differ in the fewest layers, all
+    alike: in one where there are such, in two in a space like Pooling. Rewards stay as they were seen. The
+    candidates of its final choice are its last population.
+    """
+
+    archs: Sequence[Arch]
+    population: int = 50
+    tournament: int = 10
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Many simulated searches that differ in their seed; S seeds, N architectures.
+
+    Ranks are 1 for the best of the N; equal accuracies share the better rank.
+
+    Attributes:
+        archs: the N architectures.
+        accuracy: (N,) their true accuracies, fractions.
+        seen: (N,) the accuracies that rewards and final choices follow: the true ones, or a supernet's.
+        arch_index: (S, steps) int32, the architecture of each step.
+        reward: (S, steps) float32, what was seen of its accuracy.
+        found_index: (S,) the architecture of the final choice.
+        third: the first step of the third phase.
+    """
+
+    archs: tuple[Arch, ...]
+    accuracy: np.ndarray
+    seen: np.ndarray
+    arch_index: np.ndarray
+    reward: np.ndarray
+    found_index: np.ndarray
+    third: int
+
+    @cached_property
+    def rank(self) -> np.ndarray:
+        """(N,) true rank."""
+        return _rank(self.accuracy)
+
+    @property
+    def found(self) -> np.ndarray:
+        """(S,) true rank of the final choice."""
+        return self.rank[self.found_index]
+
+    @property
+    def found_seen(self) -> np.ndarray:
+        """(S,) rank of the final choice by the accuracies that rewards follow."""
+        return _rank(self.seen)[self.found_index]
+
+    @property
+    def best_quarter(self) -> np.ndarray:
+        """(S,) share of the third phase's draws that are truly among the best quarter."""
+        return (self.rank[self._last()] <= len(self.archs) / 4).mean(axis=1)
+
+    @property
+    def distinct(self) -> np.ndarray:
+        """(S,) number of different architectures drawn in the third phase."""
+        return np.array([len(np.unique(row)) for row in self._last()])
+
+    def first(self, best: int) -> np.ndarray:
+        """(S,) steps of the third phase until one of the truly ``best`` is drawn; infinite if none was."""
+        hit = self.rank[self._last()] <= best
+        return np.where(hit.any(axis=1), 1.0 + hit.argmax(axis=1), np.inf)
+
+    def _last(self) -> np.ndarray:
+        """(S, steps of the third phase) the architectures drawn in it."""
+        return self.arch_index[:, self.third :]
+
+
+def _rank(accuracy: np.ndarray) -> np.ndarray:
+    """(N,) 1 for the best; of equals all have the better rank."""
+    return 1 + np.searchsorted(np.sort(-accuracy), -accuracy)
+
+
+def neighbours(archs: Sequence[Arch]) -> list[np.ndarray]:
+    """For each architecture the positions of those that differ from it in the fewest layers."""
+    codes = np.array(archs)
+    found = []
+    for code in codes:
+        layers = (codes != code).sum(axis=1)
+        found.append(np.flatnonzero(layers == layers[layers > 0].min(initial=codes.shape[1])))
+    return found
+
+
+def require_known(sampler: Sampler | RandomSearch | Evolution) -> None:
+    """Raise :class:`HnasError` unless searches with this sampler can be simulated."""
+    if type(sampler) not in (Uniform, Independent, Boltzmann, MCTS, MCTSReg, RandomSearch, Evolution):
+        raise HnasError(
+            f"{type(sampler).__name__} cannot be simulated; allowed: uniform, independent, boltzmann, mcts "
+            "and mcts_reg (a mixture differs from uniform in its supernets only, and here there are none)"
+        )
+
+
+def simulate(
+    space: SearchSpace,
+    benchmark: pd.DataFrame,
+    sampler: Sampler | RandomSearch | Evolution,
+    schedule: Schedule,
+    seeds: Sequence[int],
+    *,
+    estimate: pd.Series | None = None,
+    batch_size: int = 256,
+    learning: float = 0.0,
+    final: str = "samples",
+    final_samples: int = 50,
+    scored: int = 0,
+) -> Simulation:
+    """Search with known accuracies as rewards, for all seeds at once.
+
+    The reward of a step is the share of ``batch_size`` images answered correctly, each with the probability
+    that is the architecture's accuracy. Phases and temperature are those of a real search; the final
+    choice (Sec. 4; Appendix B.1) is the best of its candidates by accuracy.
+
+    Args:
+        space: the search space.
+        benchmark: ground truth of all that the sampler draws from (see :func:`hnas_kit.benchmarks.load`).
+        sampler: where each seed's search starts from; it stays as it is. Or a reference of the field.
+        schedule: phases and temperature; a reference draws its own way from the first step.
+        seeds: of the single searches; a search depends on nothing but its own.
+        estimate: accuracies (%) by text form that rewards and final choices follow instead of the true ones,
+            for instance a supernet's.
+        batch_size: images a reward.
+        learning: a learning curve: accuracies are lower by the factor 1 - exp(-t / learning), where t is
+            the share of the steps that are done, from 0 (no curve) up.
+        final: ``samples``: the candidates are ``final_samples`` draws at lambda = 0 and the last T.
+            ``path``: the only one is the path of highest probability at lambda = 0. Uniform sampling has no
+            such path, its candidates are as many uniform draws; for references see there.
+        final_samples: draws, or candidates of a random search.
+        scored: images through which the final choice sees a candidate, each candidate its own; 0 for the
+            accuracy itself.
+
+    Returns:
+        What every seed drew, saw and found.
+
+    Raises:
+        HnasError: for a sampler that needs several supernets, one of a kind that is not known here,
+            architectures without an accuracy, a schedule without a third phase, or settings out of range.
+    """
+    require_known(sampler)
+    require_one_of("final choice", final, FINAL_CHOICES)
+    if batch_size < 1 or final_samples < 1 or scored < 0 or not 0 <= learning < np.inf:
+        raise HnasError(
+            f"batch_size is {batch_size}, final_samples {final_samples}, scored {scored}, "
+            f"learning {learning}; allowed: batch_size >= 1, final_samples >= 1, scored >= 0, "
+            "learning >= 0"
+        )
+    if not len(seeds) or not all(0 <= seed < 2**32 for seed in seeds):
+        raise HnasError(f"seeds are {list(seeds)}; allowed: one or more from 0 to {2**32 - 1}")
+    if schedule.starts[2] >= schedule.steps:
+        raise HnasError(f"of {schedule.steps} steps none is left for the third phase")
+    archs = tuple(sampler.archs)
+    names = [space.format(arch) for arch in archs]
+    accuracy = _accuracies(benchmark["accuracy"], names, "benchmark")
+    seen = accuracy if estimate is None else _accuracies(estimate, names, "estimate")
+    steps, on_path = np.arange(schedule.steps), final == "path"
+    plan = Plan(
+        seeds=np.array(seeds, dtype=np.uint32),
+        learns_from=schedule.learns_from,
+        draws_from=schedule.draws_from(getattr(sampler, "own_draws", 0)),
+        temperature=np.array([schedule.temperature(step) for step in steps]),
+        growth=1 - np.exp(-(steps + 1) / schedule.steps / learning) if learning else np.ones(len(steps)),
+        accuracy=seen,
+        batch_size=batch_size,
+        path=on_path,
+    )
+    shape = len(seeds), schedule.steps
+    record = Record(
+        np.empty(shape, dtype=np.int32),
+        np.empty(shape, dtype=np.float32),
+        np.empty((len(seeds), 1 if on_path else final_samples), dtype=np.int32),
+    )
+    candidates = _search(space, sampler, plan, record, final_samples)
+    found = [
+        _choose(row, seen, scored, np.random.default_rng([seed, 1]))
+        for row, seed in zip(candidates, seeds, strict=True)
+    ]
+    return Simulation(
+        archs, accuracy, seen, record.chosen, record.rewards, np.array(found), third=schedule.starts[2]
+    )
+
+
+def _accuracies(table: pd.Series, names: Sequence[str], what: str) -> np.ndarray:
+    """(N,) fractions."""
+    if missing := [name for name in names if name not in table.index]:
+        raise HnasError(f"the {what} has no accuracy of {missing[0]} ({len(missing)} are missing)")
+    values = table.loc[list(names)].to_numpy(dtype=float)
+    for name, value in zip(names, values, strict=True):
+        if not 0 <= value <= 100:
+            raise HnasError(f"the {what} has the accuracy {value} of {name}; allowed: 0 to 100 %")
+    return values / 100
+
+
+def _search(
+    space: SearchSpace,
+    sampler: Sampler | RandomSearch | Evolution,
+    plan: Plan,
+    record: Record,
+    final_samples: int,
+) -> Sequence[np.ndarray]:
+    """All seeds; the candidates of each for the final choice."""
+    if isinstance(sampler, Uniform | RandomSearch):
+        _uniform(plan, record)
+        if isinstance(sampler, RandomSearch):
+            return [
+                _highest(*rows, final_samples) for rows in zip(record.chosen, record.rewards, strict=True)
+            ]
+        rngs = [np.random.default_rng([seed, 2]) for seed in plan.seeds]
+        return [rng.integers(len(plan.accuracy), size=final_samples) for rng in rngs]
+    if isinstance(sampler, Evolution):
+        if min(sampler.population, sampler.tournament) < 1 or len(sampler.archs) < 2:
+            raise HnasError(
+                f"{len(sampler.archs)} architectures, population {sampler.population}, tournament "
+                f"{sampler.tournament}; allowed: two architectures or more, population and tournament >= 1"
+            )
+        near = neighbours(sampler.archs)
+        starts = np.cumsum([0, *map(len, near)])
+        compiled_searches.evolve(
+            np.concatenate(near), starts, sampler.population, sampler.tournament, plan, record
+        )
+        return record.chosen[:, -sampler.population :]
+    if isinstance(sampler, Independent):
+        compiled_searches.by_layer(_layers(space, sampler), sampler.padded, sampler.beta, plan, record)
+    elif isinstance(sampler, Boltzmann):
+        value = sampler.value[sampler.tree.num_nodes - len(sampler.archs) :]
+        compiled_searches.boltzmann(value, sampler.rule.first, sampler.rule.beta, plan, record)
+    else:
+        tree = sampler.tree
+        leaf = np.array([tree.leaf[arch] for arch in tree.archs])
+        leaves = Leaves(tree.arch_index, leaf, tree.depth, sampler.warmup == "branches")
+        exploit = sampler.exploit().rule
+        compiled_searches.on_tree(
+            sampler.nodes, sampler.table, sampler.members, sampler.rule, exploit, leaves, plan, record
+        )
+    return record.candidates
+
+
+def _uniform(plan: Plan, record: Record) -> None:
+    """All seeds of uniform draws."""
+    for seed, chosen, rewards in zip(plan.seeds, record.chosen, record.rewards, strict=True):
+        rng = np.random.default_rng(seed)
+        chosen[:] = rng.integers(len(plan.accuracy), size=len(chosen))
+        rewards[:] = rng.binomial(plan.batch_size, plan.accuracy[chosen] * plan.growth) / plan.batch_size
+
+
+def _highest(chosen: np.ndarray, rewards: np.ndarray, count: int) -> np.ndarray:
+    """The architectures whose best reward of one search is highest, best first."""
+    drawn = pd.Series(rewards).groupby(chosen).max()
+    return drawn.sort_values(ascending=False, kind="stable").index.to_numpy()[:count]
+
+
+def _choose(candidates: np.ndarray, accuracy: np.ndarray, scored: int, rng: np.random.Generator) -> int:
+    """The best of the candidates, the first of equals."""
+    candidates = np.array(list(dict.fromkeys(candidates.tolist())))
+    score = accuracy[candidates]
+    return candidates[np.argmax(rng.binomial(scored, score) if scored else score)]
+
+
+def _layers(space: SearchSpace, sampler: Independent) -> Layers:
+    """The space's automaton, with what it takes to number the architectures that it reads."""
+    codes, before = np.array(sampler.archs), np.zeros(sampler.transitions.shape, dtype=np.int64)
+    for layer, (table, ways) in enumerate(zip(space.transitions, space.completions[1:], strict=True)):
+        counts = np.where(table >= 0, np.array(ways)[table], 0)
+        before[layer, : table.shape[0], : table.shape[1]] = np.cumsum(counts, axis=1) - counts
+    return Layers(codes, sampler.transitions, before, np.lexsort(codes.T[::-1]))

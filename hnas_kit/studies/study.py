@@ -1,0 +1,206 @@
+"""What samplers and trees are worth on NAS-Bench-Macro, told from hundreds of simulated searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from hnas_kit import benchmarks, distances, trees
+from hnas_kit.errors import HnasError
+from hnas_kit.files import read_csv
+from hnas_kit.runs.params import Simulate
+from hnas_kit.samplers import METHODS, Method
+from hnas_kit.spaces import SearchSpace, make_space
+from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation, require_known, simulate
+from hnas_kit.trees import ArchTree
+
+
+class Setting(NamedTuple):
+    """What is searched."""
+
+    space: SearchSpace
+    truth: pd.DataFrame  # ground truth, see hnas_kit.benchmarks.load
+    forest: Mapping[str, ArchTree]  # trees over all of it, by name
+    estimate: pd.Series | None = None  # a supernet's accuracies (%) by text form
+
+
+# references of the field, which are no samplers of a supernet
+REFERENCES = {"random search": RandomSearch, "regularised evolution": Evolution}
+# every sampler on every tree (a mixture needs supernets), then the references
+COMPARED: dict[str, Method | type] = (
+    {name: METHODS[name] for name in ("uniform", "independent", "boltzmann", "default", "regularised")}
+    | {"regularised, equivalent nodes": Method("mcts_reg", "default", "equivalent_nodes")}
+    | {name: METHODS[name] for name in ("learned", "accuracy")}
+    | {"one-hot, 1/2^l": Method("mcts", "one-hot"), "vector": Method("mcts", "vector")}
+    | {name: Method("mcts", name) for name in ("random", "random 1", "random 2")}
+    | REFERENCES
+)
+# The search on NAS-Bench-Macro as the paper gives it (Sec. 5, App. B.1): 120 epochs of 98 steps. It does not
+# give temperature_end, temperature_flat, coefficient or learning, and simulates nothing: chosen here.
+PROTOCOL = {
+    "seeds": 100,
+    "steps": 11_760,
+    "rewards": "true",
+    "learning": 0.3,
+    "batch_size": 256,
+    "uniform_share": 0.4,
+    "warmup_share": 0.25,
+    "phases": "tree",
+    "temperature_start": 0.01,
+    "temperature_end": 0.0025,
+    "temperature_flat": 0.2,
+    "exploration": 0.5,
+    "beta": 0.95,
+    "bonus": "sqrt",
+    "start": "one",
+    "warmup": "architectures",
+    "refresh": "draw",
+    "coefficient": 0.2,
+    "final": "samples",
+    "final_samples": 50,
+    "scored": 0,
+}
+
+
+def protocol(**changes: Any) -> Simulate:
+    """How searches are simulated: ``PROTOCOL`` with changes.
+
+    Raises:
+        HnasError: one line, for an unknown name or a value out of range.
+    """
+    return Simulate.checked(PROTOCOL | changes, "simulate")
+
+
+def macro() -> Setting:
+    """NAS-Bench-Macro to study: its ground truth, trees over all of it, and a supernet's estimates.
+
+    ``learned``, ``accuracy`` and the estimates come from a supernet that was trained on CIFAR-10 images; how
+    is in ``tables/macro-tree.json``. ``vector`` and ``one-hot`` need no network (Table 3, the latter with
+    1/2^l), ``random`` and ``random 1`` and ``2`` know nothing.
+    """
+    space, folder = make_space("macro"), files("hnas_kit.benchmarks") / "tables"
+    truth = benchmarks.load("cifar10-macro")
+    with (folder / "macro-supernet.csv").open() as file:
+        estimate = read_csv(file, index_col="architecture")["supernet"]
+    archs = space.enumerate()
+    forest = {
+        "learned": trees.load((folder / "macro-tree.npz").read_bytes()),
+        "default": trees.default(space),
+        "accuracy": trees.accuracy(estimate[truth.index], archs),
+        "random": trees.random(archs, seed=0),
+        "one-hot": trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
+        "vector": trees.learned(distances.from_encodings(space.encode(archs, "vector")), archs),
+    } | {f"random {seed}": trees.random(archs, seed) for seed in (1, 2)}
+    return Setting(space, truth, forest, estimate)
+
+
+def run(
+    setting: Setting, how: Simulate, methods: Mapping[str, Method | type] = COMPARED
+) -> dict[str, Simulation]:
+    """Simulate every method with the same seeds.
+
+    Args:
+        setting: see :func:`macro`; or of any other space.
+        how: see :func:`protocol`. A method takes of it what it has, and its own settings come first.
+        methods: by name; references of the field are classes.
+
+    Raises:
+        HnasError: before anything starts, for a method that cannot be simulated or lacks its tree, or without
+            the estimates that rewards are to follow.
+    """
+    if how.rewards == "supernet" and setting.estimate is None:
+        raise HnasError("rewards cannot be a supernet's: there are no estimates of one")
+    samplers, schedules = {}, {}
+    for name, method in methods.items():
+        if isinstance(method, Method):
+            samplers[name] = method.make(setting.space, setting.forest, **how.sampler_settings)
+            schedules[name] = how.phases_of(how.steps, method)
+        else:
+            samplers[name] = method(setting.space.enumerate())
+            schedules[name] = how.phases_of(how.steps)
+        require_known(samplers[name])
+    options = how.model_dump(include={"batch_size", "learning", "final", "final_samples", "scored"})
+    return {
+        name: simulate(
+            setting.space,
+            setting.truth,
+            sampler,
+            schedules[name],
+            range(how.seeds),
+            estimate=setting.estimate if how.rewards == "supernet" else None,
+            **options,
+        )
+        for name, sampler in samplers.items()
+    }
+
+
+def quartiles(values: ArrayLike) -> tuple[float, float, float]:
+    """Median, lower and upper quartile; each is one of the values, so infinite ones stay what they are."""
+    return tuple(np.quantile(values, [0.5, 0.25, 0.75], method="inverted_cdf").tolist())
+
+
+def table(results: Mapping[str, Simulation], best: int = 10) -> pd.DataFrame:
+    """One row a method: what it finds, and where its draws go.
+
+    Args:
+        results: see :func:`run`.
+        best: how many architectures count as best.
+
+    Returns:
+        Columns ``found rank``, the true rank of what is found, median over seeds and quartiles in brackets;
+        where rewards are a supernet's ``rank by supernet``, the same by its estimates; ``best quarter (%)``,
+        share of the third phase on the truly best quarter, mean over seeds; ``distinct``, different
+        architectures drawn in the third phase, median; ``to top B``, its steps until one of the truly B best
+        is drawn, median and quartiles, ``never`` where none was.
+    """
+    rows = {}
+    for name, result in results.items():
+        rows[name] = {"found rank": _interval(result.found)}
+        if result.seen is not result.accuracy:
+            rows[name]["rank by supernet"] = _interval(result.found_seen)
+        rows[name] |= {
+            "best quarter (%)": 100 * float(result.best_quarter.mean()),
+            "distinct": quartiles(result.distinct)[0],
+            f"to top {best}": _interval(result.first(best)),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+def blind(truth: pd.DataFrame, forest: Mapping[str, ArchTree], best: int = 10) -> pd.DataFrame:
+    """Where the draws go on each tree before anything is known, when siblings are drawn alike.
+
+    Args:
+        truth, forest: see :class:`Setting`.
+        best: how many architectures count as best.
+
+    Returns:
+        Indexed by tree: the share of the draws that goes to the B best, ``top B (%)``, and to the truly
+        ``best quarter (%)``; the ``depth of the best`` B and of ``all``, means; and ``variance explained``,
+        the share of the variance of accuracy that lies between the branches of the root.
+    """
+    accuracy, rank = truth["accuracy"].to_numpy(), truth["rank"].to_numpy()
+    rows = {}
+    for name, tree in forest.items():
+        leaves = np.array([tree.leaf[arch] for arch in tree.archs])
+        share = np.ones(tree.num_nodes)
+        for v in range(1, tree.num_nodes):
+            share[v] = share[tree.parent[v]] / tree.num_children[tree.parent[v]]
+        share, depth = share[leaves], tree.level[leaves]
+        rows[name] = {
+            f"top {best} (%)": 100 * float(share[rank <= best].sum()),
+            "best quarter (%)": 100 * float(share[rank <= len(rank) / 4].sum()),
+            "depth of the best": float(depth[rank <= best].mean()),
+            "of all": float(depth.mean()),
+            "variance explained": float(trees.variance_explained(tree, accuracy)[1][1]),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("tree")
+
+
+def _interval(values: np.ndarray) -> str:
+    middle, low, high = ("never" if np.isinf(q) else f"{q:.0f}" for q in quartiles(values))
+    return f"{middle} ({low} to {high})"

@@ -1,0 +1,217 @@
+"""Single-path training: at every step one architecture of the supernet."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+
+from hnas_kit.data import Batches
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.processes.distributed import LONE, Team
+from hnas_kit.spaces import Arch
+from hnas_kit.training.checkpoints import Checkpoints
+
+# what autocast computes in; float32 needs none; float16 is for GPUs: on a CPU it works, but slowly
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Convolutions and matrix products in ``precision``, a name of ``PRECISIONS``; weights stay float32."""
+    half = PRECISIONS[precision]
+    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``; raises :class:`HnasError` if it is absent."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise HnasError(f"device is {name!r}; allowed: auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise HnasError("device is cuda, but PyTorch finds no CUDA device here; use device: cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class Losses:
+    """Training loss of every step, kept on the device so that a step need not wait for it."""
+
+    def __init__(self, steps: int, device: torch.device) -> None:
+        self.values = torch.full((steps,), math.nan, device=device)
+
+    def state_dict(self) -> dict:
+        return {"values": self.values.cpu()}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.values.copy_(state["values"])
+
+
+class Statistics:
+    """BatchNorm's running statistics over a step's parts: each starts from the same, the mean is kept.
+
+    The networks of a supernet have none; one that is trained alone has.
+    """
+
+    def __init__(self, net: nn.Module, parts: int) -> None:
+        self.buffers = list(net.buffers()) if parts > 1 else []  # one part alone may leave what it likes
+        self.before = [b.clone() for b in self.buffers]
+        self.left: list[list[Tensor]] = []
+
+    def part_done(self) -> None:
+        self.left.append([b.clone() for b in self.buffers])
+        for buffer, before in zip(self.buffers, self.before, strict=True):
+            buffer.copy_(before)
+
+    def step_done(self, team: Team) -> None:
+        for buffer, *left in zip(self.buffers, *self.left, strict=True):
+            buffer.copy_(torch.stack(left).double().mean(0))  # of counts, too, which are all alike
+        team.average(b for b in self.buffers if b.is_floating_point())
+        self.before = [b.clone() for b in self.buffers]
+        self.left.clear()
+
+
+def _start(team: Team, checkpoints: Checkpoints | None, states: Mapping[str, Any]) -> int:
+    """Restore the newest checkpoint in every process; the step to go on from."""
+    with team.main_first():  # it removes what is damaged
+        start = checkpoints.restore(states) if checkpoints else 0
+    if team.mean(start) != start:
+        raise HnasError(
+            f"{team.name} does not find the checkpoint that the others do; "
+            f"all must see the same folder {checkpoints.folder}"
+        )
+    return start
+
+
+def _schedule(optimiser: torch.optim.Optimizer, steps: int, warmup: int) -> LRScheduler:
+    """Linear from lr / (warmup + 1), if there is a warm-up, then a cosine from lr to 0."""
+    if not warmup:
+        return CosineAnnealingLR(optimiser, steps)
+    rise = LinearLR(optimiser, 1 / (warmup + 1), total_iters=warmup)
+    return SequentialLR(optimiser, [rise, CosineAnnealingLR(optimiser, steps - warmup)], [warmup])
+
+
+def train(
+    net: nn.Module,
+    batches: Batches,
+    choose: Callable[[int], Arch],
+    steps: int,
+    *,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.9,
+    precision: str = "float32",
+    label_smoothing: float = 0.0,
+    warmup_steps: int = 0,
+    parts: int = 1,
+    team: Team = LONE,
+    after_step: Callable[[int, Tensor, Tensor], None] | None = None,
+    states: Mapping[str, Any] | None = None,
+    checkpoints: Checkpoints | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> np.ndarray:
+    """Train one architecture a step (Eq. 1) with SGD, Nesterov momentum and a cosine schedule to 0.
+
+    Weights that the step's architecture does not use stay untouched: they have no gradient (None, not
+    zero), so neither momentum nor weight decay moves them.
+
+    Args:
+        net: the network, on the device of the batches; each process of a team has made the same one.
+        batches: the training batches.
+        choose: step -> architecture to train, the same in every process.
+        steps: number of steps in all.
+        lr: initial learning rate.
+        weight_decay, momentum: of SGD.
+        precision: a name of ``PRECISIONS``; ``float16`` with scaled gradients.
+        label_smoothing: share of every label that is spread evenly over all classes (Szegedy et al., 2016).
+        warmup_steps: the learning rate rises linearly over so many steps, before the cosine.
+        parts: of a batch, each with BatchNorm statistics of its own, one after the other (accumulating
+            gradients) or shared by the team's processes.
+        team: the processes that train together; the main one writes checkpoints, which any number of
+            processes resumes from.
+        after_step: called after each update of the weights with the step, and the logits (B, C) before it
+            and labels (B,) of this process's share of the batch.
+        states: what else has a state (sampler, generators, history), for the checkpoints.
+        checkpoints: where to resume from and save to; None keeps nothing.
+        progress: called with the number of steps done since the last call.
+
+    Returns:
+        (steps,) training loss of every step.
+
+    Raises:
+        HnasError: for parts that are not equal; at a loss that is not finite, and then the last checkpoint
+            before it is kept.
+    """
+    require_one_of("precision", precision, PRECISIONS)
+    device = batches.device
+    net.to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(
+        net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
+    )
+    schedule = _schedule(optimiser, steps, warmup_steps)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
+    losses = Losses(steps, device)
+    states = {
+        "net": net,
+        "optimiser": optimiser,
+        "schedule": schedule,
+        "batches": batches,
+        "losses": losses,
+    } | dict(states or {})
+    if scaler.is_enabled():
+        states["scaler"] = scaler
+    start = _start(team, checkpoints, states)
+    if progress:
+        progress(start)
+    # on a GPU, looking at a loss waits for it: look seldom, and remember who was trained since
+    look_every = 1 if device.type == "cpu" else 50
+    unchecked: list[Arch] = []
+    statistics = Statistics(net, parts)
+    net.train()
+    for step in range(start, steps):
+        arch = choose(step)
+        optimiser.zero_grad(set_to_none=True)
+        share = batches.share(team, parts)
+        logits, total = [], 0.0
+        for x, y in share:
+            with autocast(device, precision):
+                logits.append(net(x, arch))
+                loss = F.cross_entropy(logits[-1], y, label_smoothing=label_smoothing)
+            scaler.scale(loss / len(share)).backward()
+            logits[-1] = logits[-1].detach()
+            total += loss.detach() / len(share)
+            statistics.part_done()
+        statistics.step_done(team)
+        # scaled as they are, so that an overflow in one process is one in all
+        team.mean_gradients(net.parameters())
+        scaler.step(optimiser)
+        scaler.update()
+        with warnings.catch_warnings():  # the scaler may have left out the first step: an overflow
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+            schedule.step()
+        losses.values[step] = total
+        unchecked.append(arch)
+        if after_step:
+            after_step(step, torch.cat(logits), torch.cat([y for _, y in share]))
+        done = step + 1
+        save = checkpoints is not None and done % checkpoints.every == 0 and done < steps
+        if save or done % look_every == 0 or done == steps:
+            new = losses.values[done - len(unchecked) : done]
+            team.average([new])
+            bad = torch.nonzero(~new.isfinite())
+            if len(bad):
+                raise HnasError(
+                    f"the loss is not finite at step {done - len(unchecked) + int(bad[0])}, architecture "
+                    f"{unchecked[int(bad[0])]}; lower the learning rate (lr is {lr}); "
+                    "the last good checkpoint is kept"
+                )
+            unchecked.clear()
+        if save and team.main:
+            checkpoints.save(done, states)
+        if progress:
+            progress(1)
+    return losses.values.cpu().numpy()

@@ -1,0 +1,101 @@
+"""Making a ground truth table: one training, its file, and going on where it was."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from hnas_kit import benchmarks, data, training
+from hnas_kit.benchmarks import Protocol, making
+from hnas_kit.spaces import PoolingSpace, make_space
+
+SPACE = make_space("pooling")
+
+
+ARCHS = SPACE.enumerate()
+
+
+TINY = Protocol("pooling", "digits", width=1, image_size=16, in_channels=1, epochs=1, batch_size=450)
+
+
+def alone(arch: tuple[int, ...], seed: int, **changes: object) -> float:
+    """An architecture's accuracy after a training by the tiny protocol."""
+    names = ("width", "epochs", "batch_size", "lr", "weight_decay", "momentum")
+    settings = {name: getattr(TINY, name) for name in names} | changes
+    return benchmarks.train_alone(SPACE, data.load(TINY.dataset), arch, seed, **settings)
+
+
+# making one
+
+
+def test_a_training_is_kept_with_its_protocol(tmp_path):
+    path = tmp_path / "new" / "training.json"
+    assert making._done(path, TINY) is None
+    making._job(TINY, ARCHS[0], 3, path)
+    result = making._done(path, TINY)
+    assert result["accuracy"] == alone(ARCHS[0], 3)
+    assert 0 < result["accuracy"] < 1
+    assert result["seconds"] > 0
+    assert making._done(path, replace(TINY, lr=0.1)) is None
+    assert [p.name for p in path.parent.iterdir()] == ["training.json"]
+    path.write_text(path.read_text()[:-5])
+    assert making._done(path, TINY) is None
+
+
+def test_a_training_alone_is_the_seeds_and_the_settings(monkeypatch):
+    first = alone(ARCHS[20], 0)
+    assert alone(ARCHS[20], 0) == first
+    assert first not in (alone(ARCHS[20], 1), alone(ARCHS[20], 0, width=2))
+    seen = {}
+
+    def train(net, batches, choose, steps, **options):
+        seen.update(options, steps=steps, archs={choose(step) for step in range(5)}, size=batches.batch_size)
+        seen["images"], seen["running"] = len(batches.split), [name for name, _ in net.named_buffers()]
+
+    monkeypatch.setattr(training, "train", train)
+    alone(ARCHS[7], 0, epochs=3, batch_size=400, precision="bfloat16")
+    assert (seen["steps"], seen["size"], seen["images"]) == (9, 400, 900)  # all of the training set
+    assert seen["archs"] == {ARCHS[7]}
+    assert seen["precision"] == "bfloat16"
+    assert (seen["lr"], seen["weight_decay"], seen["momentum"]) == (TINY.lr, TINY.weight_decay, TINY.momentum)
+    assert any("running_mean" in name for name in seen["running"])  # ordinary BatchNorm, nothing shared
+
+
+def test_make_goes_on_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.setitem(benchmarks.PROTOCOLS, "tiny", TINY)  # the processes get theirs as an argument
+    monkeypatch.setattr(PoolingSpace, "enumerate", lambda self: ARCHS[:3])
+
+    def write(seed: int, i: int, protocol: Protocol, accuracy: float) -> Path:
+        path = tmp_path / f"seed{seed}-{i:03d}.json"
+        path.write_text(json.dumps({"protocol": asdict(protocol), "accuracy": accuracy, "seconds": 1.0}))
+        return path
+
+    kept = [write(s, i, TINY, 0.5 + 0.1 * s + 0.01 * i) for s, i in ((0, 0), (1, 1), (1, 2), (1, 0))]
+    write(0, 1, replace(TINY, epochs=2), 0.9)  # of another protocol
+    write(0, 2, TINY, 0.9).write_text('{"protocol"')  # cut off
+    before = [path.read_bytes() for path in kept]
+    reports = []
+    table = benchmarks.make("tiny", tmp_path, 2, lambda *counts: reports.append(counts))
+    assert reports == [(4, 6), (5, 6), (6, 6)]
+    assert [path.read_bytes() for path in kept] == before
+    assert list(table.index) == ["[1,1,8]", "[1,2,7]", "[1,3,6]"]
+    assert list(table["seed1"]) == pytest.approx([60, 61, 62])
+    trained = [100 * alone(arch, 0) for arch in ARCHS[1:3]]
+    assert list(table["seed0"]) == pytest.approx([50, *trained])
+
+    written = pd.read_csv(tmp_path / "tiny.csv", index_col="architecture")
+    pd.testing.assert_frame_equal(written, table, atol=5e-5, rtol=0)
+    record = json.loads((tmp_path / "tiny.json").read_text())
+    assert (record["benchmark"], record["seeds"], record["protocol"]) == ("tiny", 2, asdict(TINY))
+
+    stamps = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("seed*")}
+    reports.clear()
+    pd.testing.assert_frame_equal(
+        benchmarks.make("tiny", tmp_path, 2, lambda *counts: reports.append(counts)), table
+    )
+    assert reports == [(6, 6)]
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("seed*")} == stamps

@@ -1,0 +1,43 @@
+"""Computations in other processes: all results, one thread each, and an error that does not wait."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from hnas_kit.processes import parallel
+
+
+def power(base: int, exponent: int) -> tuple[int, int, int]:
+    return base**exponent, torch.get_num_threads(), os.getpid()
+
+
+def fail_or_leave(folder: Path, number: int) -> None:
+    if number == 0:
+        raise ValueError("number 0")
+    (folder / str(number)).touch()
+
+
+def test_cores_are_those_that_may_be_used():
+    assert 1 <= parallel.cores() <= os.cpu_count()
+
+
+def test_every_result_comes_with_its_key_from_a_process_of_one_thread():
+    found = dict(parallel.run_all(power, {n: (n, 2) for n in range(6)}, workers=2))
+    assert {key: value for key, (value, _, _) in found.items()} == {n: n * n for n in range(6)}
+    assert {threads for _, threads, _ in found.values()} == {1}
+    assert os.getpid() not in {process for _, _, process in found.values()}
+
+
+def test_nothing_to_do_is_nothing():
+    assert list(parallel.run_all(power, {})) == []
+
+
+def test_an_error_does_not_wait_for_what_was_not_begun(tmp_path):
+    calls = {n: (tmp_path, n) for n in range(200)}
+    with pytest.raises(ValueError, match="number 0"):
+        list(parallel.run_all(fail_or_leave, calls, workers=1))
+    assert len(list(tmp_path.iterdir())) < 199

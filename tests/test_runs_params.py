@@ -1,0 +1,417 @@
+"""The parameters of the notebooks: defaults, profiles, and one line for each mistake."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+from hnas_kit.errors import HnasError
+from hnas_kit.rewards import REWARDS
+from hnas_kit.runs import params
+from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.samplers import COMMUNICATIONS, METHODS, READINGS, SAMPLERS, TREES, Method
+from hnas_kit.spaces import make_space
+from hnas_kit.training import Schedule
+
+ROOT = Path(__file__).resolve().parents[1]
+PROFILES = sorted(
+    folder for folder in (ROOT / "params").iterdir() if folder.is_dir() and folder.name != "sweeps"
+)
+QUICK = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "params" / "quick").glob("*.yaml")}
+
+
+def mistake(notebook: str, **changes: object) -> str:
+    """The error of the quick parameters with changes; it is one line that begins with where it was."""
+    with pytest.raises(HnasError) as caught:
+        NOTEBOOKS[notebook].checked(QUICK[notebook] | changes, "here")
+    line = str(caught.value)
+    assert line.startswith("here: ")
+    assert "\n" not in line
+    return line.removeprefix("here: ")
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebooks_defaults_are_the_quick_profile(notebook):
+    cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    (cell,) = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
+    lines = ast.parse(cell.source).body
+    defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
+    assert defaults == QUICK[notebook]
+    assert list(defaults) == list(QUICK[notebook])
+    assert NOTEBOOKS[notebook].checked(defaults, notebook).model_dump() == defaults
+
+
+@pytest.mark.parametrize("folder", PROFILES, ids=lambda folder: folder.name)
+def test_a_profile_is_valid_and_one_run(folder):
+    profile = params.load_profile(folder)
+    assert list(profile) == [name for name in NOTEBOOKS if name in profile]
+    checked = [NOTEBOOKS[name].checked(values, name) for name, values in profile.items()]
+    assert {p.run for p in checked} == {folder.name}
+    assert {p.upstream for p in checked if hasattr(p, "upstream")} <= {folder.name}
+
+
+def test_the_profile_of_the_paper_has_the_papers_values():
+    """Appendix B.1; KL is the best measure of Table 2; the default width is that of ResNet20."""
+    profile = params.load_profile(ROOT / "params" / "pooling_cifar10")
+    names = ("01_pretrain", "02_distances", "03_tree", "04_mcts")
+    pretrain, distances, tree, search = (profile[name] for name in names)
+    assert pretrain["space"] == "pooling"
+    assert pretrain["dataset"] == "cifar10"
+    assert pretrain["width"] == 16
+    assert [pretrain[k] for k in ("epochs", "batch_size", "lr", "weight_decay")] == [300, 512, 0.1, 1e-3]
+    assert distances["measure"] == "kl"
+    assert tree["linkage"] == "ward"
+    assert [search[k] for k in ("epochs", "batch_size", "lr")] == [400, 256, 0.05]
+    assert (search["temperature_start"], search["temperature_end"]) == (0.02, 0.0025)
+    assert (search["beta"], search["exploration"]) == (0.95, 0.5)
+    shares = search["uniform_share"], search["warmup_share"]
+    assert [*shares, 1 - sum(shares)] == pytest.approx([0.40, 0.25, 0.35])
+    assert search["final"] == "path"
+    assert (search["sampler"], search["tree"], search["communication"]) == ("mcts", "learned", "")
+    assert search["reward"] == "absolute validation accuracy"
+    assert distances["decay"] == 1.0
+
+
+def test_the_profile_of_imagenet_has_the_papers_values():
+    """Sec. 5.4 and Appendix B.1; batch, lr and weight decay are those of MCT-NAS, which the paper follows."""
+    (values,) = params.load_profile(ROOT / "params" / "imagenet").values()
+    p = NOTEBOOKS["06_imagenet"].checked(values, "")
+    assert (p.low, p.high) == (0.99 * 280, 280)
+    assert (p.width, p.image_size, p.pool, p.epochs, p.final_samples) == (32, 224, 5000, 100, 50)
+    assert (p.batch_size, p.lr, p.weight_decay, p.precision) == (1024, 0.12, 4e-5, "bfloat16")
+    assert (p.beta, p.exploration, p.measure) == (0.95, 0.5, "kl")
+    assert [p.uniform_share, p.warmup_share] == [0.40, 0.25]
+    assert p.methods == ["learned", "regularised", "boltzmann", "uniform"]
+    assert p.tested == 0
+
+
+def test_the_quick_window_and_methods_are_the_papers():
+    paper = params.load_profile(ROOT / "params" / "imagenet")["06_imagenet"]
+    for name in ("low", "high", "methods", "final_samples", "measure", "linkage", "coefficient"):
+        assert QUICK["06_imagenet"][name] == paper[name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"low": 281.0}, "low is 281.0 and high 280.0; low must not be above high"),
+        ({"methods": ["uniform", "uniform"]}, "methods must not repeat a method"),
+        ({"methods": []}, "methods is []: List should have at least 1 item after validation, not 0"),
+        (
+            {"methods": ["mixture"]},
+            "methods[0] is 'mixture': Input should be 'learned', 'boltzmann', 'uniform', 'regularised', "
+            "'default' or 'independent'",
+        ),
+        (
+            {"uniform_share": 0.7},
+            "uniform_share + warmup_share must be below 1, to leave steps for the search",
+        ),
+    ],
+)
+def test_a_window_that_makes_no_sense_is_refused(changes, said):
+    assert mistake("06_imagenet", **changes) == said
+
+
+@pytest.mark.parametrize(
+    ("notebook", "name", "value", "allowed"),
+    [
+        ("06_imagenet", "pool", 1, "greater than or equal to 2"),
+        ("06_imagenet", "low", 0, "greater than 0"),
+        ("06_imagenet", "measure", "onehot", "'kl', 'l2' or 'cross_entropy'"),
+        ("01_pretrain", "epochs", "3", "a valid integer"),
+        ("01_pretrain", "epochs", 3.0, "a valid integer"),
+        ("01_pretrain", "epochs", True, "a valid integer"),
+        ("01_pretrain", "epochs", -1, "greater than or equal to 0"),
+        ("04_mcts", "epochs", 0, "greater than or equal to 1"),
+        ("01_pretrain", "lr", "1e-3", "a valid number"),
+        ("01_pretrain", "lr", True, "a valid number"),
+        ("01_pretrain", "lr", 0, "greater than 0"),
+        ("01_pretrain", "lr", float("inf"), "a finite number"),
+        ("01_pretrain", "lr", float("nan"), "a finite number"),
+        ("01_pretrain", "weight_decay", -0.1, "greater than or equal to 0"),
+        ("01_pretrain", "momentum", 1.0, "less than 1"),
+        ("01_pretrain", "seed", -1, "greater than or equal to 0"),
+        ("01_pretrain", "seed", 2**32, "less than 4294967296"),
+        ("01_pretrain", "device", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("01_pretrain", "precision", "float64", "'float32', 'bfloat16' or 'float16'"),
+        ("01_pretrain", "space", "poling", "'pooling', 'macro' or 'mobile'"),
+        ("01_pretrain", "dataset", None, "a valid string"),
+        ("01_pretrain", "image_size", 7, "at least 8, or 0 for the size that the images have"),
+        ("01_pretrain", "image_size", -1, "greater than or equal to 0"),
+        ("02_distances", "images", 0, "greater than or equal to 1"),
+        ("02_distances", "measure", "l1", "'kl', 'l2', 'cross_entropy', 'vector' or 'onehot'"),
+        ("02_distances", "decay", 0.0, "greater than 0"),
+        ("02_distances", "decay", 1.5, "less than or equal to 1"),
+        ("03_tree", "linkage", "single", "'ward', 'average' or 'complete'"),
+        ("04_mcts", "beta", 1.5, "less than 1"),
+        ("04_mcts", "temperature_start", 0.0, "greater than 0"),
+        ("04_mcts", "temperature_end", -0.1, "greater than 0"),
+        ("04_mcts", "final", "best", "'path' or 'samples'"),
+        ("04_mcts", "compare", "learned", "a valid list"),
+        ("04_mcts", "coefficient", 1.5, "less than or equal to 1"),
+        ("04_mcts", "coefficient", -0.5, "greater than or equal to 0"),
+        ("04_mcts", "models", 0, "greater than or equal to 1"),
+        ("04_mcts", "retrain", -1, "greater than or equal to 0"),
+        ("04_mcts", "retrain_epochs", 0, "greater than or equal to 1"),
+        ("04_mcts", "simulated", -1, "greater than or equal to 0"),
+        (
+            "04_mcts",
+            "sampler",
+            "mct",
+            "'uniform', 'independent', 'boltzmann', 'mixture', 'mcts' or 'mcts_reg'",
+        ),
+        ("04_mcts", "tree", "binary", "'', 'learned', 'default', 'random' or 'accuracy'"),
+        ("04_mcts", "communication", "all", "'', 'shared_table' or 'equivalent_nodes'"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(notebook, name, value, allowed):
+    assert mistake(notebook, **{name: value}) == f"{name} is {value!r}: Input should be {allowed}"
+
+
+@pytest.mark.parametrize("reward", REWARDS)
+def test_every_reward_is_taken(reward):
+    assert NOTEBOOKS["04_mcts"].checked(QUICK["04_mcts"] | {"reward": reward}, "").reward == reward
+
+
+@pytest.mark.parametrize("reward", ["validation accuracy", "absolute  training loss", "", None])
+def test_another_reward_is_refused_with_the_eight(reward):
+    said = mistake("04_mcts", reward=reward)
+    assert said.startswith(f"reward is {reward!r}: Input should be ")
+    assert all(repr(name) in said for name in REWARDS)
+
+
+def search(**changes: object) -> params.Search:
+    return NOTEBOOKS["04_mcts"].checked(QUICK["04_mcts"] | changes, "")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_what_is_searched_with_is_refused_in_words_unless_it_makes_sense(sampler):
+    accepted = set()
+    for tree, communication in itertools.product(("", *TREES), ("", *COMMUNICATIONS)):
+        changes = {"sampler": sampler, "tree": tree, "communication": communication, "compare": []}
+        if words := Method(sampler, tree, communication).mistake():
+            assert mistake("04_mcts", **changes) == words
+        else:
+            (method,) = search(**changes).searched.values()
+            assert method == Method(sampler, tree, communication)
+            accepted.add((tree, communication))
+    if sampler == "mcts":
+        assert accepted == {(tree, "") for tree in TREES}
+    elif sampler == "mcts_reg":
+        assert accepted == {("default", communication) for communication in COMMUNICATIONS}
+    else:
+        assert accepted == {("", "")}
+
+
+@pytest.mark.parametrize(("name", "method"), METHODS.items())
+def test_every_method_can_be_searched_with_and_compared(name, method):
+    others = [other for other in METHODS if other != name]
+    changes = {"sampler": method.sampler, "tree": method.tree, "communication": method.communication}
+    found = search(**changes, compare=others)
+    assert list(found.searched) == [name, *others]  # the first one's result is the run's
+    assert found.searched == METHODS
+    said = mistake("04_mcts", **changes, compare=[name])
+    assert said == f"compare must not repeat a method, nor {name}, which is searched anyway"
+    assert mistake("04_mcts", **changes, compare=[others[0]] * 2) == said
+
+
+def test_what_is_compared_is_known():
+    said = mistake("04_mcts", compare=["default", "mcts"])
+    assert said.startswith("compare[1] is 'mcts': Input should be ")
+    assert all(repr(name) in said for name in METHODS)
+
+
+ENTRY = {"label": "MCTS + Reg", "sampler": "mcts_reg", "tree": "default", "communication": "shared_table"}
+
+
+def test_what_is_compared_may_have_settings_of_its_own():
+    own = {"reward": "relative validation accuracy", "bonus": "linear", "temperature_end": 0.01}
+    found = search(compare=[ENTRY | own, "uniform"])
+    method = found.searched["MCTS + Reg"]
+    assert list(found.searched) == ["learned", "MCTS + Reg", "uniform"]
+    assert (method.sampler, method.tree, method.communication) == ("mcts_reg", "default", "shared_table")
+    assert [found.reward_of(m) for m in found.searched.values()] == [REWARDS[0], own["reward"], REWARDS[0]]
+    assert found.schedule(640, method).temperature_end == 0.01
+    assert found.schedule(640).temperature_end == 0.0025
+    made = method.make(make_space("pooling"), {}, **found.sampler_settings)
+    assert (made.rule.linear, made.rule.exploration) == (True, 0.1)  # its own, and the run's
+    assert found.model_dump()["compare"] == [ENTRY | own, "uniform"]  # what was said, no more
+    assert found.readings.endswith(
+        "MCTS + Reg: communication shared_table, reward relative validation accuracy, bonus linear, "
+        "temperature_end 0.01"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"label": "x", "sampler": "uniform", "bonus": "linear"}, "uniform has no bonus; it has no settings"),
+        ({"label": "x", "sampler": "boltzmann", "warmup": "branches"}, "boltzmann has no warmup; it has "),
+        ({"label": "x", "sampler": "mixture", "start": "first"}, "mixture has no start; it has models, "),
+        (ENTRY | {"phases": "all"}, "sampler mcts_reg has no phases; it has coefficient, "),
+        ({"label": "x", "sampler": "uniform", "reward": REWARDS[1]}, "sampler uniform has no reward; "),
+        ({"label": "x", "sampler": "mcts"}, "sampler mcts walks a tree: set tree to one of learned, "),
+    ],
+)  # fmt: skip
+def test_a_setting_that_a_sampler_cannot_have_is_refused_by_name(entry, said):
+    assert said in mistake("04_mcts", compare=[entry])
+    assert mistake("04_mcts", compare=[entry]).startswith("compare[0] is {")
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"sampler": "uniform"}, "parameter compare[0].label is missing"),
+        (ENTRY | {"bonsu": "linear"}, "unknown parameter compare[0].bonsu (did you mean bonus?)"),
+        (ENTRY | {"bonus": "square"}, "compare[0].bonus is 'square': Input should be 'sqrt' or 'linear'"),
+        (ENTRY | {"label": "a/b"}, "compare[0].label is 'a/b': should be 1 to 60 letters, "),
+        (3, "compare[0] is 3: Input should be a valid dictionary"),
+    ],
+)
+def test_a_mistake_in_what_is_compared_is_named_with_its_place(entry, said):
+    assert mistake("04_mcts", compare=[entry]).startswith(said)
+
+
+def test_a_setting_of_the_profile_concerns_whom_it_concerns():
+    alone = {"sampler": "uniform", "tree": "", "compare": []}
+    found = search(**alone, bonus="linear", reward="relative training loss")  # nothing of it is used
+    assert found.unused(["bonus", "seed"]) == "sampler uniform has no bonus; it has no settings"
+    assert found.unused(["seed", "epochs", "final", "compare"]) == ""
+    assert search(**alone | {"compare": ["default"]}).unused(["bonus", "reward"]) == ""
+    assert search(compare=[]).unused(["temperature_flat"]).startswith("sampler mcts has no temperature_flat")
+
+
+def test_a_window_knows_what_its_methods_have():
+    found = NOTEBOOKS["06_imagenet"].checked(QUICK["06_imagenet"] | {"methods": ["uniform"]}, "")
+    assert found.unused(["seed", "bonus"]) == "sampler uniform has no bonus; it has no settings"
+    assert NOTEBOOKS["06_imagenet"].checked(QUICK["06_imagenet"], "").unused(["bonus", "coefficient"]) == ""
+
+
+def test_methods_without_a_tree_have_no_phases_unless_all_have():
+    methods = [name for name, method in METHODS.items() if not method.tree and method.allowed]
+    assert methods == ["independent", "boltzmann", "mixture"]
+    for name, method in METHODS.items():
+        schedule = search(temperature_flat=0.3).schedule(640, method)
+        assert schedule.phased == bool(method.tree), name
+        assert schedule.temperature_start == (0.02 if method.tree else 0.3), name
+        assert search(phases="all").schedule(640, method).phased
+
+
+def test_decay_is_for_encodings():
+    for measure in ("vector", "onehot"):
+        checked = NOTEBOOKS["02_distances"].checked(
+            QUICK["02_distances"] | {"measure": measure, "decay": 0.5}, ""
+        )
+        assert (checked.measure, checked.decay) == (measure, 0.5)
+    for measure in ("kl", "l2", "cross_entropy"):
+        said = mistake("02_distances", measure=measure, decay=0.5)
+        assert said == f"decay weighs the layers of an encoding; with measure: {measure} it must be 1.0"
+
+
+def test_a_search_knows_its_schedule_and_its_samplers_settings():
+    changes = {"epochs": 3, "batch_size": 64, "uniform_share": 0.3, "warmup_share": 0.2}
+    found = search(**changes, temperature_start=0.1, temperature_end=0.05, models=5, coefficient=0.7)
+    assert found.schedule(130) == Schedule(9, 0.3, 0.2, 0.1, 0.05)  # 130 images are 3 batches of 64
+    assert found.schedule(128).steps == 6
+    readings = {name: next(iter(values)) for name, values in READINGS.items()}
+    usual = {"beta": 0.95, "exploration": 0.1} | readings
+    assert found.sampler_settings == usual | {"models": 5, "coefficient": 0.7}
+
+
+@pytest.mark.parametrize("shares", [(0.6, 0.4), (0.9, 0.5)])
+def test_the_first_two_phases_leave_steps_for_the_third(shares):
+    said = mistake("04_mcts", uniform_share=shares[0], warmup_share=shares[1])
+    assert said == "uniform_share + warmup_share must be below 1, to leave steps for the search"
+
+
+@pytest.mark.parametrize("run", ["..", "/tmp/x", "a/../b", "../x", "a//b", "a/", ".hidden", "", "a b", "a\n"])
+def test_a_run_stays_inside_outputs(run):
+    what = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
+    assert mistake("01_pretrain", run=run) == f"run is {run!r}: {what}"
+    if run:  # an empty source is the run itself
+        assert mistake("03_tree", source=run) == f"source is {run!r}: {what}"
+
+
+def test_an_upstream_is_the_source_or_the_run_itself():
+    tree = NOTEBOOKS["03_tree"].checked(QUICK["03_tree"], "")
+    assert tree.upstream == tree.run == "quick"
+    assert (
+        NOTEBOOKS["03_tree"].checked(QUICK["03_tree"] | {"source": "sweep/a.1"}, "").upstream == "sweep/a.1"
+    )
+
+
+def test_a_misspelt_name_is_corrected_and_all_mistakes_are_named_at_once():
+    assert mistake("01_pretrain", epoch=3) == "unknown parameter epoch (did you mean epochs?)"
+    allowed = "allowed: run, seed, source, linkage"
+    said = mistake("03_tree", zzz=3, seed="a")
+    assert said == f"seed is 'a': Input should be a valid integer; unknown parameter zzz ({allowed})"
+
+
+def test_a_missing_parameter_is_named():
+    with pytest.raises(HnasError, match=r"^here: parameter seed is missing$"):
+        NOTEBOOKS["03_tree"].checked({k: v for k, v in QUICK["03_tree"].items() if k != "seed"}, "here")
+
+
+def test_read_finds_the_parameters_among_other_variables():
+    namespace = QUICK["03_tree"] | {"np": object(), "tau": 1.0, "In": ["", "tau = 1.0", "p = 3"]}
+    assert params.read("03_tree", namespace).model_dump() == QUICK["03_tree"]
+
+
+def test_read_takes_what_papermill_injects():
+    namespace = QUICK["03_tree"] | {"linkage": "average", "In": ["", '# Parameters\nlinkage = "average"\n']}
+    assert params.read("03_tree", namespace).linkage == "average"
+
+
+def test_read_refuses_a_misspelt_name_that_papermill_injects():
+    namespace = QUICK["01_pretrain"] | {"epoch": 3, "In": ["# Parameters\nepoch = 3\n"]}
+    with pytest.raises(HnasError) as caught:
+        params.read("01_pretrain", namespace)
+    assert str(caught.value) == "notebook 01_pretrain: unknown parameter epoch (did you mean epochs?)"
+
+
+def test_a_profile_folder_that_cannot_be_used_is_refused(tmp_path):
+    def said() -> str:
+        with pytest.raises(HnasError) as caught:
+            params.load_profile(tmp_path / "p")
+        assert "\n" not in str(caught.value)
+        return str(caught.value).replace(str(tmp_path), "")
+
+    assert said() == "there is no profile folder /p"
+    (tmp_path / "p").mkdir()
+    assert said() == "profile folder /p holds no <notebook>.yaml"
+    path = tmp_path / "p" / "03_tree.yaml"
+    path.write_text("- seed\n")
+    assert said() == "/p/03_tree.yaml must hold name: value lines"
+    path.write_text("seed: [1\nrun: a")
+    assert said().startswith("/p/03_tree.yaml is not YAML: while parsing a flow sequence")
+    path.rename(path.with_name("3_tree.yaml"))
+    assert said() == f"/p/3_tree.yaml: there is no notebook 3_tree; allowed: {', '.join(NOTEBOOKS)}"
+
+
+def test_a_change_goes_to_every_notebook_that_has_the_parameter():
+    before = {name: dict(QUICK[name]) for name in NOTEBOOKS}
+    after = params.override(before, {"epochs": 7, "linkage": "average"})
+    assert {name: v["epochs"] for name, v in after.items() if "epochs" in v} == {
+        "01_pretrain": 7,
+        "04_mcts": 7,
+        "05_ablations": 7,
+        "06_imagenet": 7,
+    }
+    assert after["03_tree"] == QUICK["03_tree"] | {"linkage": "average"}
+    assert after["02_distances"] == QUICK["02_distances"]
+    assert before == {name: QUICK[name] for name in NOTEBOOKS}
+
+
+def test_a_change_of_an_unknown_parameter_is_refused():
+    profile = {"03_tree": QUICK["03_tree"]}
+    with pytest.raises(HnasError, match=r"^unknown parameter linkag \(did you mean linkage\?\)$"):
+        params.override(profile, {"linkag": "ward"})
+    with pytest.raises(
+        HnasError, match=r"^unknown parameter epochs \(allowed: linkage, run, seed, source\)$"
+    ):
+        params.override(profile, {"epochs": 1})
