@@ -239,7 +239,7 @@ def test_what_is_compared_may_have_settings_of_its_own():
     assert found.schedule(640, method).temperature_end == 0.01
     assert found.schedule(640).temperature_end == 0.0025
     made = method.make(make_space("pooling"), {}, **found.sampler_settings)
-    assert (made.rule.linear, made.rule.exploration) == (True, 0.1)  # its own, and the run's
+    assert (made.rule.linear, made.rule.exploration) == (True, 0.02)  # its own, and the run's
     assert found.model_dump()["compare"] == [ENTRY | own, "uniform"]  # what was said, no more
     assert found.readings.endswith(
         "MCTS + Reg: communication shared_table, reward relative validation accuracy, bonus linear, "
@@ -319,7 +319,7 @@ def test_a_search_knows_its_schedule_and_its_samplers_settings():
     assert found.schedule(130) == Schedule(9, 0.3, 0.2, 0.1, 0.05)  # 130 images are 3 batches of 64
     assert found.schedule(128).steps == 6
     readings = {name: next(iter(values)) for name, values in READINGS.items()}
-    usual = {"beta": 0.95, "exploration": 0.1} | readings
+    usual = {"beta": 0.95, "exploration": 0.02} | readings
     assert found.sampler_settings == usual | {"models": 5, "coefficient": 0.7}
 
 
