@@ -7,22 +7,19 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 from hnas_kit import benchmarks, report, runs
 from hnas_kit.errors import HnasError
-from hnas_kit.files import write_atomic
+from hnas_kit.files import write_atomic, yaml_value
 from hnas_kit.processes import distributed
 from hnas_kit.runs.execution import checked, run_profile
-from hnas_kit.runs.params import NOTEBOOKS, Phased, load_profile, override
+from hnas_kit.runs.params import NOTEBOOKS, Phased, is_text, load_profile, override
 from hnas_kit.studies import study
 
 
-def _value(text: str) -> object:
-    try:
-        return yaml.safe_load(text) if text else ""
-    except yaml.YAMLError as error:
-        raise HnasError(f"-p: {text!r} is not a value ({' '.join(str(error).split())})") from error
+def _value(name: str, text: str) -> object:
+    """What is given with ``-p``; a text stays what it is, also where it looks like a number."""
+    value = yaml_value(text, f"-p {name}: {text!r}") if text else ""
+    return text if is_text(name) and not isinstance(value, str) else value
 
 
 def _notebook(option: str, text: str) -> str:
@@ -34,7 +31,7 @@ def _notebook(option: str, text: str) -> str:
 
 
 def _changes(args: argparse.Namespace) -> dict[str, object]:
-    return {name: _value(text) for name, text in args.parameter}
+    return {name: _value(name, text) for name, text in args.parameter}
 
 
 def _run(args: argparse.Namespace) -> None:
@@ -45,7 +42,7 @@ def _run(args: argparse.Namespace) -> None:
         raise HnasError(f"no notebook of the profile is from {first} to {last}")
     params, name = checked(profile)
     searches = [p for p in params.values() if isinstance(p, Phased)]
-    mistakes = [p.unused(given for given, _ in args.parameter) for p in searches]
+    mistakes = [p.unused(given.rpartition(".")[2] for given, _ in args.parameter) for p in searches]
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     if args.seeds is None:

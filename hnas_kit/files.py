@@ -7,11 +7,13 @@ import errno
 import hashlib
 import io
 import os
+import re
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import pandas as pd
 import torch
+import yaml
 
 from hnas_kit.errors import HnasError
 
@@ -60,3 +62,47 @@ def torch_value(data: bytes, map_location: str | torch.device = "cpu") -> object
 def read_csv(source: Path | IO, **options: Any) -> pd.DataFrame:
     """A table whose architectures stay text: the code 00000001 is no number."""
     return pd.read_csv(source, dtype={"architecture": str}, **options)
+
+
+class _Yaml(yaml.SafeLoader):
+    """Plain values as in YAML 1.2: 1e-3 is a number; yes, 1:30 and 010 are text. A key stands once."""
+
+    yaml_implicit_resolvers: ClassVar[dict] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        found = super().construct_mapping(node, deep)
+        if len(found) < len(node.value):
+            raise yaml.YAMLError("a name stands there twice")
+        return found
+
+
+for _kind, _pattern, _first in (
+    ("null", r"~|null|", ["~", "n", ""]),
+    ("bool", r"true|false|True|False", list("tfTF")),
+    ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", list("-+.0123456789")),
+):
+    _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_pattern})$"), _first)
+
+
+def yaml_value(text: str, where: str) -> Any:
+    """The value of a text in YAML; raises :class:`HnasError` with one line that begins with ``where``."""
+    try:
+        return yaml.load(text, _Yaml)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = (
+            "it is nested too deep" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        )
+        raise HnasError(f"{where} is not YAML: {reason}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The ``name: value`` lines of a UTF-8 file; raises :class:`HnasError` with one line that names it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HnasError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    values = yaml_value(text, str(path))
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise HnasError(f"{path} must hold name: value lines")
+    return values

@@ -36,7 +36,8 @@ def options(**values):
 FOUR = options(
     dataset="digits", epochs=2, batch_size=128, width=2, images=32, run="tiny", device="cpu"
 )  # notebooks 01 to 04
-SIX = options(pretrain_epochs=0, pool=4, image_size=16, methods="[learned, uniform]", scored=0, tested=0)
+SIX = options(pretrain_epochs=0, pool=4, methods="[learned, uniform]", scored=0, tested=0)
+SIX += ["-p", "06_imagenet.image_size", "16"]
 TINY = [*FOUR, *options(seeds=1), *SIX]
 
 
@@ -329,8 +330,13 @@ def empty(tmp_path, monkeypatch):
             "04_mcts: sampler uniform has no bonus; it has no settings",
         ),
         ("run quick -p beta 2", "04_mcts: beta is 2: Input should be less than 1"),
-        ("run quick -p lr 1e-3", "01_pretrain: lr is '1e-3': Input should be a valid number"),
-        ("run quick -p seed [1", "-p: '[1' is not a value (while parsing a flow sequence in"),
+        ("run quick -p lr 2020-13-45", "01_pretrain: lr is '2020-13-45': Input should be a valid number"),
+        ("run quick -p epochs 1:30", "01_pretrain: epochs is '1:30': Input should be a valid integer"),
+        ("run quick -p seed [1", "-p seed: '[1' is not YAML: while parsing a flow sequence in"),
+        ("run quick -p lr '{a: 1, a: 2}'", "-p lr: '{{a: 1, a: 2}}' is not YAML: a name stands there twice"),
+        ("run quick -p 01_pretrain.epoch 2", "unknown parameter epoch (did you mean epochs?)"),
+        ("run quick -p 01.epochs 2", "unknown notebook '01'; allowed: 01_pretrain, 02_distances, "),
+        ("run quick -p lr 1e-3 -p 04_mcts.beta 2", "04_mcts: beta is 2: Input should be less than 1"),
         ("run quick -p run ../x", "01_pretrain: run is '../x': should be a plain name"),
         ("run quick --seeds 0", "--seeds is 0; it must be at least 1"),
         ("report a", "{outputs}/a/04_mcts holds no finished 04_mcts; run notebooks/04_mcts.ipynb with run"),

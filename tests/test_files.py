@@ -7,10 +7,13 @@ import hashlib
 import io
 import os
 import pickle
+import re
 
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hnas_kit import files
 from hnas_kit.errors import HnasError
@@ -107,3 +110,61 @@ def test_a_code_in_a_table_stays_text(tmp_path):
     assert read_csv(tmp_path / "table.csv")["architecture"].tolist() == ["00000001", "22212220"]
     (tmp_path / "other.csv").write_text("step,loss\n1,0.5\n")
     assert read_csv(tmp_path / "other.csv")["step"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 1e-3), ("-2.5", -2.5), (".5", 0.5), ("1.", 1.0), ("5", 5), ("+3", 3), ("true", True),
+        ("null", None), ('"5"', "5"), ("[a, 1]", ["a", 1]), ("{a: {b: 1e2}}", {"a": {"b": 100.0}}),
+        ("yes", "yes"), ("on", "on"), ("1:30", "1:30"), ("2020-13-45", "2020-13-45"), ("0x10", "0x10"),
+        ("1_000", "1_000"), ("nan", "nan"),
+    ],
+)  # fmt: skip
+def test_plain_values_are_what_people_mean(text, value):
+    found = files.yaml_value(text, "-p")
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1", "here is not YAML: while parsing a flow sequence"),
+        ("{a: 1, a: 2}", "here is not YAML: a name stands there twice"),
+        ("{a: {b: 1, b: 1}}", "here is not YAML: a name stands there twice"),
+        ("[" * 3000, "here is not YAML: it is nested too deep"),
+        ("!!python/object/apply:os.getcwd []", "here is not YAML: could not determine a constructor"),
+    ],
+)
+def test_what_is_no_value_is_one_line(text, said):
+    with pytest.raises(HnasError, match=rf"\A{re.escape(said)}.*\Z"):
+        files.yaml_value(text, "here")
+
+
+@given(st.text())
+def test_any_text_is_a_value_or_one_line(text):
+    line = ""
+    try:
+        files.yaml_value(text, "here")
+    except HnasError as error:
+        line = str(error)
+    assert len(line.splitlines()) <= 1
+
+
+def test_a_file_of_names_and_values_is_utf_8_and_nothing_else(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_bytes("# λ\nlr: 1e-3\n".encode())
+    assert files.read_yaml(path) == {"lr": 1e-3}
+    for content, said in (
+        ("# λ".encode("utf-16"), "cannot read .*codec can't decode"),
+        (b"- 1", "must hold name: value lines"),
+        (b"1: 2", "must hold name: value lines"),
+        (b"a: [", "is not YAML"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(HnasError, match=said):
+            files.read_yaml(path)
+    for missing, said in ((tmp_path, "Is a directory"), (tmp_path / "b.yaml", "No such file")):
+        with pytest.raises(HnasError, match=f"cannot read .*{said}"):
+            files.read_yaml(missing)

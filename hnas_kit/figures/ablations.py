@@ -8,13 +8,28 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from hnas_kit.figures.style import COLOURS, mark_phases, smooth
 from hnas_kit.studies.complexity import PAPER
 from hnas_kit.studies.simulation import Simulation
 from hnas_kit.studies.study import quartiles
 from hnas_kit.training import PHASES
+
+
+def _dots(axis: Axes, groups: Mapping[str, ArrayLike], size: float, alpha: float) -> None:
+    """One row of dots a group, the first on top, moved up and down at random so that equal ones are seen.
+
+    The movements are the same at every call: a run that is made again gives the same picture.
+    """
+    rng = np.random.default_rng(0)
+    for place, values in enumerate(groups.values()):
+        moved = place + rng.uniform(-0.2, 0.2, len(values))
+        axis.scatter(values, moved, size**2, color=COLOURS["learned"], alpha=alpha, linewidth=0)
+    axis.set_yticks(range(len(groups)), groups)
+    axis.set_ylim(len(groups) - 0.5, -0.5)
 
 
 def ranks(rows: pd.DataFrame, num_archs: int) -> Figure:
@@ -26,9 +41,7 @@ def ranks(rows: pd.DataFrame, num_archs: int) -> Figure:
     """
     labels = list(rows["label"].unique())
     figure, axis = plt.subplots(figsize=(7.5, 0.42 * len(labels) + 1.1))
-    sns.stripplot(
-        rows, x="rank", y="label", order=labels, ax=axis, color=COLOURS["learned"], alpha=0.55, jitter=0.18
-    )
+    _dots(axis, {label: rows.loc[rows["label"] == label, "rank"] for label in labels}, size=5, alpha=0.55)
     means = rows.groupby("label")["rank"].mean()[labels]
     axis.plot(means, range(len(labels)), "|", color=COLOURS["mixture"], markersize=22, markeredgewidth=2.5)
     axis.axvline((num_archs + 1) / 2, color="0.6", linestyle=":")
@@ -122,9 +135,8 @@ def simulated(results: Mapping[str, Simulation]) -> Figure:
     figure, axes = plt.subplots(
         1, 2, figsize=(9.9, 0.36 * len(labels) + 1.1), sharey=True, width_ratios=[2, 1]
     )
-    ranks = pd.DataFrame({name: result.found for name, result in results.items()})
-    sns.stripplot(ranks, orient="h", ax=axes[0], color=COLOURS["learned"], alpha=0.35, jitter=0.25, size=3.5)
-    middle = [quartiles(ranks[name])[0] for name in labels]
+    _dots(axes[0], {name: result.found for name, result in results.items()}, size=3.5, alpha=0.35)
+    middle = [quartiles(result.found)[0] for result in results.values()]
     axes[0].plot(middle, place, "|", color=COLOURS["mixture"], markersize=16, markeredgewidth=2.5)
     worst = max(len(result.archs) for result in results.values())
     axes[0].set(

@@ -14,11 +14,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import sha256
+from hnas_kit.errors import HnasError
+from hnas_kit.files import read_yaml, sha256
 from hnas_kit.runs import folders
 from hnas_kit.runs.params import (
     NOTEBOOKS,
@@ -87,14 +86,7 @@ def read(path: Path, own: Mapping[str, Any]) -> SweepFile:
     Raises:
         HnasError: one line that names the file.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise HnasError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from error
-    except yaml.YAMLError as error:
-        raise HnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise HnasError(f"{path} must hold name: value lines")
+    content = read_yaml(path)
     try:
         return SweepFile.model_validate(content | dict(own))
     except ValidationError as error:
@@ -185,20 +177,11 @@ def shown(value: Any) -> str:
 
 
 def assign(profile: Mapping[str, dict], changes: Mapping[str, Any]) -> dict[str, dict]:
-    """The profile with ``NAME: value`` in every notebook that has it, then ``NOTEBOOK.NAME: value`` in one.
-
-    Raises:
-        HnasError: for an unknown notebook or name, or one that a sweep sets itself.
-    """
+    """As :func:`hnas_kit.runs.params.override`; what a sweep sets itself is refused, too."""
     for name in changes:
         if name.rpartition(".")[2] in PLACED:
             raise HnasError(f"{name} cannot be given here: it follows from the sweep's run and seeds")
-    changed = override(dict(profile), {k: v for k, v in changes.items() if "." not in k})
-    for name in [name for name in changes if "." in name]:
-        notebook, _, own = name.partition(".")
-        require_one_of("notebook", notebook, profile)
-        changed |= override({notebook: changed[notebook]}, {own: changes[name]})
-    return changed
+    return override(dict(profile), changes)
 
 
 def _tasks(values: Mapping[str, dict], base: Mapping[str, dict], run: str, seed: int) -> dict[str, Task]:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,7 +22,8 @@ from pydantic import (
 )
 
 from hnas_kit.distances import MEASURES
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.files import read_yaml
 from hnas_kit.processes.distributed import Team
 from hnas_kit.rewards import REWARDS
 from hnas_kit.samplers import COMMUNICATIONS, METHODS, READINGS, SAMPLERS, TREES, Method
@@ -468,20 +468,36 @@ def load_profile(folder: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(folder.glob("*.yaml")):
         if path.stem not in NOTEBOOKS:
             raise HnasError(f"{path}: there is no notebook {path.stem}; allowed: {', '.join(NOTEBOOKS)}")
-        try:
-            values = yaml.safe_load(path.read_text())
-        except yaml.YAMLError as error:
-            raise HnasError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-        if not isinstance(values, dict):
-            raise HnasError(f"{path} must hold name: value lines")
-        profile[path.stem] = values
+        profile[path.stem] = read_yaml(path)
     if not profile:
         raise HnasError(f"profile folder {folder} holds no <notebook>.yaml")
     return profile
 
 
 def override(profile: dict[str, dict[str, Any]], changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The profile with ``changes`` in every notebook that has the parameter; an unknown name is refused."""
+    """The profile with ``NAME: value`` in every notebook that has it, then ``NOTEBOOK.NAME: value`` in one.
+
+    Raises:
+        HnasError: for an unknown notebook or name.
+    """
+    changed = _everywhere(profile, {name: value for name, value in changes.items() if "." not in name})
+    for name in [name for name in changes if "." in name]:
+        notebook, _, own = name.partition(".")
+        require_one_of("notebook", notebook, profile)
+        changed |= _everywhere({notebook: changed[notebook]}, {own: changes[name]})
+    return changed
+
+
+def is_text(name: str) -> bool:
+    """Whether a parameter's value is text, whatever it looks like."""
+    own = name.rpartition(".")[2]
+    fields = [cls.model_fields[own] for cls in (*NOTEBOOKS.values(), Retrain) if own in cls.model_fields]
+    return any(field.annotation is str for field in fields)
+
+
+def _everywhere(
+    profile: Mapping[str, dict[str, Any]], changes: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
     known = {name for notebook in profile for name in NOTEBOOKS[notebook].model_fields}
     for name in changes:
         if name not in known:
