@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,15 +12,16 @@ import pandas as pd
 import torch
 
 from hnas_kit import evaluation
-from hnas_kit.data import Batches, Dataset, Split
+from hnas_kit.data import Batches
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
 from hnas_kit.samplers import Mixture, Sampler
 from hnas_kit.spaces import Arch, SearchSpace
-from hnas_kit.supernets import Supernet, make_supernet, mixture
-from hnas_kit.training import PHASES, Checkpoints, Schedule, autocast, train
+from hnas_kit.supernets import Supernet, mixture
+from hnas_kit.training import PHASES, Schedule, autocast, train
 
 FINAL_CHOICES = {
     "path": "the path of highest probability (App. B.1)",
@@ -76,15 +77,11 @@ def run(
     schedule: Schedule,
     *,
     generators: Generators,
-    lr: float,
-    weight_decay: float,
-    momentum: float = 0.9,
+    reward: Reward | None = None,
     precision: str = "float32",
     parts: int = 1,
     team: Team = LONE,
-    reward: Reward | None = None,
-    checkpoints: Checkpoints | None = None,
-    progress: Callable[[int], Any] | None = None,
+    **training: Any,
 ) -> History:
     """Train the supernet and the sampler's statistics jointly (Algorithm 1, "main training with MCTS").
 
@@ -99,10 +96,10 @@ def run(
         schedule: phases and temperature.
         generators: the run's; draws architectures from ``"architectures"``. Its state, with all its
             other generators, goes into the checkpoints.
-        parts, team: see :func:`hnas_kit.training.train`; a reward's batch is shared likewise, and every
-            process's sampler learns the same.
         reward: what the sampler learns from (default: absolute validation accuracy).
-        lr, weight_decay, momentum, precision, checkpoints, progress: see :func:`hnas_kit.training.train`.
+        precision, parts, team: see :func:`hnas_kit.training.train`; a reward's batch is computed and shared
+            likewise, and every process's sampler learns the same.
+        training: ``lr``, ``weight_decay`` and so on, see there.
 
     Returns:
         The history of all steps.
@@ -137,9 +134,6 @@ def run(
         train_batches,
         choose,
         schedule.steps,
-        lr=lr,
-        weight_decay=weight_decay,
-        momentum=momentum,
         precision=precision,
         parts=parts,
         team=team,
@@ -151,8 +145,7 @@ def run(
             "generators": generators,
             "history": history,
         },
-        checkpoints=checkpoints,
-        progress=progress,
+        **training,
     )
     return history
 
@@ -241,10 +234,7 @@ class Result:
 
 
 def trial(
-    space: SearchSpace,
-    dataset: Dataset,
-    halves: tuple[Split, Split],
-    width: int,
+    problem: Problem,
     sampler: Sampler,
     schedule: Schedule,
     *,
@@ -262,8 +252,7 @@ def trial(
     of M supernets takes M times the steps, so that each of them is trained as long as a single one.
 
     Args:
-        space, dataset, width: of the supernet.
-        halves: search training and validation images.
+        problem: the space, the images and the width of the supernet.
         sampler, schedule: see :func:`run`.
         seed: of all draws.
         batch_size: images a step, and of a reward.
@@ -273,25 +262,23 @@ def trial(
         training: ``lr``, ``weight_decay`` and so on, see :func:`run`.
     """
     start, generators = time.perf_counter(), Generators(seed)
-    sizes = space, dataset.in_channels, dataset.num_classes, width
     if isinstance(sampler, Mixture):
-        nets = [make_supernet(*sizes, generator=generators.torch("weights")) for _ in range(sampler.models)]
-        net = mixture(nets)
+        net = mixture([problem.supernet(generators) for _ in range(sampler.models)])
     else:
-        net = make_supernet(*sizes, generator=generators.torch("weights"))
+        net = problem.supernet(generators)
     schedule = replace(schedule, steps=sampler.rounds * schedule.steps)
     history = run(
         net,
         sampler,
-        dataset.batches(halves[0], batch_size, generators),
-        dataset.batches(halves[1], batch_size, generators, "validation", train=False),
+        problem.dataset.batches(problem.train, batch_size, generators),
+        problem.dataset.batches(problem.valid, batch_size, generators, "validation", train=False),
         schedule,
         generators=generators,
         reward=Reward(reward),
         **training,
     )
-    x, y = dataset.fixed(halves[1], scored or None)
+    x, y = problem.dataset.fixed(problem.valid, scored or None)
     rng = generators.numpy("final")
     arch, scores = choose_final(net, sampler, x, y, rng, final, final_samples)
     seconds = time.perf_counter() - start
-    return Result(net, sampler, history.frame(space, schedule), arch, scores, seconds)
+    return Result(net, sampler, history.frame(problem.space, schedule), arch, scores, seconds)

@@ -23,6 +23,7 @@ from hnas_kit.data import sources, streaming
 from hnas_kit.data.streaming import MEAN, STD, Stream, StreamedDataset
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
+from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import Team
 from hnas_kit.randomness import Generators
 from hnas_kit.samplers import MCTS
@@ -395,12 +396,14 @@ def test_a_set_in_memory_comes_in_one_piece():
 def test_a_search_runs_on_it_and_does_not_depend_on_who_reads(folder):
     space, results = make_space("pooling"), []
     for workers in (0, 1):
-        dataset = load(folder, workers, image_size=16)
-        halves = dataset.halves(Generators(0).torch("split"))
+        problem = Problem.of(
+            {"space": "pooling", "dataset": f"imagefolder:{folder}", "image_size": 16, "width": 1}
+            | {"seed": 0, "workers": workers}
+        )
         sampler = MCTS(trees.random(space.enumerate(), 0), beta=0.9, exploration=0.1, temperature=0.1)
         settings = {"seed": 0, "batch_size": 5, "lr": 0.05, "weight_decay": 1e-3}
         schedule = Schedule(10, 0.4, 0.25, 0.1, 0.01)
-        results.append(search.trial(space, dataset, halves, 1, sampler, schedule, **settings))
+        results.append(search.trial(problem, sampler, schedule, **settings))
     pd.testing.assert_frame_equal(results[0].history, results[1].history)
     assert results[0].arch == results[1].arch
     assert set(results[0].history["reward"]) <= {k / 5 for k in range(6)}

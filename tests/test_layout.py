@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 # fmt: off
 ORDER = (
     "errors", "files", "randomness", "provenance", "processes", "spaces", "supernets", "cost", "data",
-    "training", "evaluation", "distances", "trees", "samplers", "rewards", "search", "benchmarks", "runs",
-    "studies", "figures", "report", "export", "retraining", "cli",
+    "problem", "training", "evaluation", "distances", "trees", "samplers", "rewards", "search", "benchmarks",
+    "runs", "studies", "figures", "report", "export", "retraining", "cli",
 )
 # fmt: on
 

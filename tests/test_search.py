@@ -15,6 +15,7 @@ import torch
 from hnas_kit import cost, data, evaluation, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes
+from hnas_kit.problem import Problem
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
 from hnas_kit.samplers import MCTS, METHODS, Method, Mixture, Sampler, Uniform, make_sampler
@@ -485,15 +486,18 @@ FOREST = {
 SHORT = Schedule(20, temperature_start=0.05, temperature_end=0.01)  # phases of 8, 5 and 7 steps
 
 
-def few_to_validate() -> tuple[data.Split, data.Split]:
-    """The halves of the digits, the second one cut to make the final choice quick."""
-    train, valid = data.load("digits").halves(Generators(0).torch("split"))
-    return train, valid.take(torch.arange(100))
+DIGITS = {"dataset": "digits", "image_size": 0, "seed": 0}
+
+
+def few_to_validate() -> Problem:
+    """The digits, few of them to validate on, which makes the final choice quick."""
+    problem = Problem.of({"space": "pooling", "width": 2} | DIGITS)
+    return replace(problem, valid=problem.valid.take(torch.arange(100)))
 
 
 def trial(sampler: Sampler, **options) -> search.Result:
     settings = {"seed": 0, "batch_size": BATCH, "lr": 0.05, "weight_decay": 1e-3} | options
-    return search.trial(SPACE, data.load("digits"), few_to_validate(), 2, sampler, SHORT, **settings)
+    return search.trial(few_to_validate(), sampler, SHORT, **settings)
 
 
 def assert_same_result(one: search.Result, other: search.Result) -> None:
@@ -525,7 +529,7 @@ def test_a_trial_of_every_method_goes_from_weights_to_architecture(name):
     assert result.scores.is_monotonic_decreasing
     assert result.seconds > 0
     # its scores are of all validation images, of which it trained on none
-    x, y = data.load("digits").fixed(few_to_validate()[1])
+    x, y = data.load("digits").fixed(few_to_validate().valid)
     path = sampler.exploit().path(result.arch)
     assert result.scores.iloc[0] == evaluation.accuracy(result.net, [path], x, y)[0]
 
@@ -540,15 +544,14 @@ def test_trials_that_differ_in_the_sampler_start_alike():
 
 def test_a_trial_is_the_run_and_the_choice_made_one_by_one():
     result = trial(MCTS(TREE), final="path", reward="relative training loss")
-    generators, digits = Generators(0), data.load("digits")
-    halves = few_to_validate()
-    net = make_supernet(SPACE, 1, 10, width=2, generator=generators.torch("weights"))
+    generators, problem = Generators(0), few_to_validate()
+    net, digits = problem.supernet(generators), problem.dataset
     sampler = MCTS(TREE)
     history = search.run(
         net,
         sampler,
-        digits.batches(halves[0], BATCH, generators),
-        digits.batches(halves[1], BATCH, generators, "validation", train=False),
+        digits.batches(problem.train, BATCH, generators),
+        digits.batches(problem.valid, BATCH, generators, "validation", train=False),
         SHORT,
         generators=generators,
         reward=Reward("relative training loss"),
@@ -556,7 +559,7 @@ def test_a_trial_is_the_run_and_the_choice_made_one_by_one():
         weight_decay=1e-3,
     )
     arch, scores = search.choose_final(
-        net, sampler, *digits.fixed(halves[1]), generators.numpy("final"), "path"
+        net, sampler, *digits.fixed(problem.valid), generators.numpy("final"), "path"
     )
     assert_same_result(
         result, search.Result(net, sampler, history.frame(SPACE, SHORT), arch, scores, seconds=0.0)
@@ -638,15 +641,9 @@ WINDOW = cost.BudgetSampler(make_space("mobile"), 99e6, 100e6)
 
 
 def mobile_trial(name: str, **options) -> search.Result:
-    space, digits = make_space("mobile"), data.load("digits")
-    halves = digits.halves(Generators(0).torch("split"))
-    sampler = make_sampler(name, budget=WINDOW)
     return search.trial(
-        space,
-        digits,
-        halves,
-        1,
-        sampler,
+        Problem.of({"space": "mobile", "width": 1} | DIGITS),
+        make_sampler(name, budget=WINDOW),
         Schedule(10),
         seed=0,
         batch_size=16,

@@ -12,7 +12,7 @@ import torch
 import yaml
 from scipy import stats
 
-from hnas_kit import cost, data, evaluation, runs, search, training, trees
+from hnas_kit import cost, data, evaluation, runs, search, trees
 from hnas_kit.data import rendering
 from hnas_kit.errors import HnasError
 from hnas_kit.processes import distributed
@@ -23,7 +23,7 @@ from hnas_kit.samplers.budget import IndependentInBudget, MCTSInBudget, UniformI
 from hnas_kit.samplers.compiled import NONE, SHARED_TABLE
 from hnas_kit.spaces import make_space
 from hnas_kit.studies import imagenet, paper
-from hnas_kit.training import Checkpoints
+from hnas_kit.training import Checkpoints, pretraining
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = yaml.safe_load((ROOT / "params" / "quick" / "06_imagenet.yaml").read_text())
@@ -131,13 +131,11 @@ def test_shares_of_the_imagenet_space_are_exact():
 
 
 def test_the_halves_are_those_of_the_seed():
-    dataset, (train_half, valid_half) = imagenet.load(given(image_size=24))
-    assert dataset.image_size == 24
-    assert (len(train_half), len(valid_half)) == (450, 450)
-    again = imagenet.load(P)[1]
-    assert torch.equal(again[0].images, train_half.images)
-    other = imagenet.load(given(seed=1))[1]
-    assert not torch.equal(other[0].images, train_half.images)
+    problem = imagenet.load(given(image_size=24))
+    assert problem.dataset.image_size == 24
+    assert (len(problem.train), len(problem.valid)) == (450, 450)
+    assert torch.equal(imagenet.load(P).train.images, problem.train.images)
+    assert not torch.equal(imagenet.load(given(seed=1)).train.images, problem.train.images)
 
 
 @pytest.mark.parametrize(("name", "there"), [("images", 450), ("scored", 450), ("tested", 897)])
@@ -157,7 +155,7 @@ def test_pre_training_draws_from_the_window_uniformly(tmp_path, monkeypatch):
         assert options["lr"] == P.lr
         return np.zeros(steps, np.float32)
 
-    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(pretraining, "train", train)
     imagenet.pretrain(TEAM, P, Checkpoints(tmp_path, 3))
     assert len(drawn) == 8  # 450 images in batches of 64
     assert len(set(drawn)) == 8
@@ -182,7 +180,7 @@ def test_what_is_finished_is_not_run_again_unless_it_is_damaged(tmp_path, monkey
     checkpoints = Checkpoints(tmp_path, 100)
     imagenet.pretrain(TEAM, P, checkpoints)
     kept = imagenet.result(checkpoints)
-    monkeypatch.setattr(training, "train", lambda *args, **options: pytest.fail("it was run again"))
+    monkeypatch.setattr(pretraining, "train", lambda *args, **options: pytest.fail("it was run again"))
     imagenet.pretrain(TEAM, P, checkpoints)
     assert same(imagenet.result(checkpoints), kept)
     (path,) = tmp_path.glob("result-*.pt")
@@ -241,8 +239,8 @@ def searched(tmp_path_factory):
 
 @pytest.mark.parametrize("method", IN_WINDOW)
 def test_a_search_stays_inside_and_what_it_found_is_read_back(searched, method):
-    dataset, halves = imagenet.load(P)
-    done = imagenet.found(P, method, TREE, dataset, searched[method])
+    problem = imagenet.load(P)
+    done = imagenet.found(P, method, TREE, problem, searched[method])
     drawn = [MOBILE.parse(text) for text in done.history["architecture"]]
     assert list(done.history["phase"]) == ["uniform"] * 2 + ["warm-up"] * 2 + ["search"] * 4
     candidates = list(done.scores.index)
@@ -254,13 +252,13 @@ def test_a_search_stays_inside_and_what_it_found_is_read_back(searched, method):
     assert done.arch == candidates[0]
     assert len(candidates) <= P.final_samples
     # the weights and the images are those that the scores came from
-    x, y = dataset.fixed(halves[1], P.scored)
+    x, y = problem.dataset.fixed(problem.valid, P.scored)
     assert len(y) == 300  # each digit three times
     assert done.scores.to_numpy() == pytest.approx(evaluation.accuracy(done.net, candidates, x, y), abs=1e-9)
     assert (np.diff(done.scores) <= 0).all()
     # the sampler is what the rewards made of a new one, those of warm-up and search if it has phases
     expected = imagenet.make_sampler(P, method, TREE)
-    first = P.schedule(len(halves[0]), METHODS[method]).learns_from
+    first = P.schedule(len(problem.train), METHODS[method]).learns_from
     assert first == (2 if expected.phased else 0)
     for arch, reward in zip(drawn[first:], done.history["reward"][first:], strict=True):
         expected.update(arch, reward)
@@ -286,7 +284,7 @@ def test_a_killed_search_goes_on_to_the_same_bits(searched, tmp_path, monkeypatc
         imagenet.run(TEAM, P, method, TREE, StopAfter(tmp_path, 3))
     killed = Checkpoints(tmp_path, 3)
     with pytest.raises(HnasError, match="holds no finished search; run it again"):
-        imagenet.found(P, method, TREE, imagenet.load(P)[0], killed)
+        imagenet.found(P, method, TREE, imagenet.load(P), killed)
     imagenet.run(TEAM, P, method, TREE, killed)
     assert same(imagenet.result(killed), imagenet.result(searched[method]))
     monkeypatch.setattr(search, "trial", lambda *args, **options: pytest.fail("it was run again"))
@@ -297,12 +295,13 @@ def test_images_that_are_read_as_they_are_needed_go_all_the_way(tmp_path, pets):
     p = given(dataset=f"imagefolder:{pets}", image_size=24, batch_size=4, images=8, scored=10, tested=3)
     trained, searched = (Checkpoints(tmp_path / name, 100) for name in ("pretrain", "search"))
     imagenet.pretrain(TEAM, p, trained)
-    dataset, (train_half, valid_half) = imagenet.load(p)
-    assert len(imagenet.result(trained)["losses"]) == -(-len(train_half) // 4)
-    x, _ = dataset.fixed(valid_half, p.images)
+    problem = imagenet.load(p)
+    dataset = problem.dataset
+    assert len(imagenet.result(trained)["losses"]) == problem.steps(1, 4)
+    x, _ = dataset.fixed(problem.valid, p.images)
     assert x.shape == (8, 3, 24, 24)
     imagenet.run(TEAM, p, "learned", TREE, searched)
-    done = imagenet.found(p, "learned", TREE, dataset, searched)
+    done = imagenet.found(p, "learned", TREE, problem, searched)
     row = imagenet.table({"learned": done}, dataset, p.tested).loc["learned"]
     right = done.net.eval()(dataset.fixed(dataset.test, 3)[0], done.arch).argmax(1)
     expected = (right == dataset.fixed(dataset.test, 3)[1]).float().mean()
@@ -330,8 +329,8 @@ def test_two_processes_train_and_search_as_one(tmp_path):
 
 
 def test_top_accuracies_are_those_of_a_loop(searched, monkeypatch):
-    dataset, _ = imagenet.load(P)
-    done = imagenet.found(P, "uniform", TREE, dataset, searched["uniform"])
+    problem = imagenet.load(P)
+    dataset, done = problem.dataset, imagenet.found(P, "uniform", TREE, problem, searched["uniform"])
     monkeypatch.setattr(imagenet, "PART", 20)
     right = np.zeros(2)
     everything = dataset.fixed(dataset.test, 50)  # each image three times
@@ -360,8 +359,9 @@ def test_top_accuracies_of_a_folder_are_those_of_a_random_order(
 
 
 def test_table_5_has_the_papers_rows_and_ours_marked(searched):
-    dataset, _ = imagenet.load(P)
-    results = {m: imagenet.found(P, m, TREE, dataset, searched[m]) for m in ("learned", "uniform")}
+    problem = imagenet.load(P)
+    dataset = problem.dataset
+    results = {m: imagenet.found(P, m, TREE, problem, searched[m]) for m in ("learned", "uniform")}
     ours = imagenet.table(results, dataset, 50)
     for method, done in results.items():
         row = ours.loc[method]
@@ -385,5 +385,5 @@ def test_table_5_has_the_papers_rows_and_ours_marked(searched):
 
 
 def test_images_of_the_right_size_are_left_as_they_are():
-    assert imagenet.load(P)[0].render is rendering.digits_render
+    assert imagenet.load(P).dataset.render is rendering.digits_render
     assert runs.device_of(P).type == "cpu"

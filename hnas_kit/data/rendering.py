@@ -15,7 +15,7 @@ Render = Callable[[Tensor, torch.Generator, bool], Tensor]
 def crop(
     images: Tensor, pad: int, top: Tensor, left: Tensor, size: int, flip: Tensor | None = None
 ) -> Tensor:
-    """A window of each zero-padded image, mirrored where ``flip``, as one gather.
+    """A window of each zero-padded image, mirrored where ``flip``.
 
     Args:
         images: (B, C, H, W).
@@ -27,14 +27,11 @@ def crop(
     Returns:
         (B, C, size, size), channels last in memory.
     """
-    padded = F.pad(images, (pad, pad, pad, pad))
-    steps = torch.arange(size, device=images.device)
-    rows = top[:, None] + steps
-    columns = left[:, None] + steps
+    windows = F.pad(images, (pad, pad, pad, pad)).unfold(2, size, 1).unfold(3, size, 1)
+    cut = windows[torch.arange(len(images), device=images.device), :, top, left]
     if flip is not None:
-        columns = torch.where(flip[:, None], columns.flip(1), columns)
-    batch = torch.arange(len(images), device=images.device)[:, None, None]
-    return padded[batch, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+        cut = torch.where(flip[:, None, None, None], cut.flip(3), cut)
+    return cut.contiguous(memory_format=torch.channels_last)
 
 
 def _integers(high: int, n: int, generator: torch.Generator) -> Tensor:

@@ -164,6 +164,12 @@ class Phased(Protocol, Training):
         """
         return self.phases_of(self.epochs * -(-images // self.batch_size), method)
 
+    def trial(self, method: Method) -> dict[str, Any]:
+        """What :func:`hnas_kit.search.trial` is told of a method's search, beside its schedule."""
+        return self.optimiser | self.model_dump(
+            include={"seed", "batch_size", "final", "final_samples", "scored"}
+        )
+
     @property
     @abstractmethod
     def searched(self) -> dict[str, Method]:
@@ -286,6 +292,9 @@ class Search(Source, Phased):
     def reward_of(self, method: Method) -> str:
         """The reward that a method learns from."""
         return method.settings.get("reward", self.reward)
+
+    def trial(self, method: Method) -> dict[str, Any]:
+        return super().trial(method) | {"reward": self.reward_of(method)}
 
     @property
     def readings(self) -> str:

@@ -9,24 +9,24 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from hnas_kit import benchmarks, data, distances, evaluation, samplers, search, trees
+from hnas_kit import benchmarks, distances, evaluation, samplers, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, torch_value
+from hnas_kit.problem import Problem
 from hnas_kit.processes import parallel
-from hnas_kit.randomness import Generators
 from hnas_kit.runs import Finished, grids, outputs_root, project_root
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, Pretrain
-from hnas_kit.spaces import ENCODINGS, make_space
+from hnas_kit.spaces import ENCODINGS
 from hnas_kit.studies import paper
-from hnas_kit.supernets import Supernet, make_supernet
-from hnas_kit.training import train
+from hnas_kit.supernets import Supernet
+from hnas_kit.training import pretrain
 
 SWEEPS = ("table1", "table2", "table3", "table7", "figure3", "trees")
 LEARNED = "MCTS + Learned"  # the label of the paper's method
@@ -81,69 +81,46 @@ class Job:
 @lru_cache(maxsize=8)
 def _supernet(p: Pretrain, weights: bytes | None, device: str) -> Supernet:
     """The uniformly trained supernet, from its weights or trained now (as 01_pretrain does)."""
-    space, generators = make_space(p.space), Generators(p.seed)
-    dataset = data.load(p.dataset, device, p.image_size)
-    net = make_supernet(
-        space, dataset.in_channels, dataset.num_classes, p.width, generator=generators.torch("weights")
-    )
-    if weights is not None:
-        net.load_state_dict(torch_value(weights))
-        return net.to(device)
-    train_split, _ = dataset.halves(generators.torch("split"))
-    batches = dataset.batches(train_split, p.batch_size, generators)
-    archs, rng = space.enumerate(), generators.numpy("architectures")
-    steps = p.epochs * batches.steps_per_epoch
-    train(net, batches, lambda step: archs[rng.integers(len(archs))], steps, **p.optimiser)
-    return net
+    problem = Problem.of(dict(p), device)
+    if weights is None:
+        return pretrain(problem, seed=p.seed, epochs=p.epochs, batch_size=p.batch_size, **p.optimiser)[0]
+    net = problem.supernet()
+    net.load_state_dict(torch_value(weights))
+    return net.to(device)
 
 
-def _tree(job: Job, space: Any, dataset: Any, valid: Any) -> tuple[trees.ArchTree | None, float]:
+def _tree(job: Job, problem: Problem) -> tuple[trees.ArchTree | None, float]:
     """The tree a job walks (as 02 and 03 make it), None without one; and its cophenetic correlation."""
     p1, p2, p3, p4 = job.params
-    archs = space.enumerate()
-    if p4.tree == "default":
-        return trees.default(space), float("nan")
-    if p4.tree == "random":
-        return trees.random(archs, p3.seed), float("nan")
-    if p4.tree == "accuracy":
-        x, y = dataset.fixed(valid, p1.scored or None)
-        estimate = evaluation.accuracy(_supernet(p1, job.weights, job.device), archs, x, y)
-        return trees.accuracy(estimate, archs), float("nan")
+    archs, images = problem.space.enumerate(), partial(problem.dataset.fixed, problem.valid)
     if p4.tree == "learned":
         if p2.measure in ENCODINGS:
-            distance = distances.from_encodings(space.encode(archs, p2.measure), p2.decay)
+            distance = distances.from_encodings(problem.space.encode(archs, p2.measure), p2.decay)
         else:
-            net, (x, _) = _supernet(p1, job.weights, job.device), dataset.fixed(valid, p2.images)
+            net, (x, _) = _supernet(p1, job.weights, job.device), images(p2.images)
             distance = distances.from_outputs(evaluation.outputs(net, archs, x[: p2.images]), p2.measure)
         tree = trees.learned(distance, archs, p3.linkage)
         return tree, trees.cophenetic_correlation(tree, distance)
-    return None, float("nan")
+    if p4.tree == "accuracy":
+        net = _supernet(p1, job.weights, job.device)
+        return trees.accuracy(evaluation.accuracy(net, archs, *images(p1.scored or None)), archs), np.nan
+    if p4.tree == "random":
+        return trees.random(archs, p3.seed), np.nan
+    return trees.default(problem.space) if p4.tree else None, np.nan
 
 
 def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     """One search without notebooks: the row that 04_mcts would give, and its history."""
     p1, _, _, p4 = job.params
-    space, dataset = make_space(p1.space), data.load(p1.dataset, job.device, p1.image_size)
-    halves = dataset.halves(Generators(p1.seed).torch("split"))
-    tree, cophenetic = _tree(job, space, dataset, halves[1])
+    problem = Problem.of(dict(p1), job.device)
+    tree, cophenetic = _tree(job, problem)
     method = next(iter(p4.searched.values()))
+    walker = method.make(problem.space, {p4.tree: tree}, **p4.sampler_settings)
     result = search.trial(
-        space,
-        dataset,
-        halves,
-        p1.width,
-        method.make(space, {p4.tree: tree}, **p4.sampler_settings),
-        p4.schedule(len(halves[0]), method),
-        seed=p4.seed,
-        batch_size=p4.batch_size,
-        reward=p4.reward_of(method),
-        final=p4.final,
-        final_samples=p4.final_samples,
-        scored=job.scored,
-        **p4.optimiser,
+        problem, walker, p4.schedule(len(problem.train), method), scored=job.scored, **p4.trial(method)
     )
     truth = benchmarks.for_dataset(p1.space, p1.dataset)
-    row = {"architecture": space.format(result.arch), "validation": 100 * result.scores.iloc[0]}
+    row = {"architecture": problem.space.format(result.arch), "validation": 100 * result.scores.iloc[0]}
     row |= {"search_seconds": result.seconds, "cophenetic_correlation": cophenetic}
     return row | benchmarks.judge(truth, row["architecture"], tree, result.history), result.history
 

@@ -16,18 +16,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hnas_kit import cost, data, runs, search, training
+from hnas_kit import cost, runs, search, training
 from hnas_kit.cost import BudgetSampler
-from hnas_kit.data import Dataset, Split
+from hnas_kit.data import Dataset
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import Team
-from hnas_kit.randomness import Generators
 from hnas_kit.runs.params import Imagenet
 from hnas_kit.samplers import METHODS, Sampler
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.studies import paper
-from hnas_kit.supernets import Supernet, make_supernet
+from hnas_kit.supernets import Supernet
 from hnas_kit.training import Checkpoints
 from hnas_kit.trees import ArchTree
 
@@ -80,19 +80,20 @@ def drawn_shares(archs: Sequence[Arch], space: SearchSpace) -> np.ndarray:
     return (codes == np.arange(max(map(len, space.ops)))).mean(axis=0)
 
 
-def load(p: Imagenet, device: torch.device | None = None) -> tuple[Dataset, tuple[Split, Split]]:
-    """The images at the size that the network gets, and the halves for training and validation.
+def load(p: Imagenet, device: torch.device | None = None) -> Problem:
+    """The images at the size that the network gets, and their halves for training and validation.
 
     Raises:
         HnasError: if there are fewer of them than the parameters ask for.
     """
-    dataset = data.load(p.dataset, device or runs.device_of(p), p.image_size, p.workers)
-    halves = dataset.halves(Generators(p.seed).torch("split"))
-    there = {"images": len(halves[1]), "scored": len(halves[1]), "tested": len(dataset.test)}
-    for name, count in there.items():
-        if getattr(p, name) > count:
-            raise HnasError(f"{name} is {getattr(p, name)}; data set {p.dataset} has {count} such images")
-    return dataset, halves
+    problem = Problem.of({"space": "mobile"} | dict(p), device or runs.device_of(p))
+    there = {"images": problem.valid, "scored": problem.valid, "tested": problem.dataset.test}
+    for name, split in there.items():
+        if getattr(p, name) > len(split):
+            raise HnasError(
+                f"{name} is {getattr(p, name)}; data set {p.dataset} has {len(split)} such images"
+            )
+    return problem
 
 
 def _keep(folder: Any, value: dict) -> None:
@@ -117,13 +118,6 @@ def _finished(team: Team, checkpoints: Checkpoints) -> bool:
         return result(checkpoints) is not None
 
 
-def new_net(p: Imagenet, dataset: Dataset, generators: Generators | None = None) -> Supernet:
-    """The supernet on the CPU, its weights drawn from ``generators`` if they are given."""
-    sizes = dataset.in_channels, dataset.num_classes, p.width
-    weights = generators.torch("weights") if generators else None
-    return make_supernet(make_space("mobile"), *sizes, generator=weights)
-
-
 def pretrain(team: Team, p: Imagenet, checkpoints: Checkpoints) -> None:
     """Train a supernet by uniform draws from the window (Algorithm 1, "pre-training"); leaves a result.
 
@@ -131,20 +125,17 @@ def pretrain(team: Team, p: Imagenet, checkpoints: Checkpoints) -> None:
     """
     if _finished(team, checkpoints):
         return
-    dataset, (train_half, _) = load(p, team.device)
-    generators, budget = Generators(p.seed), window(p.low, p.high)
-    net, rng = new_net(p, dataset, generators), generators.numpy("architectures")
-    batches = dataset.batches(train_half, p.batch_size, generators)
-    steps = p.pretrain_epochs * batches.steps_per_epoch
+    problem, budget = load(p, team.device), window(p.low, p.high)
+    steps = problem.steps(p.pretrain_epochs, p.batch_size)
     with runs.progress(steps, "pre-training", team.main) as bar:
-        losses = training.train(
-            net,
-            batches,
-            lambda step: budget.sample(rng, 1)[0],
-            steps,
+        net, losses = training.pretrain(
+            problem,
+            seed=p.seed,
+            epochs=p.pretrain_epochs,
+            batch_size=p.batch_size,
+            draw=lambda rng: budget.sample(rng, 1)[0],
             parts=p.parts,
             team=team,
-            states={"generators": generators},
             checkpoints=checkpoints,
             progress=bar.update,
             **p.optimiser,
@@ -172,25 +163,18 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
     """
     if _finished(team, checkpoints):
         return
-    dataset, halves = load(p, team.device)
-    schedule = p.schedule(len(halves[0]), METHODS[method])
+    problem = load(p, team.device)
+    schedule = p.schedule(len(problem.train), METHODS[method])
     with runs.progress(schedule.steps, f"search: {method}", team.main) as bar:
         done = search.trial(
-            make_space("mobile"),
-            dataset,
-            halves,
-            p.width,
+            problem,
             make_sampler(p, method, tree),
             schedule,
-            seed=p.seed,
-            batch_size=p.batch_size,
-            final_samples=p.final_samples,
-            scored=p.scored,
             parts=p.parts,
             team=team,
             checkpoints=checkpoints,
             progress=bar.update,
-            **p.optimiser,
+            **p.trial(METHODS[method]),
         )
     kept = {
         "net": _on_cpu(done.net),
@@ -205,18 +189,20 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
 
 
 def found(
-    p: Imagenet, method: str, tree: ArchTree, dataset: Dataset, checkpoints: Checkpoints
+    p: Imagenet, method: str, tree: ArchTree, problem: Problem, checkpoints: Checkpoints
 ) -> search.Result:
     """The result that :func:`run` left, its network on the images' device."""
     kept = result(checkpoints)
     if kept is None:
         raise HnasError(f"{checkpoints.folder} holds no finished search; run it again")
-    net, sampler = new_net(p, dataset), make_sampler(p, method, tree)
+    net, sampler = problem.supernet(), make_sampler(p, method, tree)
     net.load_state_dict(kept["net"])
     sampler.load_state_dict(kept["sampler"])
     scores = pd.Series(kept["scores"], index=pd.Index(kept["candidates"], tupleize_cols=False))
     history = pd.DataFrame(kept["history"]).rename_axis("step")
-    return search.Result(net.to(dataset.device), sampler, history, scores.index[0], scores, kept["seconds"])
+    return search.Result(
+        net.to(problem.dataset.device), sampler, history, scores.index[0], scores, kept["seconds"]
+    )
 
 
 @torch.inference_mode()

@@ -43,6 +43,25 @@ class Losses:
 
     def __init__(self, steps: int, device: torch.device) -> None:
         self.values = torch.full((steps,), math.nan, device=device)
+        self.unseen: list[Arch] = []  # trained since the losses were last looked at
+
+    def record(self, step: int, loss: Tensor, arch: Arch) -> None:
+        self.values[step] = loss
+        self.unseen.append(arch)
+
+    def look(self, done: int, team: Team, lr: float) -> None:
+        """Raises :class:`HnasError` if one of the losses since the last look is not finite."""
+        first = done - len(self.unseen)
+        new = self.values[first:done]
+        team.average([new])
+        bad = torch.nonzero(~new.isfinite())
+        if len(bad):
+            raise HnasError(
+                f"the loss is not finite at step {first + int(bad[0])}, architecture "
+                f"{self.unseen[int(bad[0])]}; lower the learning rate (lr is {lr}); "
+                "the last good checkpoint is kept"
+            )
+        self.unseen.clear()
 
     def state_dict(self) -> dict:
         return {"values": self.values.cpu()}
@@ -93,6 +112,28 @@ def _schedule(optimiser: torch.optim.Optimizer, steps: int, warmup: int) -> LRSc
         return CosineAnnealingLR(optimiser, steps)
     rise = LinearLR(optimiser, 1 / (warmup + 1), total_iters=warmup)
     return SequentialLR(optimiser, [rise, CosineAnnealingLR(optimiser, steps - warmup)], [warmup])
+
+
+def _gradients(
+    net: nn.Module,
+    share: list[tuple[Tensor, Tensor]],
+    arch: Arch,
+    scaled: Callable[[Tensor], Tensor],
+    precision: str,
+    label_smoothing: float,
+    statistics: Statistics,
+) -> tuple[Tensor, Tensor]:
+    """Of a step's parts, one after the other; their logits and mean loss."""
+    logits, mean = [], 0.0
+    for x, y in share:
+        with autocast(x.device, precision):
+            logits.append(net(x, arch))
+            loss = F.cross_entropy(logits[-1], y, label_smoothing=label_smoothing)
+        scaled(loss / len(share)).backward()
+        logits[-1] = logits[-1].detach()
+        mean += loss.detach() / len(share)
+        statistics.part_done()
+    return torch.cat(logits), mean
 
 
 def train(
@@ -154,37 +195,21 @@ def train(
     )
     schedule = _schedule(optimiser, steps, warmup_steps)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-    losses = Losses(steps, device)
+    losses, statistics = Losses(steps, device), Statistics(net, parts)
     states = {
-        "net": net,
-        "optimiser": optimiser,
-        "schedule": schedule,
-        "batches": batches,
-        "losses": losses,
-    } | dict(states or {})
-    if scaler.is_enabled():
-        states["scaler"] = scaler
+        "net": net, "optimiser": optimiser, "schedule": schedule, "batches": batches, "losses": losses,
+        **(states or {}), **({"scaler": scaler} if scaler.is_enabled() else {}),
+    }  # fmt: skip
     start = _start(team, checkpoints, states)
-    if progress:
-        progress(start)
-    # on a GPU, looking at a loss waits for it: look seldom, and remember who was trained since
-    look_every = 1 if device.type == "cpu" else 50
-    unchecked: list[Arch] = []
-    statistics = Statistics(net, parts)
+    progress = progress or (lambda steps: None)
+    progress(start)
+    look_every = 1 if device.type == "cpu" else 50  # on a GPU, looking at a loss waits for it
     net.train()
     for step in range(start, steps):
-        arch = choose(step)
+        arch, done = choose(step), step + 1
         optimiser.zero_grad(set_to_none=True)
         share = batches.share(team, parts)
-        logits, total = [], 0.0
-        for x, y in share:
-            with autocast(device, precision):
-                logits.append(net(x, arch))
-                loss = F.cross_entropy(logits[-1], y, label_smoothing=label_smoothing)
-            scaler.scale(loss / len(share)).backward()
-            logits[-1] = logits[-1].detach()
-            total += loss.detach() / len(share)
-            statistics.part_done()
+        logits, loss = _gradients(net, share, arch, scaler.scale, precision, label_smoothing, statistics)
         statistics.step_done(team)
         # scaled as they are, so that an overflow in one process is one in all
         team.mean_gradients(net.parameters())
@@ -193,25 +218,13 @@ def train(
         with warnings.catch_warnings():  # the scaler may have left out the first step: an overflow
             warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
             schedule.step()
-        losses.values[step] = total
-        unchecked.append(arch)
+        losses.record(step, loss, arch)
         if after_step:
-            after_step(step, torch.cat(logits), torch.cat([y for _, y in share]))
-        done = step + 1
-        save = checkpoints is not None and done % checkpoints.every == 0 and done < steps
+            after_step(step, logits, torch.cat([y for _, y in share]))
+        save = checkpoints and done % checkpoints.every == 0 and done < steps
         if save or done % look_every == 0 or done == steps:
-            new = losses.values[done - len(unchecked) : done]
-            team.average([new])
-            bad = torch.nonzero(~new.isfinite())
-            if len(bad):
-                raise HnasError(
-                    f"the loss is not finite at step {done - len(unchecked) + int(bad[0])}, architecture "
-                    f"{unchecked[int(bad[0])]}; lower the learning rate (lr is {lr}); "
-                    "the last good checkpoint is kept"
-                )
-            unchecked.clear()
+            losses.look(done, team, lr)
         if save and team.main:
             checkpoints.save(done, states)
-        if progress:
-            progress(1)
+        progress(1)
     return losses.values.cpu().numpy()
