@@ -38,9 +38,8 @@ class OnTree(NamedTuple):
 
     nodes: np.ndarray  # (V,), see hnas_kit.samplers.compiled.NODE
     table: np.ndarray  # (groups,) G
-    members: tuple[np.ndarray, np.ndarray]  # of each group
-    rule: compiled.Rule
-    exploit: compiled.Rule  # by which the final choice draws
+    member_starts: np.ndarray  # (groups + 1,), see hnas_kit.samplers.compiled.backup
+    members: np.ndarray  # (V,)
     arch_index: np.ndarray  # (V,)
     leaf: np.ndarray  # (N,)
     depth: int
@@ -141,7 +140,7 @@ def _layers_draw(layers, value, tables, temperature, at_random):
 
 
 @numba.njit(cache=True)
-def _search(tree, layers, plan, rows):
+def _search(tree, rule, exploit, layers, plan, rows):
     """One search; fills ``rows``, the rows of a :class:`Record`. Numba leaves out what is for None."""
     if tree is not None:
         size = 1
@@ -154,7 +153,7 @@ def _search(tree, layers, plan, rows):
     for step in range(len(plan.temperature)):
         by_sampler, i = step >= plan.draws_from, -1
         if tree is not None and (by_sampler or tree.branches):
-            i = _tree_draw(tree, learned, tree.rule, plan.temperature[step] if by_sampler else np.inf, True)
+            i = _tree_draw(tree, learned, rule, plan.temperature[step] if by_sampler else np.inf, True)
         if layers is not None and by_sampler:
             i = _layers_draw(layers, value, tables, plan.temperature[step], True)
         if i < 0:
@@ -162,7 +161,8 @@ def _search(tree, layers, plan, rows):
         reward = _reward(plan, i, step)
         if step >= plan.learns_from:
             if tree is not None:
-                compiled.backup(learned[0], learned[1], tree.members, tree.rule, tree.leaf[i], reward)
+                members = tree.member_starts, tree.members
+                compiled.backup(learned[0], learned[1], members, rule, tree.leaf[i], reward)
                 if tree.flat and by_sampler:
                     boltzmann_set(learned[0]["value"][-len(tree.leaf) :], learned[3], learned[4], i)
             if layers is not None:
@@ -173,17 +173,28 @@ def _search(tree, layers, plan, rows):
     temperature = GREEDY if plan.path else plan.temperature[-1]
     for k in range(len(rows.candidates)):
         if tree is not None:
-            rows.candidates[k] = _tree_draw(tree, learned, tree.exploit, temperature, not plan.path)
+            rows.candidates[k] = _tree_draw(tree, learned, exploit, temperature, not plan.path)
         if layers is not None:
             rows.candidates[k] = _layers_draw(layers, value, tables, temperature, not plan.path)
 
 
 @numba.njit(parallel=True, cache=True)
-def search(tree, layers, plan, record):
-    """All seeds of a search on a tree or with independent layers; the other one is None."""
+def search(tree, rule, exploit, layers, plan, record):
+    """All seeds of a search on a tree or with independent layers; what is for the other one is None.
+
+    On a tree it follows ``rule``, and its final choice ``exploit``. They are arguments of their own because
+    Numba takes no tuple within a tuple into a parallel loop.
+    """
     for s in numba.prange(len(plan.seeds)):
         np.random.seed(plan.seeds[s])
-        _search(tree, layers, plan, Record(record.chosen[s], record.rewards[s], record.candidates[s]))
+        _search(
+            tree,
+            rule,
+            exploit,
+            layers,
+            plan,
+            Record(record.chosen[s], record.rewards[s], record.candidates[s]),
+        )
 
 
 @numba.njit(parallel=True, cache=True)

@@ -259,15 +259,15 @@ def _search(
         )
         return record.chosen[:, -sampler.population :]
     if isinstance(sampler, Independent):
-        compiled_searches.search(None, _layers(space, sampler), plan, record)
+        compiled_searches.search(None, None, None, _layers(space, sampler), plan, record)
     else:
         tree, flat = sampler.tree, isinstance(sampler, Boltzmann)
         leaf = np.array([tree.leaf[arch] for arch in tree.archs])
         state = OnTree(
-            sampler.nodes, sampler.table, sampler.members, sampler.rule, sampler.exploit().rule,
-            tree.arch_index, leaf, tree.depth, sampler.warmup == "branches", flat,
+            sampler.nodes, sampler.table, *sampler.members,
+            tree.arch_index, leaf, tree.depth, branches=sampler.warmup == "branches", flat=flat,
         )  # fmt: skip
-        compiled_searches.search(state, None, plan, record)
+        compiled_searches.search(state, sampler.rule, sampler.exploit().rule, None, plan, record)
     return record.candidates
 
 
