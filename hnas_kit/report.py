@@ -14,74 +14,25 @@ import pandas as pd
 
 from hnas_kit import benchmarks
 from hnas_kit.errors import HnasError
-from hnas_kit.files import write_atomic
+from hnas_kit.files import read_yaml, write_atomic
 from hnas_kit.runs import Finished, outputs_root, search_of
 from hnas_kit.studies.paper import LABELS, SETUP, references
 from hnas_kit.studies.paper import TABLES as PUBLISHED
 
-CAPTIONS = {
-    "images.png": "Training images as the network sees them.",
-    "loss.png": "Pre-training: loss of the single-path steps.",
-    "ranking.png": "How the pre-trained supernet ranks the architectures, against accuracy trained alone.",
-    "figure1.png": "One distribution over eight architectures in three ways (the paper's Fig. 1).",
-    "figure2.png": "The default and a learned tree of eight architectures (the paper's Fig. 2).",
-    "ranks.png": "True rank of what every method found, one dot a seed (the paper's Table 1).",
-    "pretraining.png": "How long to pre-train for the tree (the paper's Fig. 3, left).",
-    "over_steps.png": "Learned, default and random tree over the search (the paper's Fig. 3, right).",
-    "quality.png": "What a tree is like against how its search went.",
-    "figure5.png": "Trees from outputs, vector and one-hot encodings (the paper's Fig. 5).",
-    "encodings.png": "Distances between encodings, beside those between outputs (the paper's Fig. 4).",
-    "accuracy.png": "The tree that halves the architectures by the supernet's accuracy.",
-    "flow.png": "Draws flowing down the tree over the search; wide lines carry many.",
-    "distances.png": "Distances between the architectures' outputs (the paper's Fig. 4, left).",
-    "learned.png": "The learned tree, its leaves coloured by true accuracy.",
-    "default.png": "The default tree: layer by layer.",
-    "variance.png": "Share of the variance of true accuracy that each level of a tree explains.",
-    "search.png": "The searches over their steps (the paper's Fig. 3, right).",
-    "visits.png": "Which architectures the third phase drew, by their true rank.",
-    "bonuses.png": "The exploration bonus by Eq. 3 and by Algorithm 1 as typeset.",
-    "terms.png": "The two terms of R over the search on the learned tree.",
-    "simulated.png": "Simulated searches on NAS-Bench-Macro: what is found, and where draws go.",
-    "simulated-linear.png": "The same with the bonus of Algorithm 1 as typeset.",
-    "complexity.png": "What a learned tree costs (the paper's Appendix C.5).",
-    "probability.png": "Where draws go in the learned tree at the end of the search.",
-    "window.png": "MACs of networks drawn from the whole ImageNet space, and the window of the search.",
-    "operations.png": "How often each operation stands in each layer, in the whole space and in the window.",
-    "pool.png": "The tree learned over the pool, its leaves numbered in the order of their draws.",
-    "rewards.png": "Searches inside the window: accuracy of the draws, and how many were different.",
-    "figure6.png": "What was found inside the window (the paper's Fig. 6).",
-}
+_texts = read_yaml(Path(__file__).with_suffix(".yaml"))
+CAPTIONS, HEADINGS = _texts["captions"], _texts["headings"]
 
 
 def _differences(parts: Mapping[str, Finished]) -> str:
     """What the run does otherwise than the paper, in words, from its parameters."""
-    p, s = parts["01_pretrain"].params, parts["04_mcts"].params
-    ours = {
-        "data": p["dataset"],
-        "width of the network": p["width"],
-        "epochs of pre-training": p["epochs"],
-        "batch size of pre-training": p["batch_size"],
-        "learning rate of pre-training": p["lr"],
-        "weight decay of pre-training": p["weight_decay"],
-        "epochs of search": s["epochs"],
-        "batch size of search": s["batch_size"],
-        "learning rate of search": s["lr"],
-        "share of uniform sampling": s["uniform_share"],
-        "share of warm-up": s["warmup_share"],
-        "beta": s["beta"],
-        "lambda": s["exploration"],
-        "T": f"{s['temperature_start']} to {s['temperature_end']}",
-        "final choice": s["final"],
-    }
-    for notebook, name in (("02_distances", "measure"), ("03_tree", "linkage")):
+    published, changed = SETUP[parts["01_pretrain"].params["space"]], []
+    for name, (notebook, *settings) in _texts["settings"].items():
         if notebook in parts:
-            ours[name] = parts[notebook].params[name]
-    published = SETUP[p["space"]]
-    changed = [
-        f"{name} {mine} (paper: {'not said' if published[name] is None else published[name]})"
-        for name, mine in ours.items()
-        if mine != published[name]
-    ]
+            values = [parts[notebook].params[setting] for setting in settings]
+            mine = values[0] if len(values) == 1 else " to ".join(map(str, values))
+            if mine != published[name]:
+                theirs = "not said" if published[name] is None else published[name]
+                changed.append(f"{name} {mine} (paper: {theirs})")
     if not changed:
         return "The set-up is the paper's."
     return f"What differs from the paper's set-up: {'; '.join(changed)}."
@@ -103,26 +54,15 @@ def _table(found: pd.DataFrame, space: str) -> pd.DataFrame:
     return table.replace("nan", "no ground truth")
 
 
-TABLES = {
-    "table1.csv": "Methods (the paper's Table 1 or 4)",
-    "table2.csv": "Table 2: distance measures",
-    "table3.csv": "Table 3: encodings",
-    "table7.csv": "Table 7: rewards (the paper's on NAS-Bench-Macro, ranks of 3,969)",
-    "trees.csv": "Sec. 5.2: a tree from accuracies; linkages",
-    "simulated.csv": "Simulated searches on NAS-Bench-Macro, by the reading of the bonus",
-    "paired.csv": "The learned tree against each other method, seed by seed (Wilcoxon's signed-rank test)",
-}
-
-
 def _ablations(part: Finished) -> list[dict[str, str]]:
     """Heading and HTML of each table that 05_ablations made."""
     tables = []
-    for name in [name for name in TABLES if name in part.outputs]:
+    for name in [name for name in HEADINGS if name in part.outputs]:
         table = part.load(name).rename_axis(None)
         if table.columns.str.contains(": ").any():
             table.columns = table.columns.str.split(": ", expand=True)
         html = table.to_html(border=0, na_rep="", float_format="{:g}".format)
-        tables.append({"heading": TABLES[name], "html": jinja2.filters.do_mark_safe(html)})
+        tables.append({"heading": HEADINGS[name], "html": jinja2.filters.do_mark_safe(html)})
     return tables
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from hnas_kit.figures.style import ACCURACY, COLOURS
 from hnas_kit.training import PHASES
 from hnas_kit.trees import ArchTree
+from hnas_kit.trees.tree import number_nodes
 
 LEAVES = 60  # that a figure shows at most
 
@@ -53,58 +56,57 @@ def top(tree: ArchTree, leaves: int = LEAVES) -> Top:
         if below and count + below - 1 <= leaves:
             opened.add(node)
             count += below - 1
-            for child in range(tree.first_child[node], tree.first_child[node] + below):
+            for child in children(tree, node):
                 heapq.heappush(closed, (-tree.height[child], child))
     nodes = np.array([v for v in range(tree.num_nodes) if v == 0 or tree.parent[v] in opened])
-    inner = np.isin(nodes, list(opened))
     stands_for = np.arange(tree.num_nodes)  # the lowest node of the upper part that each is under, or is
     for v in range(1, tree.num_nodes):
         if tree.parent[v] not in opened:
             stands_for[v] = stands_for[tree.parent[v]]
-    is_leaf = tree.arch_index >= 0
-    under = np.empty(tree.num_leaves, dtype=np.int64)
-    under[tree.arch_index[is_leaf]] = stands_for[is_leaf]
-    members = [np.flatnonzero(under == v) for v in nodes[~inner]]
-    num_children = np.where(inner, tree.num_children[nodes], 0).astype(np.int32)
-    return Top(
-        ArchTree(
-            tuple(tree.archs[m[0]] for m in members),
-            np.concatenate([[-1], np.searchsorted(nodes, tree.parent[nodes[1:]])]).astype(np.int32),
-            np.where(inner, 1 + np.cumsum(num_children) - num_children, -1).astype(np.int32),
-            num_children,
-            np.where(inner, -1, np.cumsum(~inner) - 1).astype(np.int32),
-            tree.height[nodes],
-        ),
-        nodes,
-        members,
+    under = stands_for[[tree.leaf[arch] for arch in tree.archs]]
+    members = {v: np.flatnonzero(under == v) for v in nodes if v not in opened}
+    place = {v: i for i, v in enumerate(members)}
+    archs = [tree.archs[m[0]] for m in members.values()]
+    upper = number_nodes(
+        0, lambda v: children(tree, v) if v in opened else [], tree.height.item, place.get, archs
     )
+    return Top(upper, nodes, list(members.values()))
+
+
+def children(tree: ArchTree, node: int) -> range:
+    """The children of a node."""
+    return range(tree.first_child[node], tree.first_child[node] + tree.num_children[node])
 
 
 def tree_layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
     """Horizontal place of every node, and the leaves from left to right."""
-    leaves, stack = [], [0]
-    while stack:
-        node = stack.pop()
-        first, n = tree.first_child[node], tree.num_children[node]
-        if n:
-            stack.extend(reversed(range(first, first + n)))
-        else:
-            leaves.append(node)
-    place = np.zeros(tree.num_nodes)
-    place[leaves] = np.arange(len(leaves))
-    for node in reversed(range(tree.num_nodes)):
-        if tree.num_children[node]:
-            first = tree.first_child[node]
-            place[node] = place[first : first + tree.num_children[node]].mean()
-    return place, leaves
+    inner = [node for node in reversed(range(tree.num_nodes)) if tree.num_children[node]]
+    below, place = [[node] for node in range(tree.num_nodes)], np.zeros(tree.num_nodes)
+    for node in inner:
+        below[node] = [leaf for child in children(tree, node) for leaf in below[child]]
+    place[below[0]] = np.arange(tree.num_leaves)
+    for node in inner:
+        place[node] = place[children(tree, node)].mean()
+    return place, below[0]
 
 
-def _branches(axis: Axes, tree: ArchTree, width: ArrayLike | None, sideways: bool = False) -> list[int]:
-    """Draw the lines of a tree, wide where the share of draws is large; the leaves in their order."""
-    place, leaves = tree_layout(tree)
+def _draw(
+    axis: Axes,
+    part: Top,
+    truth: ArrayLike | None,
+    width: ArrayLike | None = None,
+    sideways: bool = False,
+    **dots: Any,
+) -> tuple[np.ndarray, PathCollection | None]:
+    """Draw a tree's lines, wide where the share of draws is large, and dots coloured by true accuracy.
+
+    Returns:
+        For each leaf, in their order on the axis, which of ``part.tree.archs`` it is; and the dots.
+    """
+    tree, (place, leaves) = part.tree, tree_layout(part.tree)
     for node in range(1, tree.num_nodes):
         parent = tree.parent[node]
-        share = None if width is None else width[node]
+        share = None if width is None else np.asarray(width)[part.nodes[node]]
         across = [place[parent], place[node], place[node]]
         along = [tree.height[parent], tree.height[parent], tree.height[node]]
         axis.plot(
@@ -115,7 +117,16 @@ def _branches(axis: Axes, tree: ArchTree, width: ArrayLike | None, sideways: boo
             solid_capstyle="butt",
             solid_joinstyle="miter",
         )
-    return leaves
+    order, ends = tree.arch_index[leaves], (range(len(leaves)), tree.height[leaves])
+    if truth is None:
+        return order, None
+    colour = part.means(truth)[order]
+    return order, axis.scatter(*(ends[::-1] if sideways else ends), c=colour, cmap=ACCURACY, zorder=3, **dots)
+
+
+def _scale(figure: Figure, dots: PathCollection | None, axes: Any, aspect: int = 40) -> None:
+    if dots is not None:
+        figure.colorbar(dots, ax=axes, label="true accuracy (%)", pad=0.01, aspect=aspect)
 
 
 def dendrogram(
@@ -140,20 +151,10 @@ def dendrogram(
     """
     part = top(tree)
     figure, axis = plt.subplots(figsize=(max(6.0, 0.27 * part.tree.num_leaves), 4.2))
-    leaves = _branches(axis, part.tree, None if width is None else np.asarray(width)[part.nodes])
-    order = part.tree.arch_index[leaves]
+    order, dots = _draw(axis, part, truth, width, s=34)
     shown = np.array(part.labels(labels))[order]
     axis.set_xticks(range(len(order)), shown, rotation=90, size="small", family="monospace")
-    if truth is not None:
-        dots = axis.scatter(
-            range(len(order)),
-            part.tree.height[leaves],
-            c=part.means(truth)[order],
-            cmap=ACCURACY,
-            s=34,
-            zorder=3,
-        )
-        figure.colorbar(dots, ax=axis, label="true accuracy (%)", pad=0.01, aspect=30)
+    _scale(figure, dots, axis, aspect=30)
     axis.set(ylabel=height, title=title, xlim=(-1, len(order)))
     sns.despine(figure, bottom=True)
     axis.tick_params(axis="x", length=0)
@@ -174,22 +175,16 @@ def side_by_side(forest: Mapping[str, ArchTree], truth: ArrayLike | None) -> Fig
     rows = max(part.tree.num_leaves for part in parts.values())
     figure, axes = plt.subplots(1, len(parts), figsize=(3.5 * len(parts), 0.8 + 0.17 * rows), squeeze=False)
     for axis, (title, part) in zip(axes.flat, parts.items(), strict=True):
-        leaves = _branches(axis, part.tree, None, sideways=True)
-        order = part.tree.arch_index[leaves]
+        order, dots = _draw(axis, part, truth, sideways=True, s=26, clip_on=False)
         numbers = [str(number) for number in range(1, 1 + forest[title].num_leaves)]
         axis.set_yticks(range(len(order)), np.array(part.labels(numbers))[order], size="small")
         axis.tick_params(axis="y", length=0, pad=7)
         axis.yaxis.tick_right()
-        if truth is not None:
-            means = part.means(truth)
-            dots = axis.scatter(
-                part.tree.height[leaves], range(len(order)), c=means[order], cmap=ACCURACY,
-                vmin=np.min(truth), vmax=np.max(truth), s=26, zorder=3, clip_on=False,
-            )  # fmt: skip
+        if dots is not None:
+            dots.set_clim(np.min(truth), np.max(truth))
         axis.set(xlabel="linkage distance", title=title, ylim=(len(order) - 0.4, -0.6))
         axis.set_xlim(1.02 * part.tree.height[0], 0)
-    if truth is not None:
-        figure.colorbar(dots, ax=axes, label="true accuracy (%)", pad=0.01, aspect=40)
+    _scale(figure, dots, axes)
     sns.despine(figure, left=True)
     return figure
 
@@ -225,8 +220,7 @@ def visits_over_time(
     parts = {PHASES[1]: history.index[history["phase"] == PHASES[1]]}
     for name, part in zip(("first", "second", "last"), np.array_split(third, 3), strict=True):
         parts[f"{name} third of the {PHASES[2]}"] = part
-    upper = top(tree)
-    order = upper.tree.arch_index[tree_layout(upper.tree)[1]]
+    upper, accuracy = top(tree), None if truth is None else truth[list(labels)]
     figure, axes = plt.subplots(len(parts), 1, figsize=(9.5, 1.75 * len(parts)), sharex=True)
     for axis, (name, part) in zip(axes, parts.items(), strict=True):
         drawn = history.loc[part, "architecture"].value_counts(normalize=True).reindex(labels, fill_value=0)
@@ -235,18 +229,13 @@ def visits_over_time(
         width[is_leaf] = drawn.to_numpy()[tree.arch_index[is_leaf]]
         for node in reversed(range(1, tree.num_nodes)):
             width[tree.parent[node]] += width[node]
-        leaves = _branches(axis, upper.tree, width[upper.nodes])
-        if truth is not None:
-            accuracy = upper.means(truth[list(labels)])[order]
-            height = upper.tree.height[leaves]
-            dots = axis.scatter(range(len(order)), height, c=accuracy, cmap=ACCURACY, s=26, zorder=3)
+        order, dots = _draw(axis, upper, accuracy, width, s=26)
         axis.set_title(name, loc="left", size="small")
         axis.set_yticks([])
         axis.margins(x=0.02, y=0.12)
     shown = np.array(upper.labels(labels))[order]
     axes[-1].set_xticks(range(len(order)), shown, rotation=90, size="x-small", family="monospace")
-    if truth is not None:
-        figure.colorbar(dots, ax=axes, label="true accuracy (%)", pad=0.01, aspect=40)
+    _scale(figure, dots, axes)
     sns.despine(figure, left=True, bottom=True)
     for axis in axes:
         axis.tick_params(axis="x", length=0)

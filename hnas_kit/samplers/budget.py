@@ -5,7 +5,6 @@ They walk layer by layer and leave out what cannot be completed inside the windo
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +17,7 @@ from hnas_kit.cost import BudgetSampler, Place
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.samplers import compiled
 from hnas_kit.samplers.mcts import TreeSearch
-from hnas_kit.samplers.sampler import Sampler
+from hnas_kit.samplers.sampler import Sampler, check_smoothing
 from hnas_kit.spaces import LISTED, Arch
 
 COMMUNICATIONS = ("", "shared_table")  # equivalent nodes may be millions
@@ -77,23 +76,19 @@ class UniformInBudget(InBudget):
 class IndependentInBudget(InBudget):
     """Each layer draws by its own probabilities among what can be completed (Sec. 3, "independent").
 
-    C of each operation of each layer is a moving average as in Eq. 4, and its softmax at temperature T is
-    restricted to the operations after which the window can still be reached.
+    C is that of :class:`hnas_kit.samplers.Independent`; its softmax at temperature T is restricted to the
+    operations after which the window can still be reached.
 
     Args:
         budget: the window.
-        beta: smoothing of C, from 0 to below 1.
-        temperature: T, above 0.
+        beta, temperature: see there.
 
     Attributes:
         value: (layers, operations) C, 1 at the start.
     """
 
     def __init__(self, budget: BudgetSampler, beta: float = 0.95, temperature: float = 0.02) -> None:
-        if not (0 <= beta < 1 and temperature > 0):
-            raise HnasError(
-                f"beta is {beta}, temperature {temperature}; allowed: 0 <= beta < 1, temperature > 0"
-            )
+        check_smoothing(beta, temperature)
         super().__init__(budget)
         self.beta, self.temperature = beta, temperature
         self.value = np.ones((budget.space.num_layers, max(map(len, budget.space.ops))))
@@ -164,26 +159,22 @@ class GrowingTree:
     def place(self, node: int) -> Place:
         return int(self.nodes["state"][node]), int(self.nodes["total"][node])
 
-    def grow(self, node: int) -> None:
-        """Give a node its children."""
-        layer = int(self.nodes["layer"][node])
+    def children(self, node: int) -> range:
+        """A node's children, grown if they were not there."""
+        layer, first = int(self.nodes["layer"][node]), self.num_nodes
+        if self.nodes["num_children"][node]:
+            first = int(self.nodes["first_child"][node])
+            return range(first, first + int(self.nodes["num_children"][node]))
         choices = self.budget.choices(layer, self.place(node))
-        first, last = self.num_nodes, self.num_nodes + len(choices)
-        if last > len(self.nodes):
+        self.num_nodes = first + len(choices)
+        if self.num_nodes > len(self.nodes):
             self.nodes = np.concatenate([self.nodes, np.zeros_like(self.nodes)])
-        new, ops = self.nodes[first:last], np.array([op for op, _ in choices])
+        new, ops = self.nodes[first : self.num_nodes], np.array([op for op, _ in choices])
         new["parent"], new["layer"], new["op"], new["value"], new["score"] = node, layer + 1, ops, 1.0, 1.0
         new["group"] = 1 + layer * self.widest + ops
         new["state"], new["total"] = zip(*(after for _, after in choices), strict=True)
         self.nodes["first_child"][node], self.nodes["num_children"][node] = first, len(choices)
-        self.num_nodes = last
-
-    def children(self, node: int) -> range:
-        """A node's children, grown if they were not there."""
-        if not self.nodes["num_children"][node]:
-            self.grow(node)
-        first = int(self.nodes["first_child"][node])
-        return range(first, first + int(self.nodes["num_children"][node]))
+        return range(first, self.num_nodes)
 
     def leaf(self, arch: Arch) -> int:
         """The leaf of an architecture in the window, grown if it was not there."""
@@ -211,7 +202,7 @@ class GrowingTree:
             self.nodes[name][: self.num_nodes] = state[name].numpy()
 
 
-class MCTSInBudget(InBudget, TreeSearch):
+class MCTSInBudget(TreeSearch, InBudget):
     """Tree search on the default tree of the window, plain or with a shared table (MCTS + Reg., Su et al.).
 
     It draws as :class:`hnas_kit.samplers.MCTS`, or with ``communication`` :class:`hnas_kit.samplers.MCTSReg`,
@@ -246,13 +237,11 @@ class MCTSInBudget(InBudget, TreeSearch):
             temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
             refresh=refresh, communication=communication, coefficient=coefficient,
         )  # fmt: skip
-        super().__init__(budget)
-        self.tree = GrowingTree(budget)
+        self.budget, self.tree = budget, GrowingTree(budget)
         self.table = np.zeros(1 + budget.space.num_layers * self.tree.widest)
         self._scratch = np.empty(self.tree.widest)
 
     def _draw(self, rng: np.random.Generator, temperature: float) -> Arch:
-        """Takes one uniform number a layer."""
         tree, node = self.tree, 0
         draws = rng.random(self.budget.space.num_layers)
         while (layer := int(tree.nodes["layer"][node])) < len(draws):
@@ -261,14 +250,6 @@ class MCTSInBudget(InBudget, TreeSearch):
                 tree.nodes, self.table, tuple(self.rule), node, temperature, draws[layer:], self._scratch
             )
         return tree.arch(node)
-
-    def sample(self, rng: np.random.Generator) -> Arch:
-        return self._draw(rng, self.temperature)
-
-    def sample_uniform(self, rng: np.random.Generator) -> Arch:
-        if self.warmup == "branches":
-            return self._draw(rng, math.inf)
-        return super().sample_uniform(rng)
 
     def update(self, arch: Arch, reward: float) -> None:
         leaf = self.tree.leaf(arch)

@@ -11,7 +11,7 @@ from scipy.special import logsumexp, softmax
 
 from hnas_kit.errors import HnasError
 from hnas_kit.samplers import compiled
-from hnas_kit.samplers.sampler import Sampler
+from hnas_kit.samplers.sampler import Sampler, check_smoothing
 from hnas_kit.spaces import Arch, SearchSpace
 
 
@@ -49,10 +49,7 @@ class Independent(Sampler):
     """
 
     def __init__(self, space: SearchSpace, beta: float = 0.95, temperature: float = 0.02) -> None:
-        if not (0 <= beta < 1 and temperature > 0):
-            raise HnasError(
-                f"beta is {beta}, temperature {temperature}; allowed: 0 <= beta < 1, temperature > 0"
-            )
+        check_smoothing(beta, temperature)
         self.archs, self.beta, self.temperature = tuple(space.enumerate()), beta, temperature
         states = max(1 + space.transitions[-1].max(), *(len(table) for table in space.transitions))
         shape = len(space.ops), states, max(map(len, space.ops))
@@ -135,11 +132,9 @@ class Mixture(Sampler):
     def __init__(
         self, archs: Sequence[Arch], models: int = 4, beta: float = 0.95, temperature: float = 0.02
     ) -> None:
-        if not (models >= 1 and 0 <= beta < 1 and temperature > 0):
-            raise HnasError(
-                f"models is {models}, beta {beta}, temperature {temperature}; "
-                "allowed: models >= 1, 0 <= beta < 1, temperature > 0"
-            )
+        check_smoothing(beta, temperature)
+        if models < 1:
+            raise HnasError(f"models is {models}; allowed: models >= 1")
         self.archs, self.models, self.rounds = tuple(archs), models, models
         self.beta, self.temperature = beta, temperature
         self.value = np.ones((len(self.archs), models))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,38 +45,8 @@ READINGS = {
 }
 
 
-def make_rule(
-    *,
-    beta: float,
-    exploration: float,
-    bonus: str,
-    start: str,
-    refresh: str,
-    communication: str = "",
-    coefficient: float = 0.0,
-) -> compiled.Rule:
-    """What the compiled loops follow; raises :class:`HnasError` for a setting that is out of range."""
-    if not (0 <= beta < 1 and exploration >= 0 and 0 <= coefficient <= 1):
-        raise HnasError(
-            f"beta is {beta}, exploration {exploration}, coefficient {coefficient}; "
-            "allowed: 0 <= beta < 1, exploration >= 0, 0 <= coefficient <= 1"
-        )
-    for name, value in {"bonus": bonus, "start": start, "refresh": refresh}.items():
-        require_one_of(name, value, READINGS[name])
-    return compiled.Rule(
-        exploration=float(exploration),
-        linear=bonus == "linear",
-        stored=refresh == "path",
-        first=start == "first",
-        beta=float(beta),
-        weight=float(coefficient) if communication == "shared_table" else 0.0,
-        communication=CODES[communication],
-        coefficient=float(coefficient),
-    )
-
-
 class TreeSearch(Sampler):
-    """What tree search is over any tree: how its settings are checked, and how it anneals and exploits.
+    """What tree search is over any tree: how its settings are checked, how it draws, anneals and exploits.
 
     Attributes:
         rule: lambda, beta and the readings, as the compiled loops take them.
@@ -86,11 +57,49 @@ class TreeSearch(Sampler):
     phased = True
     rule: compiled.Rule
 
-    def _set(self, temperature: float, warmup: str, **settings: float | str) -> None:
-        self.rule = make_rule(**settings)
-        require_one_of("warmup", warmup, READINGS["warmup"])
+    def _set(
+        self,
+        temperature: float,
+        warmup: str,
+        *,
+        beta: float,
+        exploration: float,
+        bonus: str,
+        start: str,
+        refresh: str,
+        communication: str = "",
+        coefficient: float = 0.0,
+    ) -> None:
+        if not (0 <= beta < 1 and exploration >= 0 and 0 <= coefficient <= 1):
+            raise HnasError(
+                f"beta is {beta}, exploration {exploration}, coefficient {coefficient}; "
+                "allowed: 0 <= beta < 1, exploration >= 0, 0 <= coefficient <= 1"
+            )
+        readings = {"bonus": bonus, "start": start, "refresh": refresh, "warmup": warmup}
+        for name, value in readings.items():
+            require_one_of(name, value, READINGS[name])
+        self.rule = compiled.Rule(
+            exploration=float(exploration),
+            linear=bonus == "linear",
+            stored=refresh == "path",
+            first=start == "first",
+            beta=float(beta),
+            weight=float(coefficient) if communication == "shared_table" else 0.0,
+            communication=CODES[communication],
+            coefficient=float(coefficient),
+        )
         self.warmup = warmup
         self.anneal(temperature)
+
+    @abstractmethod
+    def _draw(self, rng: np.random.Generator, temperature: float) -> Arch:
+        """Walk down the tree at this T; takes as many uniform numbers as the tree has levels."""
+
+    def sample(self, rng: np.random.Generator) -> Arch:
+        return self._draw(rng, self.temperature)
+
+    def sample_uniform(self, rng: np.random.Generator) -> Arch:
+        return self._draw(rng, math.inf) if self.warmup == "branches" else super().sample_uniform(rng)
 
     def anneal(self, temperature: float) -> None:
         if not temperature > 0:
@@ -143,18 +152,18 @@ class MCTS(TreeSearch):
         warmup: str = "architectures",
         refresh: str = "draw",
     ) -> None:
-        settings = {"bonus": bonus, "start": start, "refresh": refresh}
-        self._set(temperature, warmup, beta=beta, exploration=exploration, **settings)
-        self.tree, self.archs = tree, tree.archs
-        self._group(np.zeros(tree.num_nodes, dtype=np.int64))
-        self._depth = tree.depth
-        self._scratch = np.empty(tree.num_children.max())
+        self._set(
+            temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start, refresh=refresh
+        )
+        self._begin(tree, np.zeros(tree.num_nodes, dtype=np.int64))
 
-    def _group(self, group: np.ndarray) -> None:
+    def _begin(self, tree: ArchTree, group: np.ndarray) -> None:
         """Start with nothing learned, the nodes in these groups, (V,)."""
+        self.tree, self.archs, self._depth = tree, tree.archs, tree.depth
+        self._scratch = np.empty(tree.num_children.max())
         self.nodes = np.zeros(len(group), compiled.NODE)
         for name in ("parent", "first_child", "num_children"):
-            self.nodes[name] = getattr(self.tree, name)
+            self.nodes[name] = getattr(tree, name)
         self.nodes["group"], self.nodes["value"], self.nodes["score"] = group, 1.0, 1.0
         self.table = np.zeros(group.max() + 1)
         starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
@@ -169,18 +178,9 @@ class MCTS(TreeSearch):
         return self.nodes["visits"]
 
     def _draw(self, rng: np.random.Generator, temperature: float) -> Arch:
-        """Takes ``tree.depth`` uniform numbers from ``rng``, however long the path."""
         rule, draws = tuple(self.rule), rng.random(self._depth)
         leaf = compiled.descend(self.nodes, self.table, rule, 0, temperature, draws, self._scratch)
         return self.archs[self.tree.arch_index[leaf]]
-
-    def sample(self, rng: np.random.Generator) -> Arch:
-        return self._draw(rng, self.temperature)
-
-    def sample_uniform(self, rng: np.random.Generator) -> Arch:
-        if self.warmup == "branches":
-            return self._draw(rng, math.inf)
-        return super().sample_uniform(rng)
 
     def update(self, arch: Arch, reward: float) -> None:
         leaf = self.tree.leaf[arch]
@@ -207,14 +207,13 @@ class MCTS(TreeSearch):
             For C and for the exploration bonus: largest minus smallest value among siblings, over T,
             averaged over the nodes whose children were all visited (nan if there is none).
         """
-        inner = np.flatnonzero(self.tree.num_children > 1)
-        first = self.tree.first_child[inner]
-        last = first + self.tree.num_children[inner]
-        seen = np.array([self.visits[a:b].min() > 0 for a, b in zip(first, last, strict=True)])
+        inner = np.flatnonzero(self.tree.num_children)
+        first = self.tree.first_child[inner] - 1  # siblings are neighbours, and all but the root are some
+        seen = (self.tree.num_children[inner] > 1) & (np.minimum.reduceat(self.visits[1:], first) > 0)
         if not seen.any():
             return math.nan, math.nan
         ranges = [
-            np.mean([np.ptp(term[a:b]) for a, b in zip(first[seen], last[seen], strict=True)])
+            np.mean((np.maximum.reduceat(term[1:], first) - np.minimum.reduceat(term[1:], first))[seen])
             for term in self.terms()
         ]
         return float(ranges[0] / self.temperature), float(ranges[1] / self.temperature)
@@ -343,9 +342,8 @@ class MCTSReg(MCTS):
         refresh: str = "draw",
     ) -> None:
         require_one_of("communication", communication, COMMUNICATIONS)
-        super().__init__(tree, beta, exploration, temperature, bonus, start, warmup, refresh)
         self._set(
             temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
             refresh=refresh, communication=communication, coefficient=coefficient,
         )  # fmt: skip
-        self._group(_equivalent(tree))
+        self._begin(tree, _equivalent(tree))

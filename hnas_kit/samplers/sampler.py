@@ -67,3 +67,9 @@ class Sampler(ABC):
 
     def load_state_dict(self, state: dict) -> None:  # noqa: B027
         """Restore what :meth:`state_dict` gave."""
+
+
+def check_smoothing(beta: float, temperature: float) -> None:
+    """Raise :class:`HnasError` unless 0 <= beta < 1 (Eq. 4) and T > 0."""
+    if not (0 <= beta < 1 and temperature > 0):
+        raise HnasError(f"beta is {beta}, temperature {temperature}; allowed: 0 <= beta < 1, temperature > 0")

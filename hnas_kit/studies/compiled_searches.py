@@ -33,18 +33,25 @@ class Record(NamedTuple):
     candidates: np.ndarray  # (S, k) for the final choice
 
 
-class Leaves(NamedTuple):
-    """Which architecture is where in a tree, and how its first phases draw."""
+class OnTree(NamedTuple):
+    """A sampler on a tree: where each search starts, and how it draws."""
 
+    nodes: np.ndarray  # (V,), see hnas_kit.samplers.compiled.NODE
+    table: np.ndarray  # (groups,) G
+    member_starts: np.ndarray  # (groups + 1,), see hnas_kit.samplers.compiled.backup
+    members: np.ndarray  # (V,)
     arch_index: np.ndarray  # (V,)
     leaf: np.ndarray  # (N,)
     depth: int
     branches: bool  # the uniform phases draw the children of a node alike, not architectures
+    flat: bool  # all architectures are children of the root: a Boltzmann distribution
 
 
-class Layers(NamedTuple):
-    """A space as the search with independent layers walks it."""
+class ByLayer(NamedTuple):
+    """A sampler with independent layers."""
 
+    value: np.ndarray  # (L, O) C
+    beta: float
     codes: np.ndarray  # (N, L)
     transitions: np.ndarray  # (L, S, O) of the automaton, -1 where there is none
     before: np.ndarray  # (L, S, O) architectures that come before those with this operation, in code order
@@ -55,42 +62,6 @@ class Layers(NamedTuple):
 def _reward(plan, i, step):
     """The share of a mini-batch that is answered correctly."""
     return np.random.binomial(plan.batch_size, plan.accuracy[i] * plan.growth[step]) / plan.batch_size
-
-
-@numba.njit(cache=True)
-def _tree_search(nodes, table, members, rule, exploit, leaves, plan, rows):
-    """One search on a tree; fills ``rows``, the rows of a :class:`Record`."""
-    nodes, table = nodes.copy(), table.copy()
-    draws, scratch = np.empty(leaves.depth), np.empty(nodes["num_children"].max())
-    for step in range(len(plan.temperature)):
-        by_sampler = step >= plan.draws_from
-        if by_sampler or leaves.branches:
-            temperature = plan.temperature[step] if by_sampler else np.inf
-            for level in range(leaves.depth):
-                draws[level] = np.random.random()
-            node = compiled.descend(nodes, table, rule, 0, temperature, draws, scratch)
-            i = leaves.arch_index[node]
-        else:
-            i = np.random.randint(len(leaves.leaf))
-        reward = _reward(plan, i, step)
-        if step >= plan.learns_from:
-            compiled.backup(nodes, table, members, rule, leaves.leaf[i], reward)
-        rows.chosen[step], rows.rewards[step] = i, reward
-    temperature = GREEDY if plan.path else plan.temperature[-1]
-    for k in range(len(rows.candidates)):
-        for level in range(leaves.depth):
-            draws[level] = 0.0 if plan.path else np.random.random()
-        node = compiled.descend(nodes, table, exploit, 0, temperature, draws, scratch)
-        rows.candidates[k] = leaves.arch_index[node]
-
-
-@numba.njit(parallel=True, cache=True)
-def on_tree(nodes, table, members, rule, exploit, leaves, plan, record):
-    """All seeds of a tree search, each from these nodes and table; the final choice draws by ``exploit``."""
-    for s in numba.prange(len(plan.seeds)):
-        np.random.seed(plan.seeds[s])
-        rows = Record(record.chosen[s], record.rewards[s], record.candidates[s])
-        _tree_search(nodes, table, members, rule, exploit, leaves, plan, rows)
 
 
 @numba.njit(cache=True)
@@ -142,44 +113,24 @@ def boltzmann_set(value, sums, known, i):
 
 
 @numba.njit(cache=True)
-def _flat_search(start, first, beta, plan, rows):
-    """One search with a Boltzmann distribution; ``first``: a first reward replaces C."""
-    value, seen = start.copy(), np.zeros(len(start), dtype=np.bool_)
-    size = 1
-    while size < len(value):
-        size *= 2
-    sums, known = np.zeros(2 * size), np.zeros(4)
-    for step in range(len(plan.temperature)):
-        if step >= plan.draws_from:
-            i = boltzmann_draw(value, sums, known, plan.temperature[step])
-        else:
-            i = np.random.randint(len(value))
-        reward = _reward(plan, i, step)
-        if step >= plan.learns_from:
-            value[i] = reward if first and not seen[i] else beta * value[i] + (1 - beta) * reward
-            seen[i] = True
-            if step >= plan.draws_from:
-                boltzmann_set(value, sums, known, i)
-        rows.chosen[step], rows.rewards[step] = i, reward
-    for k in range(len(rows.candidates)):
-        if plan.path:
-            rows.candidates[k] = value.argmax()
-        else:
-            rows.candidates[k] = boltzmann_draw(value, sums, known, plan.temperature[-1])
-
-
-@numba.njit(parallel=True, cache=True)
-def boltzmann(start, first, beta, plan, record):
-    """All seeds of a search with a Boltzmann distribution, from C = ``start`` (N,)."""
-    for s in numba.prange(len(plan.seeds)):
-        np.random.seed(plan.seeds[s])
-        rows = Record(record.chosen[s], record.rewards[s], record.candidates[s])
-        _flat_search(start, first, beta, plan, rows)
+def _tree_draw(tree, learned, rule, temperature, at_random):
+    nodes, table, scratch, sums, known = learned
+    if tree.flat and at_random:
+        return boltzmann_draw(nodes["value"][-len(tree.leaf) :], sums, known, temperature)
+    draws = np.zeros(tree.depth)
+    if at_random:
+        for level in range(tree.depth):
+            draws[level] = np.random.random()
+    return tree.arch_index[compiled.descend(nodes, table, rule, 0, temperature, draws, scratch)]
 
 
 @numba.njit(cache=True)
-def _layers_draw(layers, tables, draws, ops):
-    """A draw from the tables of all layers: which architecture it is."""
+def _layers_draw(layers, value, tables, temperature, at_random):
+    ops, draws = np.empty(len(value), dtype=np.int64), np.zeros(len(value))
+    compiled.conditionals(value, layers.transitions, temperature, tables)
+    if at_random:
+        for layer in range(len(draws)):
+            draws[layer] = np.random.random()
     compiled.draw_layers(tables, layers.transitions, draws, ops)
     state = place = 0
     for layer in range(len(ops)):
@@ -189,39 +140,61 @@ def _layers_draw(layers, tables, draws, ops):
 
 
 @numba.njit(cache=True)
-def _layers_search(layers, start, beta, plan, rows):
-    """One search with independent layers."""
-    value, tables = start.copy(), np.empty(layers.transitions.shape)
-    ops, draws = np.empty(len(value), dtype=np.int64), np.empty(len(value))
+def _search(tree, rule, exploit, layers, plan, rows):
+    """One search; fills ``rows``, the rows of a :class:`Record`. Numba leaves out what is for None."""
+    if tree is not None:
+        size = 1
+        while size < len(tree.leaf):
+            size *= 2
+        scratch = np.empty(tree.nodes["num_children"].max())
+        learned = tree.nodes.copy(), tree.table.copy(), scratch, np.zeros(2 * size), np.zeros(4)
+    if layers is not None:
+        value, tables = layers.value.copy(), np.empty(layers.transitions.shape)
     for step in range(len(plan.temperature)):
-        if step >= plan.draws_from:
-            compiled.conditionals(value, layers.transitions, plan.temperature[step], tables)
-            for layer in range(len(draws)):
-                draws[layer] = np.random.random()
-            i = _layers_draw(layers, tables, draws, ops)
-        else:
-            i = np.random.randint(len(layers.order))
+        by_sampler, i = step >= plan.draws_from, -1
+        if tree is not None and (by_sampler or tree.branches):
+            i = _tree_draw(tree, learned, rule, plan.temperature[step] if by_sampler else np.inf, True)
+        if layers is not None and by_sampler:
+            i = _layers_draw(layers, value, tables, plan.temperature[step], True)
+        if i < 0:
+            i = np.random.randint(len(plan.accuracy))
         reward = _reward(plan, i, step)
         if step >= plan.learns_from:
-            for layer in range(len(value)):
-                op = layers.codes[i, layer]
-                value[layer, op] = beta * value[layer, op] + (1 - beta) * reward
+            if tree is not None:
+                members = tree.member_starts, tree.members
+                compiled.backup(learned[0], learned[1], members, rule, tree.leaf[i], reward)
+                if tree.flat and by_sampler:
+                    boltzmann_set(learned[0]["value"][-len(tree.leaf) :], learned[3], learned[4], i)
+            if layers is not None:
+                for layer in range(len(value)):
+                    op = layers.codes[i, layer]
+                    value[layer, op] = layers.beta * value[layer, op] + (1 - layers.beta) * reward
         rows.chosen[step], rows.rewards[step] = i, reward
     temperature = GREEDY if plan.path else plan.temperature[-1]
-    compiled.conditionals(value, layers.transitions, temperature, tables)
     for k in range(len(rows.candidates)):
-        for layer in range(len(draws)):
-            draws[layer] = 0.0 if plan.path else np.random.random()
-        rows.candidates[k] = _layers_draw(layers, tables, draws, ops)
+        if tree is not None:
+            rows.candidates[k] = _tree_draw(tree, learned, exploit, temperature, not plan.path)
+        if layers is not None:
+            rows.candidates[k] = _layers_draw(layers, value, tables, temperature, not plan.path)
 
 
 @numba.njit(parallel=True, cache=True)
-def by_layer(layers, start, beta, plan, record):
-    """All seeds of a search with independent layers, from C = ``start`` (L, O)."""
+def search(tree, rule, exploit, layers, plan, record):
+    """All seeds of a search on a tree or with independent layers; what is for the other one is None.
+
+    On a tree it follows ``rule``, and its final choice ``exploit``. They are arguments of their own because
+    Numba takes no tuple within a tuple into a parallel loop.
+    """
     for s in numba.prange(len(plan.seeds)):
         np.random.seed(plan.seeds[s])
-        rows = Record(record.chosen[s], record.rewards[s], record.candidates[s])
-        _layers_search(layers, start, beta, plan, rows)
+        _search(
+            tree,
+            rule,
+            exploit,
+            layers,
+            plan,
+            Record(record.chosen[s], record.rewards[s], record.candidates[s]),
+        )
 
 
 @numba.njit(parallel=True, cache=True)

@@ -18,7 +18,7 @@ from hnas_kit.samplers import MCTS, Boltzmann, Independent, MCTSReg, Sampler, Un
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.studies import compiled_searches
-from hnas_kit.studies.compiled_searches import Layers, Leaves, Plan, Record
+from hnas_kit.studies.compiled_searches import ByLayer, OnTree, Plan, Record
 from hnas_kit.training import Schedule
 
 
@@ -259,18 +259,15 @@ def _search(
         )
         return record.chosen[:, -sampler.population :]
     if isinstance(sampler, Independent):
-        compiled_searches.by_layer(_layers(space, sampler), sampler.padded, sampler.beta, plan, record)
-    elif isinstance(sampler, Boltzmann):
-        value = sampler.value[sampler.tree.num_nodes - len(sampler.archs) :]
-        compiled_searches.boltzmann(value, sampler.rule.first, sampler.rule.beta, plan, record)
+        compiled_searches.search(None, None, None, _layers(space, sampler), plan, record)
     else:
-        tree = sampler.tree
+        tree, flat = sampler.tree, isinstance(sampler, Boltzmann)
         leaf = np.array([tree.leaf[arch] for arch in tree.archs])
-        leaves = Leaves(tree.arch_index, leaf, tree.depth, sampler.warmup == "branches")
-        exploit = sampler.exploit().rule
-        compiled_searches.on_tree(
-            sampler.nodes, sampler.table, sampler.members, sampler.rule, exploit, leaves, plan, record
-        )
+        state = OnTree(
+            sampler.nodes, sampler.table, *sampler.members,
+            tree.arch_index, leaf, tree.depth, branches=sampler.warmup == "branches", flat=flat,
+        )  # fmt: skip
+        compiled_searches.search(state, sampler.rule, sampler.exploit().rule, None, plan, record)
     return record.candidates
 
 
@@ -295,10 +292,11 @@ def _choose(candidates: np.ndarray, accuracy: np.ndarray, scored: int, rng: np.r
     return candidates[np.argmax(rng.binomial(scored, score) if scored else score)]
 
 
-def _layers(space: SearchSpace, sampler: Independent) -> Layers:
+def _layers(space: SearchSpace, sampler: Independent) -> ByLayer:
     """The space's automaton, with what it takes to number the architectures that it reads."""
     codes, before = np.array(sampler.archs), np.zeros(sampler.transitions.shape, dtype=np.int64)
     for layer, (table, ways) in enumerate(zip(space.transitions, space.completions[1:], strict=True)):
         counts = np.where(table >= 0, np.array(ways)[table], 0)
         before[layer, : table.shape[0], : table.shape[1]] = np.cumsum(counts, axis=1) - counts
-    return Layers(codes, sampler.transitions, before, np.lexsort(codes.T[::-1]))
+    order = np.lexsort(codes.T[::-1])
+    return ByLayer(sampler.padded, sampler.beta, codes, sampler.transitions, before, order)
