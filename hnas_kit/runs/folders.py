@@ -32,6 +32,8 @@ from hnas_kit.runs.places import READS, SEARCHES, outputs_root, project_root
 from hnas_kit.training import Checkpoints, pick_device
 
 FORMAT = "hnas_kit run 2"
+ABSENT = "what it reads is not there"
+
 
 def notebook_digest(notebook: str) -> str:
     """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
@@ -328,7 +330,7 @@ def outdated(params: Parameters) -> str:
     try:
         parts = upstream(params)
     except HnasError:
-        return "what it reads is not there"
+        return ABSENT
     if part.manifest["fingerprint"] == fingerprint(params, parts):
         return ""
     old, new = part.manifest["lineage"][params.notebook], json.loads(json.dumps(result_params(params)))

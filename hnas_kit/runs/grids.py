@@ -21,14 +21,13 @@ from hnas_kit.files import read_yaml, sha256
 from hnas_kit.runs import places
 from hnas_kit.runs.params import (
     NOTEBOOKS,
-    Count,
     Parameters,
     Phased,
-    RunName,
-    explain,
     load_profile,
     override,
+    result_params,
 )
+from hnas_kit.runs.schema import Count, RunName, explain
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
@@ -118,7 +117,7 @@ def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
     if absent := [name for name in books if name not in profile]:
         raise HnasError(f"profile {file.profile} has no {absent[0]}.yaml, which {file.notebook} needs")
     try:
-        base = assign(assign({name: profile[name] for name in books}, file.fixed), changes)
+        base = assign(assign({b: NOTEBOOKS[b].defaults() | profile[b] for b in books}, file.fixed), changes)
     except HnasError as error:
         raise HnasError(f"fixed: {error}") from None
     tasks: dict[Key, Task] = {}

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from hnas_kit.runs.params import NOTEBOOKS, Retrain, Simulate

@@ -16,7 +16,6 @@ from hnas_kit.runs.schema import (
     RUN_NAME,
     BatchSize,
     Beta,
-    Checked,
     Communication,
     Compute,
     Count,
@@ -108,7 +107,7 @@ class Search(Source, Phased):
     reward: Reward = "absolute validation accuracy"
     compare: list[Compared] = Field(
         ["default", "uniform"],
-        description="methods to run beside it: names, or {label: ..., sampler: ..., and settings of its own}",
+        description="methods beside it: names, or {label: ..., sampler: ...}",
     )
     epochs: Count = Field(16, description="passes over the training half, for each method")
     batch_size: BatchSize = 64
@@ -293,8 +292,8 @@ FOR_ALL = ("run", "source", "seed", "device", "threads")
 def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
     """The validated parameters of a running notebook: its variables, and the defaults of all others.
 
-    The cell that begins with ``# Parameters``, the notebook's own or papermill's, is looked at as well: a name
-    in it that is none of a parameter is refused instead of ignored.
+    The cell that begins with ``# Parameters``, the notebook's own or papermill's, is looked at as well: what
+    is set in it and is no parameter is refused instead of ignored.
 
     Args:
         notebook: for instance ``"01_pretrain"``.

@@ -71,7 +71,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 # parameters of several notebooks or commands, whose defaults differ
 Space = Annotated[one_of(SPACES), Field(description="search space")]
 Dataset = Annotated[
-    str, Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own: folder:PATH and the like")
+    str, Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH")
 ]
 ImageSize = Annotated[
     int,
@@ -104,9 +104,7 @@ LastTemperature = Annotated[Positive, Field(description="T at its end")]
 FlatTemperature = Annotated[Positive, Field(description="T at the first step of methods without phases")]
 Exploration = Annotated[NotNegative, Field(description="lambda (paper: 0.5)")]
 Beta = Annotated[Share, Field(description="smoothing of C, Eq. 4 (paper: 0.95)")]
-Bonus = Annotated[
-    one_of(READINGS["bonus"]), Field(description="sqrt: Eq. 3; linear: Algorithm 1 as typeset")
-]
+Bonus = Annotated[one_of(READINGS["bonus"]), Field(description="sqrt: Eq. 3; linear: Algorithm 1 as typeset")]
 Start = Annotated[one_of(READINGS["start"]), Field(description="C starts at one, or at the first reward")]
 Warmup = Annotated[
     one_of(READINGS["warmup"]),
@@ -155,9 +153,7 @@ class Parameters(Checked):
 class Source(Parameters):
     """Notebooks that read what another one made: from ``source``, or from their own run if it is empty."""
 
-    source: str = Field(
-        "", pattern=f"^({RUN_NAME})?$", description='run to read from; "" is this run itself'
-    )
+    source: str = Field("", pattern=f"^({RUN_NAME})?$", description='run to read from; "" is this run itself')
 
     @property
     def upstream(self) -> str:

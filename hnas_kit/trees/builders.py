@@ -15,7 +15,6 @@ from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.trees.tree import ArchTree, check_archs, number_nodes
 
 
-
 def learned(distances: ArrayLike, archs: Sequence[Arch], linkage: str = "ward") -> ArchTree:
     """The paper's tree: agglomerative clustering of architectures by their distances (Sec. 4, Algorithm 1).
 
