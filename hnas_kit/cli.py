@@ -13,14 +13,14 @@ from pathlib import Path
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic, yaml_value
-from hnas_kit.runs import params, places
+from hnas_kit.runs import params, places, profiles
 from hnas_kit.runs.params import NOTEBOOKS
 
 
 def _value(name: str, text: str) -> object:
     """What is given with ``-p``; a text stays what it is, also where it looks like a number."""
     value = yaml_value(text, f"-p {name}: {text!r}") if text else ""
-    return text if params.is_text(name) and not isinstance(value, str) else value
+    return text if profiles.is_text(name) and not isinstance(value, str) else value
 
 
 def _notebook(option: str, text: str, others: tuple[str, ...] = ()) -> str:
@@ -37,25 +37,25 @@ def _changes(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _run(args: argparse.Namespace) -> None:
-    profile, changes = params.load_profile(places.profile_folder(args.profile)), _changes(args)
-    profile = params.override(profile, changes)
+    profile, changes = profiles.load_profile(places.profile_folder(args.profile)), _changes(args)
+    profile = profiles.override(profile, changes)
     first, last = _notebook("--from", args.start), _notebook("--to", args.end)
     profile = {name: values for name, values in profile.items() if name <= last}
     if not any(name >= first for name in profile):
         raise HnasError(f"no notebook of the profile is from {first} to {last}")
     if args.seeds is not None and args.seeds < 1:
         raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
-    checked, run = params.checked(profile)
+    checked, run = profiles.checked(profile)
     searches = [p for p in checked.values() if isinstance(p, params.Phased)]
     mistakes = [p.unused(name.rpartition(".")[2] for name in changes) for p in searches]
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     _check_devices(checked)
-    for line in params.shared((name for name in profile if name >= first), changes):
+    for line in profiles.shared([name for name in profile if name >= first], changes):
         print(line)
     seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
-    profiles = [params.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
-    (_plan if args.dry_run else _all if seeds else _one)(profiles or [profile], first, args.force)
+    wanted = [profiles.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
+    (_plan if args.dry_run else _all if seeds else _one)(wanted or [profile], first, args.force)
 
 
 def _check_devices(checked: dict[str, params.Parameters]) -> None:
@@ -65,29 +65,29 @@ def _check_devices(checked: dict[str, params.Parameters]) -> None:
         folders.device_of(p)
 
 
-def _plan(profiles: list[dict[str, dict]], first: str, force: bool) -> None:
+def _plan(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
     from hnas_kit.runs import planning
 
-    for profile in profiles:
+    for profile in wanted:
         print("\n".join(planning.plan(profile, first, force)))
 
 
-def _one(profiles: list[dict[str, dict]], first: str, force: bool) -> None:
+def _one(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
     from hnas_kit import report, runs
     from hnas_kit.runs import execution
 
-    run = execution.run_profile(profiles[0], first, force)
+    run = execution.run_profile(wanted[0], first, force)
     if any((runs.outputs_root() / run / name).exists() for name in runs.SEARCHES):
         print(f"{runs.search_of(run).manifest['headline']}; report: {report.write(run)}")
 
 
-def _all(profiles: list[dict[str, dict]], first: str, force: bool) -> None:
+def _all(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
     """One run for each seed, and a table over them."""
     from hnas_kit import report
     from hnas_kit.runs import execution
 
-    searched, finished = profiles[0].keys() & set(places.SEARCHES), []
-    for seed, profile in enumerate(profiles):
+    searched, finished = wanted[0].keys() & set(places.SEARCHES), []
+    for seed, profile in enumerate(wanted):
         print(f"seed {seed}")
         finished.append(execution.run_profile(profile, first, force))
         if searched:

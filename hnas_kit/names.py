@@ -35,6 +35,10 @@ class Registry(UserDict[str, Any]):
             value = self.data[name] = getattr(import_module(module), attribute)
         return value
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """What a name stands for, or ``default``."""
+        return self[name] if name in self.data else default
+
     def register(self, name: str, value: Any) -> None:
         """Add a name; raises :class:`HnasError` if it is taken."""
         if name in self.data:

@@ -7,8 +7,9 @@ import time
 
 from hnas_kit import benchmarks
 from hnas_kit.errors import HnasError
-from hnas_kit.runs import folders
-from hnas_kit.runs.params import NOTEBOOKS, Parameters, checked
+from hnas_kit.runs import folders, places
+from hnas_kit.runs.params import NOTEBOOKS, Parameters
+from hnas_kit.runs.profiles import checked
 
 # A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
 KERNEL_IS_QUIET = [
@@ -26,8 +27,8 @@ def execute(notebook: str, run: str, values: dict) -> None:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    source = folders.project_root() / "notebooks" / f"{notebook}.ipynb"
-    target = folders.outputs_root() / run / f"{notebook}.ipynb"
+    source = places.project_root() / "notebooks" / f"{notebook}.ipynb"
+    target = places.outputs_root() / run / f"{notebook}.ipynb"
     # it warns of each parameter that is not in the notebook's own cell; all of them are checked
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
@@ -84,7 +85,7 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
             continue
         start = time.perf_counter()
         try:
-            execute(notebook, run, profile[notebook])
+            execute(notebook, run, params[notebook].model_dump())
         except HnasError:
             print("failed", flush=True)
             raise

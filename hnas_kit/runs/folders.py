@@ -28,23 +28,11 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
-from hnas_kit.runs.places import READS, SEARCHES, outputs_root, project_root
+from hnas_kit.runs.places import READS, SEARCHES, notebook_digest, outputs_root
 from hnas_kit.training import Checkpoints, pick_device
 
 FORMAT = "hnas_kit run 2"
 ABSENT = "what it reads is not there"
-
-
-def notebook_digest(notebook: str) -> str:
-    """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
-    path = project_root() / "notebooks" / f"{notebook}.ipynb"
-    # plain JSON: nbformat would take a second to import, in every kernel and every command
-    code = [
-        "".join(cell["source"])
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
-        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
-    ]
-    return sha256("\0".join(code).encode())
 
 
 class Finished:

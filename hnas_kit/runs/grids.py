@@ -23,10 +23,9 @@ from hnas_kit.runs.params import (
     NOTEBOOKS,
     Parameters,
     Phased,
-    load_profile,
-    override,
     result_params,
 )
+from hnas_kit.runs.profiles import load_profile, override
 from hnas_kit.runs.schema import Count, RunName, explain
 
 Key = tuple[str, str]  # of a task: notebook and run
@@ -176,7 +175,7 @@ def shown(value: Any) -> str:
 
 
 def assign(profile: Mapping[str, dict], changes: Mapping[str, Any]) -> dict[str, dict]:
-    """As :func:`hnas_kit.runs.params.override`; what a sweep sets itself is refused, too."""
+    """As :func:`hnas_kit.runs.profiles.override`; what a sweep sets itself is refused, too."""
     for name in changes:
         if name.rpartition(".")[2] in PLACED:
             raise HnasError(f"{name} cannot be given here: it follows from the sweep's run and seeds")

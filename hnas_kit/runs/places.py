@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.files import sha256
 
 # what each notebook reads of which others, besides their parameters
 READS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -42,3 +44,15 @@ def outputs_root() -> Path:
     """``HNAS_OUTPUTS``, or ``outputs/`` of the project."""
     given = os.environ.get("HNAS_OUTPUTS")
     return Path(given) if given else project_root() / "outputs"
+
+
+def notebook_digest(notebook: str) -> str:
+    """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
+    path = project_root() / "notebooks" / f"{notebook}.ipynb"
+    # plain JSON: nbformat would take a second to import, in every kernel and every command
+    code = [
+        "".join(cell["source"])
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+    ]
+    return sha256("\0".join(code).encode())

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hnas_kit.runs import folders
+from hnas_kit.runs import folders, places
 from hnas_kit.runs.execution import left_out
 from hnas_kit.runs.meanings import value
-from hnas_kit.runs.params import NOTEBOOKS, Parameters, checked
+from hnas_kit.runs.params import NOTEBOOKS, Parameters
+from hnas_kit.runs.profiles import checked
 
 
 def plan(profile: Mapping[str, Mapping[str, Any]], first: str, force: bool) -> Iterator[str]:
@@ -31,7 +32,7 @@ def plan(profile: Mapping[str, Mapping[str, Any]], first: str, force: bool) -> I
 
 def _why(params: Parameters, again: list[str]) -> str:
     reason = folders.outdated(params)
-    read = [] if getattr(params, "runs", "") else [n for n in folders.READS[params.notebook] if n in again]
+    read = [] if getattr(params, "runs", "") else [n for n in places.READS[params.notebook] if n in again]
     if read and reason in ("", folders.ABSENT):
         return f"it reads {', '.join(read)}"
     return reason
@@ -40,7 +41,7 @@ def _why(params: Parameters, again: list[str]) -> str:
 def took(params: Parameters) -> str:
     """About how long a notebook takes: as it took with these parameters before, or else in this run."""
     known = [(0, "", -1.0)]
-    for path in folders.outputs_root().glob(f"**/{params.notebook}/manifest.json"):
+    for path in places.outputs_root().glob(f"**/{params.notebook}/manifest.json"):
         manifest = json.loads(path.read_text())
         same = _of(manifest["params"]) == _of(params.model_dump())
         if same or manifest["params"]["run"] == params.run:
