@@ -1,33 +1,35 @@
-"""The command line: thin over papermill and the modules."""
+"""The command line: thin over papermill and the modules.
+
+A command imports what it needs when it runs: help, a table of parameters or a mistake in one take no second.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
 
-from hnas_kit import benchmarks, report, runs
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic, yaml_value
-from hnas_kit.processes import distributed
-from hnas_kit.runs.execution import checked, run_profile
-from hnas_kit.runs.params import NOTEBOOKS, Phased, is_text, load_profile, override
-from hnas_kit.studies import study
+from hnas_kit.runs import params, places, profiles
+from hnas_kit.runs.params import NOTEBOOKS
 
 
 def _value(name: str, text: str) -> object:
     """What is given with ``-p``; a text stays what it is, also where it looks like a number."""
     value = yaml_value(text, f"-p {name}: {text!r}") if text else ""
-    return text if is_text(name) and not isinstance(value, str) else value
+    return text if profiles.is_text(name) and not isinstance(value, str) else value
 
 
-def _notebook(option: str, text: str) -> str:
-    """The notebook that an option names: its number, or its name."""
-    for name in NOTEBOOKS:
+def _notebook(option: str, text: str, others: tuple[str, ...] = ()) -> str:
+    """The notebook that an option names: its number, or its name; or one of the others."""
+    for name in (*NOTEBOOKS, *others):
         if text in (name, name.split("_")[0]):
             return name
-    raise HnasError(f"{option} {text}: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}")
+    allowed = ", ".join((*NOTEBOOKS, *others))
+    raise HnasError(f"{option} {text}: there is no such notebook; allowed: {allowed}")
 
 
 def _changes(args: argparse.Namespace) -> dict[str, object]:
@@ -35,33 +37,71 @@ def _changes(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _run(args: argparse.Namespace) -> None:
-    profile = override(load_profile(runs.profile_folder(args.profile)), _changes(args))
+    profile, changes = profiles.load_profile(places.profile_folder(args.profile)), _changes(args)
+    profile = profiles.override(profile, changes)
     first, last = _notebook("--from", args.start), _notebook("--to", args.end)
     profile = {name: values for name, values in profile.items() if name <= last}
     if not any(name >= first for name in profile):
         raise HnasError(f"no notebook of the profile is from {first} to {last}")
-    params, name = checked(profile)
-    searches = [p for p in params.values() if isinstance(p, Phased)]
-    mistakes = [p.unused(given.rpartition(".")[2] for given, _ in args.parameter) for p in searches]
+    if args.seeds is not None and args.seeds < 1:
+        raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
+    checked, run = profiles.checked(profile)
+    searches = [p for p in checked.values() if isinstance(p, params.Phased)]
+    mistakes = [p.unused(name.rpartition(".")[2] for name in changes) for p in searches]
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
-    if args.seeds is None:
-        run = run_profile(profile, first, args.force)
-        if any((runs.outputs_root() / run / name).exists() for name in runs.SEARCHES):
-            print(f"{runs.search_of(run).manifest['headline']}; report: {report.write(run)}")
-        return
-    if args.seeds < 1:
-        raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
-    searched, finished = profile.keys() & set(runs.SEARCHES), []
-    for seed in range(args.seeds):
+    _check_devices(checked)
+    for line in profiles.shared([name for name in profile if name >= first], changes):
+        print(line)
+    seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
+    wanted = [profiles.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
+    (_plan if args.dry_run else _all if seeds else _one)(wanted or [profile], first, args.force)
+
+
+def _check_devices(checked: dict[str, params.Parameters]) -> None:
+    from hnas_kit.runs import folders
+
+    for p in checked.values():
+        folders.device_of(p)
+
+
+def _plan(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
+    from hnas_kit.runs import planning
+
+    for profile in wanted:
+        print("\n".join(planning.plan(profile, first, force)))
+
+
+def _one(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
+    from hnas_kit import report, runs
+    from hnas_kit.runs import execution
+
+    run = execution.run_profile(wanted[0], first, force)
+    if any((runs.outputs_root() / run / name).exists() for name in runs.SEARCHES):
+        print(f"{runs.search_of(run).manifest['headline']}; report: {report.write(run)}")
+
+
+def _all(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
+    """One run for each seed, and a table over them."""
+    from hnas_kit import report
+    from hnas_kit.runs import execution
+
+    searched, finished = wanted[0].keys() & set(places.SEARCHES), []
+    for seed, profile in enumerate(wanted):
         print(f"seed {seed}")
-        finished.append(
-            run_profile(override(profile, {"seed": seed, "run": f"{name}-seed{seed}"}), first, args.force)
-        )
+        finished.append(execution.run_profile(profile, first, force))
         if searched:
             report.write(finished[-1])
     if searched:
         print(report.over_seeds(finished).to_string(float_format="{:.2f}".format))
+
+
+def _parameters(args: argparse.Namespace) -> None:
+    from hnas_kit.runs import meanings
+
+    others = tuple(name for name in meanings.DESCRIBED if name not in NOTEBOOKS)
+    chosen = [_notebook("parameters", args.notebook, others)] if args.notebook else meanings.DESCRIBED
+    print("\n\n".join(map(meanings.table, chosen)))
 
 
 def _sweep(args: argparse.Namespace) -> None:
@@ -71,11 +111,15 @@ def _sweep(args: argparse.Namespace) -> None:
 
 
 def _report(args: argparse.Namespace) -> None:
+    from hnas_kit import report
+
     print(report.write(args.run))
 
 
 def _benchmark(args: argparse.Namespace) -> None:
-    folder = args.out or runs.outputs_root() / "benchmarks" / args.name
+    from hnas_kit import benchmarks
+
+    folder = args.out or places.outputs_root() / "benchmarks" / args.name
     start = time.perf_counter()
 
     def show(done: int, total: int) -> None:
@@ -86,7 +130,7 @@ def _benchmark(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from hnas_kit import export, retraining  # not before they are needed: every command would wait
+    from hnas_kit import export, retraining
 
     export.check(args.file)
     if (Path(args.run) / "result.json").exists():
@@ -110,13 +154,14 @@ def _retrain(args: argparse.Namespace) -> None:
 
 def _simulate(args: argparse.Namespace) -> None:
     given = {name: getattr(args, name) for name in ("seeds", "steps", "rewards")}
-    how = study.protocol(
-        **_changes(args) | {name: value for name, value in given.items() if value is not None}
-    )
+    given = {name: value for name, value in given.items() if value is not None}
+    how = params.Simulate.checked(_changes(args) | given, "simulate")
+    from hnas_kit.studies import study  # not before a mistake is told
+
     start = time.perf_counter()
     table = study.table(study.run(study.macro(), how))
     seconds = time.perf_counter() - start
-    target = runs.outputs_root() / "simulate.csv"
+    target = places.outputs_root() / "simulate.csv"
     write_atomic(target, table.to_csv().encode())
     print(
         f"NAS-Bench-Macro, {how.steps:,} steps, {how.seeds} seeds each, {seconds:.0f} s; "
@@ -136,20 +181,17 @@ def _add_whose(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--notebook",
         default="",
-        choices=runs.SEARCHES,
+        choices=places.SEARCHES,
         help="that searched (default: the first that is there)",
     )
 
 
-def parser() -> argparse.ArgumentParser:
-    main = argparse.ArgumentParser(prog="hnas", description="Rebuild the paper step by step.")
-    commands = main.add_subparsers(required=True, metavar="command")
-
+def _add_run(commands: argparse._SubParsersAction) -> None:
     run = commands.add_parser(
         "run", help="run the notebooks of a profile, those that are up to date left out"
     )
     run.add_argument("profile", help="a folder of params/, or a path to one")
-    _add_changes(run, "override a parameter")
+    _add_changes(run, "override a parameter; NOTEBOOK.NAME in one notebook alone")
     first, *_, last = NOTEBOOKS
     run.add_argument("--from", dest="start", metavar="NN", default=first, help="first, for instance 03")
     run.add_argument("--to", dest="end", metavar="NN", default=last, help="last notebook to run")
@@ -157,8 +199,11 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--seeds", type=int, metavar="N", help="run seeds 0 to N - 1 and print a table over them"
     )
+    run.add_argument("--dry-run", action="store_true", help="say what would run, why and how long; no more")
     run.set_defaults(call=_run)
 
+
+def _add_sweep(commands: argparse._SubParsersAction) -> None:
     sweep = commands.add_parser("sweep", help="run a grid of parameters and seeds, many at a time")
     sweep.add_argument("file", type=Path, help="for instance params/sweeps/table1.yaml")
     _add_changes(sweep, "override a fixed value, or run, seeds, profile")
@@ -166,10 +211,17 @@ def parser() -> argparse.ArgumentParser:
     sweep.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: cores)")
     sweep.set_defaults(call=_sweep)
 
-    make_report = commands.add_parser("report", help="write outputs/<run>/report.html again")
-    make_report.add_argument("run")
-    make_report.set_defaults(call=_report)
 
+def _add_parameters(commands: argparse._SubParsersAction) -> None:
+    table = commands.add_parser("parameters", help="print every parameter: default, allowed, meaning")
+    table.add_argument("notebook", nargs="?", help="for instance 04; or retrain, simulate (default: all)")
+    table.set_defaults(call=_parameters)
+
+
+def _add_results(commands: argparse._SubParsersAction) -> None:
+    report = commands.add_parser("report", help="write outputs/<run>/report.html again")
+    report.add_argument("run")
+    report.set_defaults(call=_report)
     export = commands.add_parser("export", help="write the architecture that a run found as a file")
     export.add_argument(
         "run", help="with a finished search; or the folder of a finished hnas retrain, for its weights"
@@ -178,14 +230,14 @@ def parser() -> argparse.ArgumentParser:
     _add_whose(export)
     export.set_defaults(call=_export)
 
+
+def _add_retrain(commands: argparse._SubParsersAction) -> None:
     retrain = commands.add_parser(
         "retrain",
         help="train the architecture that a run found, or any, alone from new weights",
         description="Train one architecture alone from new weights, on the whole training set, and score it "
-        "on the test set. Settings (-p): epochs, batch_size, lr, momentum, weight_decay, warmup_epochs, "
-        "label_smoothing, ema_decay, precision, seed, image_size, workers, device, threads, "
-        "checkpoint_every. By default as the ground truth was made, if this kit made it, and for 100 epochs "
-        "of SGD on a cosine (the paper's Appendix B.1) otherwise.",
+        "on the test set. By default as the ground truth was made, if this kit made it, and for 100 epochs "
+        "of SGD on a cosine (the paper's Appendix B.1) otherwise. Settings (-p): hnas parameters retrain.",
     )
     retrain.add_argument("run", nargs="?", default="", help="with a finished search")
     _add_whose(retrain)
@@ -198,11 +250,13 @@ def parser() -> argparse.ArgumentParser:
     _add_changes(retrain, "set a parameter")
     retrain.set_defaults(call=_retrain)
 
+
+def _add_simulate(commands: argparse._SubParsersAction) -> None:
     simulate = commands.add_parser(
         "simulate",
         help="compare all samplers and trees on NAS-Bench-Macro, in seconds, without a network",
         description="Search NAS-Bench-Macro with known accuracies as rewards, with every sampler and tree. "
-        f"Settings (-p) and their values: {', '.join(f'{n} {v}' for n, v in study.PROTOCOL.items())}.",
+        "Settings (-p): hnas parameters simulate.",
     )
     simulate.add_argument("--seeds", type=int, help="searches of each method (default 100)")
     simulate.add_argument("--steps", type=int, help="of each search (default 11,760, the paper's)")
@@ -212,6 +266,8 @@ def parser() -> argparse.ArgumentParser:
     _add_changes(simulate, "set a parameter")
     simulate.set_defaults(call=_simulate)
 
+
+def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     benchmark = commands.add_parser(
         "benchmark", help="train every architecture alone: the ground truth table"
     )
@@ -219,17 +275,40 @@ def parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--seeds", type=int, default=5, help="trainings of each architecture (default 5)")
     benchmark.add_argument("--out", type=Path, help="folder (default outputs/benchmarks/<name>)")
     benchmark.set_defaults(call=_benchmark)
+
+
+def parser() -> argparse.ArgumentParser:
+    main = argparse.ArgumentParser(prog="hnas", description="Rebuild the paper step by step.")
+    commands = main.add_subparsers(required=True, metavar="command")
+    for add in (
+        _add_run,
+        _add_sweep,
+        _add_parameters,
+        _add_results,
+        _add_retrain,
+        _add_simulate,
+        _add_benchmark,
+    ):
+        add(commands)
     return main
+
+
+def _call(args: argparse.Namespace) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        args.call(args)
+        return
+    from hnas_kit.processes import distributed
+
+    if not distributed.follow():  # of several processes of a launcher the first does as it is told
+        with distributed.leading():
+            args.call(args)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; exit status 0, or 1 with one line on standard error."""
     args = parser().parse_args(argv)
     try:
-        if distributed.follow():  # of several processes of `accelerate launch` the first does as it is told
-            return 0
-        with distributed.leading():
-            args.call(args)
+        _call(args)
     except HnasError as error:
         print(f"hnas: {error}", file=sys.stderr)
         return 1

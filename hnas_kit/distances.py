@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist, squareform
 
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.names import MEASURES
 
-MEASURES = ("kl", "l2", "cross_entropy")  # between outputs
 BLOCK = 1024  # rows and columns that are computed at once, so that nothing but the result is N x N
 
 

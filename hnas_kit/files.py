@@ -9,13 +9,15 @@ import io
 import os
 import re
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
-import pandas as pd
-import torch
 import yaml
 
 from hnas_kit.errors import HnasError
+
+if TYPE_CHECKING:  # each takes a second, and is imported where it is used
+    import pandas as pd
+    import torch
 
 
 def sha256(data: bytes | Path) -> str:
@@ -49,6 +51,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def torch_bytes(value: object) -> bytes:
     """``torch.save`` to bytes: values made alike give equal bytes, whatever the file will be called."""
+    import torch
+
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return buffer.getvalue()
@@ -56,11 +60,15 @@ def torch_bytes(value: object) -> bytes:
 
 def torch_value(data: bytes, map_location: str | torch.device = "cpu") -> object:
     """The value saved by :func:`torch_bytes`; tensors and plain containers only (no code is run)."""
+    import torch
+
     return torch.load(io.BytesIO(data), map_location=map_location, weights_only=True)
 
 
 def read_csv(source: Path | IO, **options: Any) -> pd.DataFrame:
     """A table whose architectures stay text: the code 00000001 is no number."""
+    import pandas as pd
+
     return pd.read_csv(source, dtype={"architecture": str}, **options)
 
 
@@ -97,12 +105,17 @@ def yaml_value(text: str, where: str) -> Any:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The ``name: value`` lines of a UTF-8 file; raises :class:`HnasError` with one line that names it."""
+    """The ``name: value`` lines of a UTF-8 file, which may have none.
+
+    Raises:
+        HnasError: one line that names the file.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HnasError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     values = yaml_value(text, str(path))
+    values = {} if values is None else values
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
         raise HnasError(f"{path} must hold name: value lines")
     return values

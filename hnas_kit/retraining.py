@@ -25,28 +25,14 @@ from hnas_kit.supernets import default_width, extract
 from hnas_kit.training import Checkpoints
 
 FORMAT = "hnas_kit retrain 2"
-COMMON = {
-    "seed": 0,
-    "device": "auto",
-    "threads": 0,
-    "precision": "float32",
-    "momentum": 0.9,
-    "image_size": 0,
-    "workers": 0,
-    "warmup_epochs": 0,
-    "label_smoothing": 0.0,
-    "ema_decay": 0.9,
-    "checkpoint_every": 1000,
-}
-_CIFAR = {"epochs": 100, "batch_size": 256, "lr": 0.05, "weight_decay": 1e-3, "ema_decay": 0.999}
+# What differs from the defaults.
 # The paper says of ImageNet "we train for 100 epochs with SGD and cosine annealing learning rate" (App. B.1)
 # and nothing of training alone. Batch size, learning rate and weight decay are those of its searches on
 # CIFAR-10, and those of Su et al. (CVPR 2021) on ImageNet. Warm-up, label smoothing and average are ours.
 RECIPES: dict[str, dict[str, Any]] = {
-    "pooling": _CIFAR,
-    "macro": _CIFAR,
+    "pooling": {"ema_decay": 0.999},
+    "macro": {"ema_decay": 0.999},
     "mobile": {
-        "epochs": 100,
         "batch_size": 1024,
         "lr": 0.12,
         "weight_decay": 4e-5,
@@ -66,9 +52,9 @@ def recipe(space: str, dataset: str) -> dict[str, Any]:
     name = make_space(space).name
     protocol = benchmarks.PROTOCOLS.get(f"{dataset}-{name}")
     if protocol is None or protocol.epochs is None:
-        return COMMON | RECIPES[name]
+        return Retrain.defaults() | RECIPES[name]
     kept = ("epochs", "batch_size", "lr", "weight_decay", "momentum")
-    return COMMON | {setting: getattr(protocol, setting) for setting in kept}
+    return Retrain.defaults() | {setting: getattr(protocol, setting) for setting in kept}
 
 
 def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str = "") -> tuple[Retrain, str]:
@@ -83,7 +69,7 @@ def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str =
     Raises:
         HnasError: one line, if there is no such run or method, or a value is missing or wrong.
     """
-    known: dict[str, Any] = {"run": "retrained"}
+    known: dict[str, Any] = {}
     if run:
         _, known, method = search_result(run, method, notebook)
         known["run"] = run

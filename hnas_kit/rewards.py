@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnas_kit.errors import require_one_of
-
-REWARDS = tuple(
-    " ".join(words)
-    for words in itertools.product(("absolute", "relative"), ("validation", "training"), ("accuracy", "loss"))
-)
+from hnas_kit.names import REWARDS
 
 
 class Reward:
@@ -37,10 +31,9 @@ class Reward:
         HnasError: for an unknown name.
     """
 
-    def __init__(self, name: str = REWARDS[0], beta: float = 0.96) -> None:
-        require_one_of("reward", name, REWARDS)
+    def __init__(self, name: str = "absolute validation accuracy", beta: float = 0.96) -> None:
+        scale, images, self.measure = REWARDS[name]
         self.name, self.beta = name, beta
-        scale, images, self.measure = name.split()
         self.relative, self.on_training = scale == "relative", images == "training"
         self.average = math.nan
 

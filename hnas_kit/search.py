@@ -14,19 +14,15 @@ import torch
 from hnas_kit import evaluation
 from hnas_kit.data import Batches
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.names import FINAL_CHOICES
 from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
-from hnas_kit.rewards import REWARDS, Reward
+from hnas_kit.rewards import Reward
 from hnas_kit.samplers import Mixture, Sampler
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, mixture
 from hnas_kit.training import PHASES, Schedule, autocast, train
-
-FINAL_CHOICES = {
-    "path": "the path of highest probability (App. B.1)",
-    "samples": "the best on validation of some draws at lambda = 0 (Sec. 4)",
-}
 
 
 class History:
@@ -240,7 +236,7 @@ def trial(
     *,
     seed: int,
     batch_size: int,
-    reward: str = REWARDS[0],
+    reward: str = "absolute validation accuracy",
     final: str = "samples",
     final_samples: int = 50,
     scored: int = 0,

@@ -15,9 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.names import ENCODINGS, SPACES
 
 Arch = tuple[int, ...]
-ENCODINGS = ("vector", "onehot")
 LISTED = 1_000_000  # architectures, at most
 
 
@@ -332,10 +332,6 @@ class MobileSpace(StagedSpace):
         return ",".join(map(str, self.canonical(arch)))
 
 
-SPACES: dict[str, type[SearchSpace]] = {cls.name: cls for cls in (PoolingSpace, MacroSpace, MobileSpace)}
-
-
 def make_space(name: str) -> SearchSpace:
     """The search space of that name; raises :class:`HnasError` for an unknown one."""
-    require_one_of("search space", name, SPACES)
     return SPACES[name]()

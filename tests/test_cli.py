@@ -21,8 +21,8 @@ from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
 from hnas_kit import cli, data
-from hnas_kit.runs import Finished, Stage, execution
-from hnas_kit.runs.params import NOTEBOOKS, load_profile
+from hnas_kit.runs import Finished, Stage, execution, meanings
+from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
 
@@ -98,6 +98,12 @@ def test_a_run_prints_a_line_a_notebook_and_makes_the_report(done):
     folder, result = done
     assert (result.returncode, result.stderr) == (0, "")
     *lines, last = result.stdout.splitlines()
+    said, lines = lines[: -len(NOTEBOOKS)], lines[-len(NOTEBOOKS) :]
+    assert (
+        "epochs 2: sets 01_pretrain, 04_mcts, 05_ablations, 06_imagenet; -p NOTEBOOK.epochs sets one" in said
+    )
+    assert all(re.fullmatch(r"\w+ \S+: sets \w+(, \w+)+; -p NOTEBOOK\.\w+ sets one", line) for line in said)
+    assert not [line for line in said if line.split()[0] in ("run", "seed", "device")]
     assert [line.split()[0] for line in lines] == list(NOTEBOOKS)
     for line, notebook in zip(lines, NOTEBOOKS, strict=True):
         part = folder / "outputs" / "tiny" / notebook
@@ -113,7 +119,7 @@ def test_a_run_prints_a_line_a_notebook_and_makes_the_report(done):
 def test_what_is_up_to_date_is_not_run_again(tiny, executed, capsys):
     before = times(tiny / "outputs" / "tiny")
     assert cli.main(["run", "quick", *TINY]) == 0
-    lines = capsys.readouterr().out.splitlines()[:-1]
+    lines = capsys.readouterr().out.splitlines()[:-1][-len(NOTEBOOKS) :]
     assert [line.split()[0] for line in lines] == list(NOTEBOOKS)
     assert all("(up to date" in line for line in lines)
     assert executed == []
@@ -197,7 +203,7 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
     small = [*options(epochs=1, batch_size=64, width=2, images=32, run="window", device="cpu"), *SIX]
     result = call(["hnas_kit.cli", "run", "six", *small], tiny)
     assert (result.returncode, result.stderr) == (0, "")
-    first, last = result.stdout.splitlines()
+    first, last = result.stdout.splitlines()  # one notebook: nothing is said of what a name sets
     assert re.fullmatch(
         r"06_imagenet +\d+ s  learned found 27\d\.\d M MACs, \d+\.\d % in its supernet", first
     )
@@ -279,13 +285,15 @@ def test_the_report_can_be_written_again(tiny, capsys):
 
 @pytest.mark.slow
 def test_plain_papermill_runs_a_notebook_from_any_folder(tiny):
-    parameters = options(run="other", source="tiny", epochs=2, batch_size=32, device="cpu")
+    parameters = options(run="other", source="tiny", epochs=2, batch_size=32, beta=0.8, device="cpu")
     arguments = [ROOT / "notebooks/04_mcts.ipynb", "out.ipynb", "-f", ROOT / "params/quick/04_mcts.yaml"]
     result = call(["papermill", *arguments, *parameters], tiny)
     assert result.returncode == 0, result.stderr
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HNAS_OUTPUTS", str(tiny / "outputs"))
-        assert Finished("other", "04_mcts").params["epochs"] == 2
+        found = Finished("other", "04_mcts").params
+    # the notebook's own cell has the first alone
+    assert [found[name] for name in ("epochs", "batch_size", "beta", "source")] == [2, 32, 0.8, "tiny"]
     assert {path.name for path in tiny.iterdir()} == {"outputs", "out.ipynb"}
 
 
@@ -362,23 +370,84 @@ def test_a_mistake_is_the_exit_status(tmp_path):
 
 
 def test_the_notebooks_of_a_profile_share_a_run(empty, tmp_path, capsys):
-    folder = shutil.copytree(ROOT / "params" / "quick", tmp_path / "own")
-    for arguments in ([], ["--seeds", "2"]):
-        path = folder / "03_tree.yaml"
-        path.write_text(path.read_text().replace("run: quick", "run: other"))
+    folder = shutil.copytree(ROOT / "params" / "digits", tmp_path / "own")
+    (folder / "03_tree.yaml").write_text("# of the default run\n")
+    for arguments in ([], ["--seeds", "2"], ["--dry-run"]):
         assert cli.main(["run", str(folder), *arguments]) == 1
-        line = "hnas: the notebooks of one profile share one run; found run: other, quick\n"
+        line = "hnas: the notebooks of one profile share one run; found run: digits, quick\n"
         assert capsys.readouterr() == ("", line)
-        path.write_text(path.read_text().replace("run: other\n", ""))
-        assert cli.main(["run", str(folder), *arguments]) == 1
-        assert capsys.readouterr() == ("", "hnas: 03_tree: parameter run is missing\n")
-        shutil.copy(ROOT / "params/quick/03_tree.yaml", folder)
+    assert not empty.exists()
+
+
+HEAVY = {"torch", "numba", "numpy", "pandas", "scipy", "sklearn", "matplotlib", "papermill", "distributed"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "--help",
+        "run --help",
+        "parameters",
+        "run quick -p lr -1",
+        "run quick -p epoch 3",
+        "run quick -p sampler mctz",
+        "run quick -p 06_imagenet.low -1",
+        "run quick -p compare [lerned]",
+        "run quick --seeds 0",
+        "run slow",
+        "simulate -p bonus square",
+    ],
+)
+def test_what_computes_nothing_imports_nothing_that_computes(tmp_path, command):
+    code = f"""
+import sys
+from hnas_kit import cli
+try:
+    cli.main({shlex.split(command)})
+except SystemExit:
+    pass
+print(sorted({HEAVY} & sys.modules.keys()), file=sys.stderr)
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert result.stderr.splitlines()[-1] == "[]"
+
+
+def test_the_parameters_of_a_notebook_or_of_all_are_printed(capsys):
+    assert cli.main(["parameters", "04"]) == 0
+    assert capsys.readouterr().out == f"{meanings.table('04_mcts')}\n"
+    assert cli.main(["parameters", "simulate"]) == 0
+    assert capsys.readouterr().out == f"{meanings.table('simulate')}\n"
+    assert cli.main(["parameters"]) == 0
+    assert capsys.readouterr().out == "\n\n".join(map(meanings.table, meanings.DESCRIBED)) + "\n"
+    assert cli.main(["parameters", "7"]) == 1
+    assert "parameters 7: there is no such notebook; allowed: 01_pretrain, " in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_would_run_and_writes_nothing(empty, monkeypatch, capsys):
+    monkeypatch.setattr(execution, "execute", None)
+    changes = ["-p", "epochs", "3", "-p", "01_pretrain.lr", "1e-3", "-p", "images", "8"]
+    assert cli.main(["run", "quick", *changes, "--dry-run", "--to", "02", "--seeds", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "run quick-seed0"
+    assert lines[1:4] == [
+        "01_pretrain   runs, time unknown: there is no result yet",
+        "              epochs 3, lr 0.001",
+        "02_distances  runs, time unknown: there is no result yet",
+    ]
+    assert lines[4:6] == ["              images 8", "run quick-seed1"]
+    assert lines[7] == "              seed 1, epochs 3, lr 0.001"
+    assert cli.main(["run", "quick", *changes, "--dry-run"]) == 0
+    first, second, third, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("epochs 3: sets 01_pretrain, 04_mcts, ")
+    assert second == "images 8: sets 02_distances, 06_imagenet; -p NOTEBOOK.images sets one"
+    assert third == "run quick"
     assert not empty.exists()
 
 
 def test_an_empty_value_is_an_empty_text(empty, monkeypatch):
     given = {}
-    monkeypatch.setattr(cli, "run_profile", lambda profile, first, force: given.update(profile) or "a")
+    monkeypatch.setattr(execution, "run_profile", lambda profile, first, force: given.update(profile) or "a")
     monkeypatch.setattr("hnas_kit.report.write", lambda run: None)
     monkeypatch.setattr(
         "hnas_kit.runs.folders.Finished", lambda *args: type("", (), {"manifest": {"headline": ""}})
@@ -386,7 +455,7 @@ def test_an_empty_value_is_an_empty_text(empty, monkeypatch):
     assert cli.main(["run", "quick", "-p", "source", "", "-p", "compare", "[random]"]) == 0
     assert [values["source"] for values in given.values() if "source" in values] == [""] * 4
     assert given["04_mcts"]["compare"] == ["random"]
-    assert given["01_pretrain"] == load_profile(ROOT / "params" / "quick")["01_pretrain"]
+    assert given["01_pretrain"] == {}
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ from hnas_kit import cli, spaces, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256
 from hnas_kit.runs import Stage, execution
-from hnas_kit.runs.params import NOTEBOOKS, load_profile, override
+from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.runs.profiles import load_profile, override
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"dataset": "digits", "epochs": 2, "batch_size": 32, "width": 2, "run": "tiny", "device": "cpu"}

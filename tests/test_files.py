@@ -156,6 +156,8 @@ def test_a_file_of_names_and_values_is_utf_8_and_nothing_else(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_bytes("# λ\nlr: 1e-3\n".encode())
     assert files.read_yaml(path) == {"lr": 1e-3}
+    path.write_text("# no more than a comment\n")
+    assert files.read_yaml(path) == {}
     for content, said in (
         ("# λ".encode("utf-16"), "cannot read .*codec can't decode"),
         (b"- 1", "must hold name: value lines"),

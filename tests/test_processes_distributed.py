@@ -26,7 +26,7 @@ from hnas_kit.files import torch_bytes
 from hnas_kit.processes import distributed
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
-from hnas_kit.rewards import REWARDS, Reward
+from hnas_kit.rewards import Reward
 from hnas_kit.samplers import MCTS
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
@@ -57,7 +57,7 @@ def a_search(
     team: Team,
     parts: int = 2,
     lr: float = 0.05,
-    reward: str = REWARDS[0],
+    reward: str = "absolute validation accuracy",
     after: Callable[[int], None] = lambda steps: None,
     **options,
 ) -> dict:

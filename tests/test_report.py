@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 from hnas_kit import benchmarks, report
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import Finished, Stage
-from hnas_kit.runs.params import NOTEBOOKS, load_profile, override
+from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.runs.profiles import load_profile, override
 
 PROFILES = Path(__file__).resolve().parents[1] / "params"
 FOUND = {"learned": ("[6,3,1]", 91.25, 1), "default": ("[1,1,8]", 80.5, 36), "random": ("[4,3,3]", 88, 9)}

@@ -31,7 +31,7 @@ BY_HAND = {
 def test_there_are_eight_and_the_first_is_the_papers():
     assert set(REWARDS) == set(BY_HAND)
     assert len(REWARDS) == 8
-    assert REWARDS[0] == Reward().name == "absolute validation accuracy"
+    assert next(iter(REWARDS)) == Reward().name == "absolute validation accuracy"
 
 
 @pytest.mark.parametrize(("name", "rewards"), BY_HAND.items())

@@ -14,17 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from IPython.core.interactiveshell import InteractiveShell
 
 from hnas_kit import provenance, runs, spaces, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256
-from hnas_kit.runs import Finished, Stage, folders
+from hnas_kit.runs import Finished, Stage, places
 from hnas_kit.runs.params import NOTEBOOKS
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "params" / "quick").glob("*.yaml")}
+QUICK = {name: cls.defaults() for name, cls in NOTEBOOKS.items()}
 TREE = trees.random(spaces.make_space("pooling").enumerate(), seed=0)
 ARTEFACTS = {
     "01_pretrain": {"supernet.pt": {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(3)}},
@@ -372,8 +371,8 @@ def test_the_project_is_found_from_any_folder(project, tmp_path, monkeypatch):
     assert runs.project_root() == project
     monkeypatch.chdir(tmp_path)  # not in a copy: the package's own
     assert runs.project_root() == ROOT
-    where = tmp_path / "site-packages" / "hnas_kit" / "runs" / "folders.py"
-    monkeypatch.setattr(folders, "__file__", str(where))
+    where = tmp_path / "site-packages" / "hnas_kit" / "runs" / "places.py"
+    monkeypatch.setattr(places, "__file__", str(where))
     assert said(runs.project_root).startswith(f"{tmp_path} is not inside a copy of the project")
 
 

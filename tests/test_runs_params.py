@@ -8,21 +8,17 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import yaml
 
 from hnas_kit.errors import HnasError
 from hnas_kit.rewards import REWARDS
-from hnas_kit.runs import params
+from hnas_kit.runs import params, profiles
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.samplers import COMMUNICATIONS, METHODS, READINGS, SAMPLERS, TREES, Method
 from hnas_kit.spaces import make_space
 from hnas_kit.training import Schedule
 
 ROOT = Path(__file__).resolve().parents[1]
-PROFILES = sorted(
-    folder for folder in (ROOT / "params").iterdir() if folder.is_dir() and folder.name != "sweeps"
-)
-QUICK = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / "params" / "quick").glob("*.yaml")}
+QUICK = {name: cls.defaults() for name, cls in NOTEBOOKS.items()}
 
 
 def mistake(notebook: str, **changes: object) -> str:
@@ -36,30 +32,43 @@ def mistake(notebook: str, **changes: object) -> str:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS)
-def test_a_notebooks_defaults_are_the_quick_profile(notebook):
+def test_a_parameter_is_declared_with_a_default_that_is_allowed_and_its_meaning(notebook):
+    cls = NOTEBOOKS[notebook]
+    assert (
+        cls.checked({}, "").model_dump() == cls.checked(QUICK[notebook], "").model_dump() == QUICK[notebook]
+    )
+    assert all(field.description for field in cls.model_fields.values())
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_a_notebooks_cell_has_a_handful_of_them_as_they_are_declared(notebook):
     cells = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
     (cell,) = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
-    lines = ast.parse(cell.source).body
-    defaults = {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
-    assert defaults == QUICK[notebook]
-    assert list(defaults) == list(QUICK[notebook])
-    assert NOTEBOOKS[notebook].checked(defaults, notebook).model_dump() == defaults
+    head, *lines = cell.source.splitlines()
+    assert head == f"# Parameters; all others and what they may be: hnas parameters {notebook[:2]}"
+    assert 3 <= len(lines) <= 9
+    fields = NOTEBOOKS[notebook].model_fields
+    for line in lines:
+        (assigned,) = ast.parse(line).body
+        name = assigned.targets[0].id
+        assert ast.literal_eval(assigned.value) == fields[name].default
+        assert line.partition("  # ")[2] == fields[name].description
 
 
-@pytest.mark.parametrize("folder", PROFILES, ids=lambda folder: folder.name)
-def test_a_profile_is_valid_and_one_run(folder):
-    profile = params.load_profile(folder)
-    assert list(profile) == [name for name in NOTEBOOKS if name in profile]
-    checked = [NOTEBOOKS[name].checked(values, name) for name, values in profile.items()]
-    assert {p.run for p in checked} == {folder.name}
-    assert {p.upstream for p in checked if hasattr(p, "upstream")} <= {folder.name}
+def test_a_name_counts_from_when_it_is_registered(monkeypatch):
+    alone = {"sampler": "mine", "tree": "", "compare": []}
+    assert mistake("04_mcts", **alone).startswith("sampler is 'mine': Input should be 'uniform', ")
+    monkeypatch.setitem(SAMPLERS, "mine", SAMPLERS["boltzmann"])
+    assert search(**alone, beta=0.5).unused(["beta"]) == ""
+    assert mistake("04_mcts", sampler="min").endswith("'mcts', 'mcts_reg' or 'mine'")
+    assert "compare[0].sampler is 'min'" in mistake("04_mcts", compare=[{"label": "x", "sampler": "min"}])
 
 
 def test_the_profile_of_the_paper_has_the_papers_values():
     """Appendix B.1; KL is the best measure of Table 2; the default width is that of ResNet20."""
-    profile = params.load_profile(ROOT / "params" / "pooling_cifar10")
+    profile = profiles.load_profile(ROOT / "params" / "pooling_cifar10")
     names = ("01_pretrain", "02_distances", "03_tree", "04_mcts")
-    pretrain, distances, tree, search = (profile[name] for name in names)
+    pretrain, distances, tree, search = (QUICK[name] | profile[name] for name in names)
     assert pretrain["space"] == "pooling"
     assert pretrain["dataset"] == "cifar10"
     assert pretrain["width"] == 16
@@ -79,7 +88,7 @@ def test_the_profile_of_the_paper_has_the_papers_values():
 
 def test_the_profile_of_imagenet_has_the_papers_values():
     """Sec. 5.4 and Appendix B.1; batch, lr and weight decay are those of MCT-NAS, which the paper follows."""
-    (values,) = params.load_profile(ROOT / "params" / "imagenet").values()
+    (values,) = profiles.load_profile(ROOT / "params" / "imagenet").values()
     p = NOTEBOOKS["06_imagenet"].checked(values, "")
     assert (p.low, p.high) == (0.99 * 280, 280)
     assert (p.width, p.image_size, p.pool, p.epochs, p.final_samples) == (32, 224, 5000, 100, 50)
@@ -91,7 +100,7 @@ def test_the_profile_of_imagenet_has_the_papers_values():
 
 
 def test_the_quick_window_and_methods_are_the_papers():
-    paper = params.load_profile(ROOT / "params" / "imagenet")["06_imagenet"]
+    paper = QUICK["06_imagenet"] | profiles.load_profile(ROOT / "params" / "imagenet")["06_imagenet"]
     for name in ("low", "high", "methods", "final_samples", "measure", "linkage", "coefficient"):
         assert QUICK["06_imagenet"][name] == paper[name]
 
@@ -226,16 +235,17 @@ def test_what_is_compared_is_known():
     assert all(repr(name) in said for name in METHODS)
 
 
+LOSS = "absolute validation loss"
 ENTRY = {"label": "MCTS + Reg", "sampler": "mcts_reg", "tree": "default", "communication": "shared_table"}
 
 
 def test_what_is_compared_may_have_settings_of_its_own():
     own = {"reward": "relative validation accuracy", "bonus": "linear", "temperature_end": 0.01}
     found = search(compare=[ENTRY | own, "uniform"])
-    method = found.searched["MCTS + Reg"]
+    method, reward = found.searched["MCTS + Reg"], "absolute validation accuracy"
     assert list(found.searched) == ["learned", "MCTS + Reg", "uniform"]
     assert (method.sampler, method.tree, method.communication) == ("mcts_reg", "default", "shared_table")
-    assert [found.reward_of(m) for m in found.searched.values()] == [REWARDS[0], own["reward"], REWARDS[0]]
+    assert [found.reward_of(m) for m in found.searched.values()] == [reward, own["reward"], reward]
     assert found.schedule(640, method).temperature_end == 0.01
     assert found.schedule(640).temperature_end == 0.0025
     made = method.make(make_space("pooling"), {}, **found.sampler_settings)
@@ -254,7 +264,7 @@ def test_what_is_compared_may_have_settings_of_its_own():
         ({"label": "x", "sampler": "boltzmann", "warmup": "branches"}, "boltzmann has no warmup; it has "),
         ({"label": "x", "sampler": "mixture", "start": "first"}, "mixture has no start; it has models, "),
         (ENTRY | {"phases": "all"}, "sampler mcts_reg has no phases; it has coefficient, "),
-        ({"label": "x", "sampler": "uniform", "reward": REWARDS[1]}, "sampler uniform has no reward; "),
+        ({"label": "x", "sampler": "uniform", "reward": LOSS}, "sampler uniform has no reward; "),
         ({"label": "x", "sampler": "mcts"}, "sampler mcts walks a tree: set tree to one of learned, "),
     ],
 )  # fmt: skip
@@ -352,66 +362,28 @@ def test_a_misspelt_name_is_corrected_and_all_mistakes_are_named_at_once():
     assert said == f"seed is 'a': Input should be a valid integer; unknown parameter zzz ({allowed})"
 
 
-def test_a_missing_parameter_is_named():
-    with pytest.raises(HnasError, match=r"^here: parameter seed is missing$"):
-        NOTEBOOKS["03_tree"].checked({k: v for k, v in QUICK["03_tree"].items() if k != "seed"}, "here")
-
-
 def test_read_finds_the_parameters_among_other_variables():
-    namespace = QUICK["03_tree"] | {"np": object(), "tau": 1.0, "In": ["", "tau = 1.0", "p = 3"]}
-    assert params.read("03_tree", namespace).model_dump() == QUICK["03_tree"]
+    namespace = {"linkage": "average", "np": object(), "tau": 1.0, "In": ["", "tau = 1.0", "p = 3"]}
+    assert params.read("03_tree", namespace).model_dump() == QUICK["03_tree"] | {"linkage": "average"}
+    assert params.read("03_tree", {"np": object()}).model_dump() == QUICK["03_tree"]
 
 
-def test_read_takes_what_papermill_injects():
-    namespace = QUICK["03_tree"] | {"linkage": "average", "In": ["", '# Parameters\nlinkage = "average"\n']}
-    assert params.read("03_tree", namespace).linkage == "average"
+def test_read_takes_what_papermill_injects_also_if_the_cell_does_not_have_it():
+    cells = [
+        "",
+        '# Parameters; others\nrun = "quick"',
+        '# Parameters\nsource = "b"\nlinkage = "average"\n',
+        "",
+    ]
+    found = params.read("03_tree", {"run": "quick", "source": "b", "linkage": "average", "In": cells})
+    assert (found.source, found.linkage, found.seed) == ("b", "average", 0)
 
 
-def test_read_refuses_a_misspelt_name_that_papermill_injects():
-    namespace = QUICK["01_pretrain"] | {"epoch": 3, "In": ["# Parameters\nepoch = 3\n"]}
-    with pytest.raises(HnasError) as caught:
-        params.read("01_pretrain", namespace)
-    assert str(caught.value) == "notebook 01_pretrain: unknown parameter epoch (did you mean epochs?)"
-
-
-def test_a_profile_folder_that_cannot_be_used_is_refused(tmp_path):
-    def said() -> str:
-        with pytest.raises(HnasError) as caught:
-            params.load_profile(tmp_path / "p")
-        assert "\n" not in str(caught.value)
-        return str(caught.value).replace(str(tmp_path), "")
-
-    assert said() == "there is no profile folder /p"
-    (tmp_path / "p").mkdir()
-    assert said() == "profile folder /p holds no <notebook>.yaml"
-    path = tmp_path / "p" / "03_tree.yaml"
-    path.write_text("- seed\n")
-    assert said() == "/p/03_tree.yaml must hold name: value lines"
-    path.write_text("seed: [1\nrun: a")
-    assert said().startswith("/p/03_tree.yaml is not YAML: while parsing a flow sequence")
-    path.rename(path.with_name("3_tree.yaml"))
-    assert said() == f"/p/3_tree.yaml: there is no notebook 3_tree; allowed: {', '.join(NOTEBOOKS)}"
-
-
-def test_a_change_goes_to_every_notebook_that_has_the_parameter():
-    before = {name: dict(QUICK[name]) for name in NOTEBOOKS}
-    after = params.override(before, {"epochs": 7, "linkage": "average"})
-    assert {name: v["epochs"] for name, v in after.items() if "epochs" in v} == {
-        "01_pretrain": 7,
-        "04_mcts": 7,
-        "05_ablations": 7,
-        "06_imagenet": 7,
-    }
-    assert after["03_tree"] == QUICK["03_tree"] | {"linkage": "average"}
-    assert after["02_distances"] == QUICK["02_distances"]
-    assert before == {name: QUICK[name] for name in NOTEBOOKS}
-
-
-def test_a_change_of_an_unknown_parameter_is_refused():
-    profile = {"03_tree": QUICK["03_tree"]}
-    with pytest.raises(HnasError, match=r"^unknown parameter linkag \(did you mean linkage\?\)$"):
-        params.override(profile, {"linkag": "ward"})
-    with pytest.raises(
-        HnasError, match=r"^unknown parameter epochs \(allowed: linkage, run, seed, source\)$"
-    ):
-        params.override(profile, {"epochs": 1})
+@pytest.mark.parametrize("before", [[], ["# Parameters; others\nepochs = 24"]])
+def test_read_refuses_a_misspelt_name_in_the_cell_and_in_papermills(before):
+    cells = [*before, "# Parameters; others\nlr = 0.1\nepoch = 3\n"]
+    line = "^notebook 01_pretrain: unknown parameter epoch \\(did you mean epochs\\?\\)$"
+    with pytest.raises(HnasError, match=line):
+        params.read("01_pretrain", {"epochs": 24, "lr": 0.1, "epoch": 3, "In": cells})
+    cells.append("# Parameters; others\nlr = 0.1\nepochs = 3\n")  # mended, and run again
+    assert params.read("01_pretrain", {"epochs": 3, "lr": 0.1, "epoch": 3, "In": cells}).epochs == 3

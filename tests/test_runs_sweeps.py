@@ -27,7 +27,8 @@ from hypothesis import strategies as st
 from hnas_kit import cli, runs
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import Stage, execution, grids, sweeps
-from hnas_kit.runs.params import NOTEBOOKS, load_profile
+from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.runs.profiles import load_profile
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = load_profile(ROOT / "params" / "quick")

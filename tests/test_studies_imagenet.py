@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from scipy import stats
 
 from hnas_kit import cost, data, evaluation, runs, search, trees
@@ -26,7 +25,7 @@ from hnas_kit.studies import imagenet, paper
 from hnas_kit.training import Checkpoints, pretraining
 
 ROOT = Path(__file__).resolve().parents[1]
-QUICK = yaml.safe_load((ROOT / "params" / "quick" / "06_imagenet.yaml").read_text())
+QUICK = NOTEBOOKS["06_imagenet"].defaults()
 TINY = {
     "run": "a", "device": "cpu", "dataset": "digits", "image_size": 16, "width": 2, "pool": 6, "images": 32,
     "pretrain_epochs": 1, "epochs": 1, "batch_size": 64, "final_samples": 4, "scored": 100, "tested": 50,

@@ -1,21 +1,28 @@
-"""Run folders, parameters of notebooks, their execution, sweeps of them, and regression checks."""
+"""Run folders, parameters of notebooks, their execution, sweeps of them, and regression checks.
 
-from hnas_kit.runs.folders import (
-    FORMAT,
-    READS,
-    SEARCHES,
-    Finished,
-    Stage,
-    device_of,
-    fingerprint,
-    outputs_root,
-    peak_memory_mb,
-    profile_folder,
-    progress,
-    project_root,
-    result_params,
-    same_code,
-    search_of,
-    up_to_date,
-    upstream,
+What needs PyTorch is imported when it is used: parameters are checked without it.
+"""
+
+from hnas_kit.names import lazy
+from hnas_kit.runs.params import result_params
+from hnas_kit.runs.places import READS, SEARCHES, outputs_root, profile_folder, project_root
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    dict.fromkeys(
+        (
+            "FORMAT",
+            "Finished",
+            "Stage",
+            "device_of",
+            "fingerprint",
+            "peak_memory_mb",
+            "progress",
+            "same_code",
+            "search_of",
+            "up_to_date",
+            "upstream",
+        ),
+        "folders",
+    ),
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 
 from hnas_kit import benchmarks
 from hnas_kit.errors import HnasError
-from hnas_kit.runs import folders
+from hnas_kit.runs import folders, places
 from hnas_kit.runs.params import NOTEBOOKS, Parameters
+from hnas_kit.runs.profiles import checked
 
 # A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
 KERNEL_IS_QUIET = [
@@ -25,8 +27,10 @@ def execute(notebook: str, run: str, values: dict) -> None:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    source = folders.project_root() / "notebooks" / f"{notebook}.ipynb"
-    target = folders.outputs_root() / run / f"{notebook}.ipynb"
+    source = places.project_root() / "notebooks" / f"{notebook}.ipynb"
+    target = places.outputs_root() / run / f"{notebook}.ipynb"
+    # it warns of each parameter that is not in the notebook's own cell; all of them are checked
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
@@ -55,15 +59,15 @@ def execute(notebook: str, run: str, values: dict) -> None:
         ) from error
 
 
-def checked(profile: dict[str, dict]) -> tuple[dict[str, Parameters], str]:
-    """The validated parameters of every notebook of a profile, and the run that they share."""
-    params = {name: NOTEBOOKS[name].checked(values, name) for name, values in profile.items()}
-    for p in params.values():
-        folders.device_of(p)
-    names = {p.run for p in params.values()}
-    if len(names) > 1:
-        raise HnasError(f"the notebooks of one profile share one run; found run: {', '.join(sorted(names))}")
-    return params, names.pop()
+def left_out(params: dict[str, Parameters], notebook: str) -> str:
+    """Why a notebook cannot run with the others, in words; empty if it can."""
+    if notebook != "05_ablations" or params[notebook].runs:
+        return ""
+    try:
+        benchmarks.needed(params["01_pretrain"].space, params["01_pretrain"].dataset)
+    except HnasError as error:
+        return f"left out: {error}"
+    return ""
 
 
 def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
@@ -71,12 +75,9 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
     params, run = checked(profile)
     for notebook in [name for name in NOTEBOOKS if name in profile and name >= first]:
         print(f"{notebook:14}", end="", flush=True)
-        if notebook == "05_ablations" and not params[notebook].runs:
-            try:
-                benchmarks.needed(params["01_pretrain"].space, params["01_pretrain"].dataset)
-            except HnasError as error:
-                print(f"{'':8}left out: {error}", flush=True)
-                continue
+        if reason := left_out(params, notebook):
+            print(f"{'':8}{reason}", flush=True)
+            continue
         manifest = None if force else folders.up_to_date(params[notebook])
         if manifest:
             note = "" if folders.same_code(manifest) else "; made by other code, --force makes it anew"
@@ -84,7 +85,7 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
             continue
         start = time.perf_counter()
         try:
-            execute(notebook, run, profile[notebook])
+            execute(notebook, run, params[notebook].model_dump())
         except HnasError:
             print("failed", flush=True)
             raise

@@ -24,60 +24,15 @@ import torch
 from tqdm import tqdm
 
 from hnas_kit.data import version as dataset_version
-from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.provenance import code_digest, provenance
-from hnas_kit.runs.params import NOTEBOOKS, Parameters
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
+from hnas_kit.runs.places import READS, SEARCHES, notebook_digest, outputs_root
 from hnas_kit.training import Checkpoints, pick_device
 
 FORMAT = "hnas_kit run 2"
-# what each notebook reads of which others, besides their parameters
-READS: dict[str, dict[str, tuple[str, ...]]] = {
-    "01_pretrain": {},
-    "02_distances": {"01_pretrain": ("supernet.pt",)},
-    "03_tree": {"01_pretrain": ("ranking.csv",), "02_distances": ("distances.npz",)},
-    "04_mcts": {"01_pretrain": (), "03_tree": ("tree.npz", "accuracy.npz")},
-    "05_ablations": {"01_pretrain": ("supernet.pt",), "02_distances": (), "03_tree": (), "04_mcts": ()},
-    "06_imagenet": {},  # another space, with a supernet and a tree of its own
-}
-SEARCHES = ("04_mcts", "06_imagenet")  # the notebooks that search
-
-
-def project_root() -> Path:
-    """The folder that holds ``notebooks/`` and ``params/``: above the working folder, or the package's."""
-    for folder in (*(Path.cwd() / "x").parents, Path(__file__).parents[2]):
-        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
-            return folder
-    raise HnasError(
-        f"{Path.cwd()} is not inside a copy of the project (no folder with notebooks/ and params/ above it)"
-    )
-
-
-def profile_folder(profile: str) -> Path:
-    """The folder that a profile's name or path stands for; raises :class:`HnasError` if there is none."""
-    if Path(profile).is_dir():
-        return Path(profile)
-    folders = (project_root() / "params").iterdir()
-    require_one_of("profile", profile, sorted(p.name for p in folders if p.is_dir() and p.name != "sweeps"))
-    return project_root() / "params" / profile
-
-
-def outputs_root() -> Path:
-    """``HNAS_OUTPUTS``, or ``outputs/`` of the project."""
-    given = os.environ.get("HNAS_OUTPUTS")
-    return Path(given) if given else project_root() / "outputs"
-
-
-def notebook_digest(notebook: str) -> str:
-    """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
-    path = project_root() / "notebooks" / f"{notebook}.ipynb"
-    # plain JSON: nbformat would take a second to import, in every kernel and every command
-    code = [
-        "".join(cell["source"])
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
-        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
-    ]
-    return sha256("\0".join(code).encode())
+ABSENT = "what it reads is not there"
 
 
 class Finished:
@@ -305,11 +260,6 @@ def device_of(params: Parameters) -> Any:
     return pick_device(os.environ.get("HNAS_DEVICE") or getattr(params, "device", "cpu"))
 
 
-def result_params(params: Parameters) -> dict[str, Any]:
-    """The parameters that a result follows from: not where it is kept or how often it is saved."""
-    return params.model_dump(exclude={"run", "source", "device", "checkpoint_every"})
-
-
 def upstream(params: Parameters) -> dict[str, Finished]:
     """The finished notebooks that a notebook reads; raises :class:`HnasError` if one is not there.
 
@@ -348,13 +298,36 @@ def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
 def up_to_date(params: Parameters) -> dict | None:
     """The manifest of a finished notebook that would come out the same again; None if there is none."""
     recover(outputs_root() / params.run / params.notebook)
+    return None if outdated(params) else Finished(params.run, params.notebook).manifest
+
+
+def outdated(params: Parameters) -> str:
+    """Why a notebook's result would not come out the same again, in words; empty if it would.
+
+    Nothing is written.
+    """
     try:
-        part, parts = Finished(params.run, params.notebook), upstream(params)
+        part = Finished(params.run, params.notebook)
+    except HnasError:
+        return "there is no result yet"
+    try:
         for name in part.outputs:
             part.read(name)
     except HnasError:
-        return None
-    return part.manifest if part.manifest["fingerprint"] == fingerprint(params, parts) else None
+        return f"{name} is missing or damaged"
+    try:
+        parts = upstream(params)
+    except HnasError:
+        return ABSENT
+    if part.manifest["fingerprint"] == fingerprint(params, parts):
+        return ""
+    old, new = part.manifest["lineage"][params.notebook], json.loads(json.dumps(result_params(params)))
+    if changed := [name for name in new if name not in old or old[name] != new[name]]:
+        return "changed: " + ", ".join(f"{n} (was {json.dumps(old.get(n))})" for n in changed)
+    before = part.manifest["inputs"]
+    if changed := [name for name in parts if before.get(name) != parts[name].manifest["fingerprint"]]:
+        return f"made again: {', '.join(changed)}"
+    return "its code, data or kind of device changed"
 
 
 def same_code(manifest: dict) -> bool:

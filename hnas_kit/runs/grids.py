@@ -18,17 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_yaml, sha256
-from hnas_kit.runs import folders
+from hnas_kit.runs import places
 from hnas_kit.runs.params import (
     NOTEBOOKS,
-    Count,
     Parameters,
     Phased,
-    RunName,
-    explain,
-    load_profile,
-    override,
+    result_params,
 )
+from hnas_kit.runs.profiles import load_profile, override
+from hnas_kit.runs.schema import Count, RunName, explain
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
@@ -114,11 +112,11 @@ def load(path: Path, changes: Mapping[str, Any]) -> Plan:
 
 def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
     """All rows and tasks of a sweep, checked; raises :class:`HnasError`, which names the point."""
-    profile, books = load_profile(folders.profile_folder(file.profile)), chain(file.notebook)
+    profile, books = load_profile(places.profile_folder(file.profile)), chain(file.notebook)
     if absent := [name for name in books if name not in profile]:
         raise HnasError(f"profile {file.profile} has no {absent[0]}.yaml, which {file.notebook} needs")
     try:
-        base = assign(assign({name: profile[name] for name in books}, file.fixed), changes)
+        base = assign(assign({b: NOTEBOOKS[b].defaults() | profile[b] for b in books}, file.fixed), changes)
     except HnasError as error:
         raise HnasError(f"fixed: {error}") from None
     tasks: dict[Key, Task] = {}
@@ -145,7 +143,7 @@ def chain(notebook: str) -> list[str]:
     needed = {notebook}
     for name in reversed(NOTEBOOKS):
         if name in needed:
-            needed |= folders.READS[name].keys()
+            needed |= places.READS[name].keys()
     return [name for name in NOTEBOOKS if name in needed]
 
 
@@ -177,7 +175,7 @@ def shown(value: Any) -> str:
 
 
 def assign(profile: Mapping[str, dict], changes: Mapping[str, Any]) -> dict[str, dict]:
-    """As :func:`hnas_kit.runs.params.override`; what a sweep sets itself is refused, too."""
+    """As :func:`hnas_kit.runs.profiles.override`; what a sweep sets itself is refused, too."""
     for name in changes:
         if name.rpartition(".")[2] in PLACED:
             raise HnasError(f"{name} cannot be given here: it follows from the sweep's run and seeds")
@@ -194,11 +192,11 @@ def _tasks(values: Mapping[str, dict], base: Mapping[str, dict], run: str, seed:
     made: dict[str, Task] = {}
     for book, params in checked.items():
         parts = {name: checked[name] for name in chain(book)}
-        needs = tuple(made[name].key for name in folders.READS[book])
+        needs = tuple(made[name].key for name in places.READS[book])
         place = {"run": "/".join(filter(None, (run, slug(parts, base), f"seed{seed}")))}
         if needs:
             place["source"] = needs[-1][1]
-        lineage = {name: folders.result_params(part) for name, part in parts.items()}
+        lineage = {name: result_params(part) for name, part in parts.items()}
         made[book] = Task(params.model_copy(update=place), json.loads(json.dumps(lineage)), needs)
     return made
 

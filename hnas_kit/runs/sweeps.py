@@ -26,8 +26,9 @@ import pandas as pd
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
-from hnas_kit.runs import execution, folders, grids
+from hnas_kit.runs import execution, folders, grids, places
 from hnas_kit.runs.grids import Key, Plan, Task, shown
+from hnas_kit.runs.profiles import shared
 
 Place = tuple[Path, Path, dict[str, str]]  # where a task is run as if it were: folder, project, environment
 SHOW_EVERY = 10  # seconds between progress lines that are not written over one another
@@ -53,10 +54,12 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
         if not scheduler:  # else the workers' devices count
             folders.device_of(task.params)
         keep_others(task)
-    outputs = folders.outputs_root().resolve()
+    for line in shared(dict.fromkeys(notebook for notebook, _ in plan.tasks), changes):
+        print(line)
+    outputs = places.outputs_root().resolve()
     environment = {name: value for name, value in os.environ.items() if name.startswith("HNAS_")}
     environment |= {"HNAS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
-    place = Path.cwd(), folders.project_root().resolve(), environment
+    place = Path.cwd(), places.project_root().resolve(), environment
     target = outputs / plan.run / f"{path.stem}.csv"
     ends = Ends(plan, _rows_before(target))
     on_interrupt = signal.getsignal(signal.SIGINT)
@@ -93,7 +96,7 @@ def keep_others(task: Task) -> None:
     for book, params in task.lineage.items():
         for name, value in params.items():
             if (old := lineage.get(book, {}).get(name)) != value:
-                folder = folders.outputs_root() / run / notebook
+                folder = places.outputs_root() / run / notebook
                 raise HnasError(
                     f"{folder} was made with {book}.{name} {shown(old)}, now it is {shown(value)}; "
                     f"put it in the grid or name another run to keep both, or remove the folder"
@@ -130,7 +133,7 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
     try:
         if get_worker().state.nthreads > 1:
             raise HnasError("a worker runs one notebook at a time: start dask worker with --nthreads 1")
-        with _placed(*place), _alone(folders.outputs_root() / run, notebook):
+        with _placed(*place), _alone(places.outputs_root() / run, notebook):
             keep_others(task)
             start, old = time.perf_counter(), folders.up_to_date(task.params)
             if not old:
@@ -180,7 +183,7 @@ def _placed(folder: Path, root: Path, environment: Mapping[str, str]) -> Iterato
     os.environ.pop("MALLOC_TRIM_THRESHOLD_", None)
     try:
         with contextlib.chdir(folder):
-            if (found := folders.project_root().resolve()) != root:
+            if (found := places.project_root().resolve()) != root:
                 raise HnasError(f"the worker finds the project in {found}, the sweep is of that in {root}")
             yield
     finally:

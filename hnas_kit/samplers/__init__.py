@@ -1,6 +1,14 @@
-"""Samplers of architectures behind one interface, and the methods that searches compare by name."""
+"""Samplers of architectures behind one interface, and the methods that searches compare by name.
 
-from hnas_kit.samplers.flat import Independent, Mixture, Uniform
-from hnas_kit.samplers.mcts import COMMUNICATIONS, MCTS, READINGS, Boltzmann, MCTSReg
-from hnas_kit.samplers.methods import IN_BUDGET, METHODS, SAMPLERS, TREES, Method, make_sampler
-from hnas_kit.samplers.sampler import Sampler
+The samplers themselves are imported when they are used: compiled loops take seconds.
+"""
+
+from hnas_kit.names import COMMUNICATIONS, READINGS, SAMPLERS, TREES, lazy
+from hnas_kit.samplers.methods import IN_BUDGET, METHODS, Method, make_sampler
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {name: "flat" for name in ("Independent", "Mixture", "Uniform")}
+    | {name: "mcts" for name in ("MCTS", "Boltzmann", "MCTSReg")}
+    | {"Sampler": "sampler"},
+)

@@ -12,37 +12,18 @@ import torch
 
 from hnas_kit import trees
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.names import COMMUNICATIONS, READINGS
 from hnas_kit.samplers import compiled
 from hnas_kit.samplers.sampler import Sampler
 from hnas_kit.spaces import Arch
 from hnas_kit.trees import ArchTree
 
-COMMUNICATIONS = ("shared_table", "equivalent_nodes")
 CODES = {
     "": compiled.NONE,
     "shared_table": compiled.SHARED_TABLE,
     "equivalent_nodes": compiled.EQUIVALENT_NODES,
 }
 LEARNED = ("value", "visits", "score")  # of a node
-# sentences of the paper that can be read in more than one way; the first reading of each is the default
-READINGS = {
-    "bonus": {
-        "sqrt": "exploration bonus lambda sqrt(ln N_parent / n) (Eq. 3)",
-        "linear": "exploration bonus lambda sqrt(ln N_parent) / n (Algorithm 1 as typeset)",
-    },
-    "start": {
-        "one": "C starts at 1 (Sec. 5)",
-        "first": "a node's first reward replaces C",
-    },
-    "warmup": {
-        "architectures": "uniform phases draw architectures alike (Sec. 5)",
-        "branches": "uniform phases draw the children of a node alike (Sec. 3)",
-    },
-    "refresh": {
-        "draw": "R from the present counts at every draw (Eq. 3)",
-        "path": "R recomputed for the path just taken alone (Algorithm 1)",
-    },
-}
 
 
 class TreeSearch(Sampler):

@@ -5,39 +5,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from hnas_kit import trees
-from hnas_kit.cost import BudgetSampler
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.samplers.budget import InBudget, IndependentInBudget, MCTSInBudget, UniformInBudget
-from hnas_kit.samplers.flat import Independent, Mixture, Uniform
-from hnas_kit.samplers.mcts import COMMUNICATIONS, MCTS, READINGS, Boltzmann, MCTSReg
-from hnas_kit.samplers.sampler import Sampler
-from hnas_kit.spaces import SearchSpace
-from hnas_kit.trees import ArchTree
+from hnas_kit.names import COMMUNICATIONS, SAMPLERS, TREES, Registry
 
-__all__ = [
-    "COMMUNICATIONS", "MCTS", "METHODS", "READINGS", "SAMPLERS", "TREES", "Boltzmann", "Independent",
-    "MCTSReg", "Method", "Mixture", "Sampler", "Uniform", "make_sampler",
-]  # fmt: skip
+if TYPE_CHECKING:  # light: the parameters of notebooks are checked by what is here
+    from hnas_kit.cost import BudgetSampler
+    from hnas_kit.samplers.sampler import Sampler
+    from hnas_kit.spaces import SearchSpace
+    from hnas_kit.trees import ArchTree
 
-SAMPLERS: dict[str, type[Sampler]] = {
-    "uniform": Uniform,
-    "independent": Independent,
-    "boltzmann": Boltzmann,
-    "mixture": Mixture,
-    "mcts": MCTS,
-    "mcts_reg": MCTSReg,
-}
-TREES = ("learned", "default", "random", "accuracy")
-
-
-IN_BUDGET: dict[str, type[InBudget]] = {
-    "uniform": UniformInBudget,
-    "independent": IndependentInBudget,
-    "mcts": MCTSInBudget,
-    "mcts_reg": MCTSInBudget,
-}
+IN_BUDGET = Registry(
+    "sampler in a budget",
+    {
+        "uniform": "hnas_kit.samplers.budget:UniformInBudget",
+        "independent": "hnas_kit.samplers.budget:IndependentInBudget",
+        "mcts": "hnas_kit.samplers.budget:MCTSInBudget",
+        "mcts_reg": "hnas_kit.samplers.budget:MCTSInBudget",
+    },
+)
 
 
 def make_sampler(
@@ -64,18 +51,19 @@ def make_sampler(
     Raises:
         HnasError: for an unknown sampler, one that lacks its tree or space, or settings it does not have.
     """
-    require_one_of("sampler", name, SAMPLERS)
+    cls = SAMPLERS[name]
     if budget is not None and tree is None:
-        require_one_of("sampler in a budget", name, IN_BUDGET)
+        within = IN_BUDGET[name]
         if name == "mcts_reg":
             settings = {"communication": "shared_table"} | settings
-        _check(name, IN_BUDGET[name], settings)
-        return IN_BUDGET[name](budget, **settings)
-    cls = SAMPLERS[name]
+        _check(name, within, settings)
+        return within(budget, **settings)
     first = _check(name, cls, settings)
     if first == "tree" and tree is None:
         if name == "mcts" or space is None:
             raise HnasError(f"sampler {name} needs a tree: learned, default, random or another")
+        from hnas_kit import trees
+
         tree = trees.default(space)
     if first != "tree" and space is None and (first == "space" or tree is None):
         raise HnasError(f"sampler {name} needs a space" + (" or a tree" if first == "archs" else ""))
@@ -122,6 +110,8 @@ class Method:
     @property
     def allowed(self) -> tuple[str, ...]:
         """The settings of a run that concern this method."""
+        from hnas_kit.samplers.sampler import Sampler
+
         cls = SAMPLERS[self.sampler]
         _, *own = inspect.signature(cls).parameters
         names = [name for name in own if name not in ("temperature", "communication")]

@@ -40,40 +40,15 @@ COMPARED: dict[str, Method | type] = (
     | {name: Method("mcts", name) for name in ("random", "random 1", "random 2")}
     | REFERENCES
 )
-# The search on NAS-Bench-Macro as the paper gives it (Sec. 5, App. B.1): 120 epochs of 98 steps. It does not
-# give temperature_end, temperature_flat, coefficient or learning, and simulates nothing: chosen here.
-PROTOCOL = {
-    "seeds": 100,
-    "steps": 11_760,
-    "rewards": "true",
-    "learning": 0.3,
-    "batch_size": 256,
-    "uniform_share": 0.4,
-    "warmup_share": 0.25,
-    "phases": "tree",
-    "temperature_start": 0.01,
-    "temperature_end": 0.0025,
-    "temperature_flat": 0.2,
-    "exploration": 0.5,
-    "beta": 0.95,
-    "bonus": "sqrt",
-    "start": "one",
-    "warmup": "architectures",
-    "refresh": "draw",
-    "coefficient": 0.2,
-    "final": "samples",
-    "final_samples": 50,
-    "scored": 0,
-}
 
 
 def protocol(**changes: Any) -> Simulate:
-    """How searches are simulated: ``PROTOCOL`` with changes.
+    """How searches are simulated: the defaults of :class:`Simulate` with changes.
 
     Raises:
         HnasError: one line, for an unknown name or a value out of range.
     """
-    return Simulate.checked(PROTOCOL | changes, "simulate")
+    return Simulate.checked(changes, "simulate")
 
 
 def macro() -> Setting:

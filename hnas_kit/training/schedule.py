@@ -5,10 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PHASES = ("uniform", "warm-up", "search")
-PHASED = {
-    "tree": "three phases for tree search alone (App. B.1)",
-    "all": "three phases for every method",
-}
 
 
 @dataclass(frozen=True)

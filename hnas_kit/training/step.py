@@ -15,17 +15,18 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 
 from hnas_kit.data import Batches
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.names import PRECISIONS
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.spaces import Arch
 from hnas_kit.training.checkpoints import Checkpoints
 
-# what autocast computes in; float32 needs none; float16 is for GPUs: on a CPU it works, but slowly
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Convolutions and matrix products in ``precision``, a name of ``PRECISIONS``; weights stay float32."""
-    half = PRECISIONS[precision]
+    """Convolutions and matrix products in ``precision``, a name of ``PRECISIONS``; weights stay float32.
+
+    ``float16`` is for GPUs: on a CPU it works, but slowly.
+    """
+    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
     return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
 
 

@@ -10,10 +10,9 @@ from scipy.cluster import hierarchy
 from scipy.spatial.distance import squareform
 
 from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.names import LINKAGES
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.trees.tree import ArchTree, check_archs, number_nodes
-
-LINKAGES = ("ward", "average", "complete")
 
 
 def learned(distances: ArrayLike, archs: Sequence[Arch], linkage: str = "ward") -> ArchTree:

@@ -1,0 +1,58 @@
+"""Where profiles, notebooks and results lie, and which notebook reads which."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.files import sha256
+
+# what each notebook reads of which others, besides their parameters
+READS: dict[str, dict[str, tuple[str, ...]]] = {
+    "01_pretrain": {},
+    "02_distances": {"01_pretrain": ("supernet.pt",)},
+    "03_tree": {"01_pretrain": ("ranking.csv",), "02_distances": ("distances.npz",)},
+    "04_mcts": {"01_pretrain": (), "03_tree": ("tree.npz", "accuracy.npz")},
+    "05_ablations": {"01_pretrain": ("supernet.pt",), "02_distances": (), "03_tree": (), "04_mcts": ()},
+    "06_imagenet": {},  # another space, with a supernet and a tree of its own
+}
+SEARCHES = ("04_mcts", "06_imagenet")  # the notebooks that search
+
+
+def project_root() -> Path:
+    """The folder that holds ``notebooks/`` and ``params/``: above the working folder, or the package's."""
+    for folder in (*(Path.cwd() / "x").parents, Path(__file__).parents[2]):
+        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
+            return folder
+    raise HnasError(
+        f"{Path.cwd()} is not inside a copy of the project (no folder with notebooks/ and params/ above it)"
+    )
+
+
+def profile_folder(profile: str) -> Path:
+    """The folder that a profile's name or path stands for; raises :class:`HnasError` if there is none."""
+    if Path(profile).is_dir():
+        return Path(profile)
+    folders = (project_root() / "params").iterdir()
+    require_one_of("profile", profile, sorted(p.name for p in folders if p.is_dir() and p.name != "sweeps"))
+    return project_root() / "params" / profile
+
+
+def outputs_root() -> Path:
+    """``HNAS_OUTPUTS``, or ``outputs/`` of the project."""
+    given = os.environ.get("HNAS_OUTPUTS")
+    return Path(given) if given else project_root() / "outputs"
+
+
+def notebook_digest(notebook: str) -> str:
+    """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
+    path = project_root() / "notebooks" / f"{notebook}.ipynb"
+    # plain JSON: nbformat would take a second to import, in every kernel and every command
+    code = [
+        "".join(cell["source"])
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
+    ]
+    return sha256("\0".join(code).encode())

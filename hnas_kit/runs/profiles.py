@@ -1,0 +1,85 @@
+"""Profiles: what each sets for its notebooks, and changes to that."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.files import read_yaml
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Retrain
+from hnas_kit.runs.schema import unknown
+
+# parameters that are meant for all notebooks
+FOR_ALL = ("run", "source", "seed", "device", "threads")
+
+
+def load_profile(folder: Path) -> dict[str, dict[str, Any]]:
+    """What a profile sets, for every notebook that its folder has a file for, in the notebooks' order.
+
+    What a file does not name is the default; a file may name nothing.
+    """
+    if not folder.is_dir():
+        raise HnasError(f"there is no profile folder {folder}")
+    profile = {}
+    for path in sorted(folder.glob("*.yaml")):
+        if path.stem not in NOTEBOOKS:
+            raise HnasError(f"{path}: there is no notebook {path.stem}; allowed: {', '.join(NOTEBOOKS)}")
+        profile[path.stem] = read_yaml(path)
+    if not profile:
+        raise HnasError(f"profile folder {folder} holds no <notebook>.yaml")
+    return profile
+
+
+def checked(profile: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Parameters], str]:
+    """The validated parameters of every notebook of a profile, and the run that they share."""
+    params = {name: NOTEBOOKS[name].checked(values, name) for name, values in profile.items()}
+    names = {p.run for p in params.values()}
+    if len(names) > 1:
+        raise HnasError(f"the notebooks of one profile share one run; found run: {', '.join(sorted(names))}")
+    return params, names.pop()
+
+
+def override(profile: dict[str, dict[str, Any]], changes: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The profile with ``NAME: value`` in every notebook that has it, then ``NOTEBOOK.NAME: value`` in one.
+
+    Raises:
+        HnasError: for an unknown notebook or name.
+    """
+    changed = _everywhere(profile, {name: value for name, value in changes.items() if "." not in name})
+    for name in [name for name in changes if "." in name]:
+        notebook, _, own = name.partition(".")
+        require_one_of("notebook", notebook, profile)
+        changed |= _everywhere({notebook: changed[notebook]}, {own: changes[name]})
+    return changed
+
+
+def shared(profile: Collection[str], changes: Mapping[str, Any]) -> list[str]:
+    """One line for each bare name that sets several notebooks of a profile, unless it is meant for all."""
+    lines = []
+    for name, value in changes.items():
+        books = [notebook for notebook in profile if name in NOTEBOOKS[notebook].model_fields]
+        if name not in FOR_ALL and len(books) > 1:
+            lines.append(f"{name} {value}: sets {', '.join(books)}; -p NOTEBOOK.{name} sets one")
+    return lines
+
+
+def is_text(name: str) -> bool:
+    """Whether a parameter's value is text, whatever it looks like."""
+    own = name.rpartition(".")[2]
+    fields = [cls.model_fields[own] for cls in (*NOTEBOOKS.values(), Retrain) if own in cls.model_fields]
+    return any(field.annotation is str for field in fields)
+
+
+def _everywhere(
+    profile: Mapping[str, dict[str, Any]], changes: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    known = {name for notebook in profile for name in NOTEBOOKS[notebook].model_fields}
+    for name in changes:
+        if name not in known:
+            raise HnasError(unknown(name, sorted(known)))
+    return {
+        notebook: values | {k: v for k, v in changes.items() if k in NOTEBOOKS[notebook].model_fields}
+        for notebook, values in profile.items()
+    }
