@@ -108,6 +108,15 @@ def _retrain(args: argparse.Namespace) -> None:
     print(retraining.retrain(*retraining.parameters(args.run, args.method, given, args.notebook)))
 
 
+def _ffcv(args: argparse.Namespace) -> None:
+    from hnas_kit.data.sources import write_betons
+    from hnas_kit.processes.parallel import cores
+
+    target = args.out or args.folder
+    write_betons(args.folder, target, cores())
+    print(f"data set ffcv:{target}")
+
+
 def _simulate(args: argparse.Namespace) -> None:
     given = {name: getattr(args, name) for name in ("seeds", "steps", "rewards")}
     how = study.protocol(
@@ -219,6 +228,11 @@ def parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--seeds", type=int, default=5, help="trainings of each architecture (default 5)")
     benchmark.add_argument("--out", type=Path, help="folder (default outputs/benchmarks/<name>)")
     benchmark.set_defaults(call=_benchmark)
+
+    ffcv = commands.add_parser("ffcv", help="write train.beton and val.beton from folders of images")
+    ffcv.add_argument("folder", type=Path, help="with train/<class>/* and val/<class>/*, as imagefolder:PATH")
+    ffcv.add_argument("--out", type=Path, help="folder for the two files (default: the same)")
+    ffcv.set_defaults(call=_ffcv)
     return main
 
 
@@ -226,8 +240,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; exit status 0, or 1 with one line on standard error."""
     args = parser().parse_args(argv)
     try:
-        if distributed.follow():  # of several processes of `accelerate launch` the first does as it is told
-            return 0
+        if distributed.placed():  # of several processes of `torchrun` the first does as it is told
+            from hnas_kit.studies import imagenet
+
+            if distributed.follow(imagenet.job):
+                return 0
         with distributed.leading():
             args.call(args)
     except HnasError as error:

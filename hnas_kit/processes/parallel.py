@@ -56,7 +56,7 @@ def run_all(
         )
         results = pool(delayed(_one)(function, *item) for item in arguments.items())
     try:
-        for result in results:  # `yield from` would close it, too, and warn
+        for result in results:  # noqa: UP028 - `yield from` would close it, too, and warn
             yield result
     except TerminatedWorkerError as error:
         raise HnasError("a process that computes died, perhaps for want of memory; start again") from error
