@@ -152,6 +152,15 @@ def _retrain(args: argparse.Namespace) -> None:
     print(retraining.retrain(*retraining.parameters(args.run, args.method, given, args.notebook)))
 
 
+def _ffcv(args: argparse.Namespace) -> None:
+    from hnas_kit.data.sources import write_betons
+    from hnas_kit.processes.parallel import cores
+
+    target = args.out or args.folder
+    write_betons(args.folder, target, cores())
+    print(f"data set ffcv:{target}")
+
+
 def _simulate(args: argparse.Namespace) -> None:
     given = {name: getattr(args, name) for name in ("seeds", "steps", "rewards")}
     given = {name: value for name, value in given.items() if value is not None}
@@ -277,6 +286,13 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     benchmark.set_defaults(call=_benchmark)
 
 
+def _add_ffcv(commands: argparse._SubParsersAction) -> None:
+    ffcv = commands.add_parser("ffcv", help="write train.beton and val.beton from folders of images")
+    ffcv.add_argument("folder", type=Path, help="with train/<class>/* and val/<class>/*, as imagefolder:PATH")
+    ffcv.add_argument("--out", type=Path, help="folder for the two files (default: the same)")
+    ffcv.set_defaults(call=_ffcv)
+
+
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="hnas", description="Rebuild the paper step by step.")
     commands = main.add_subparsers(required=True, metavar="command")
@@ -288,6 +304,7 @@ def parser() -> argparse.ArgumentParser:
         _add_retrain,
         _add_simulate,
         _add_benchmark,
+        _add_ffcv,
     ):
         add(commands)
     return main
@@ -298,8 +315,11 @@ def _call(args: argparse.Namespace) -> None:
         args.call(args)
         return
     from hnas_kit.processes import distributed
+    from hnas_kit.studies import imagenet
 
-    if not distributed.follow():  # of several processes of a launcher the first does as it is told
+    if not distributed.follow(
+        imagenet.job
+    ):  # of several processes of `torchrun` the first is told what to do
         with distributed.leading():
             args.call(args)
 

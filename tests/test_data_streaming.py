@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import multiprocessing
 import os
+import re
+import shutil
 import signal
 import sys
 from collections import Counter
@@ -18,7 +20,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from hnas_kit import data, search, trees
+from hnas_kit import cli, data, search, trees
 from hnas_kit.data import sources, streaming
 from hnas_kit.data.streaming import MEAN, STD, Stream, StreamedDataset
 from hnas_kit.errors import HnasError
@@ -430,47 +432,45 @@ needs_ffcv = pytest.mark.skipif(
 )
 
 
-def write_beton(dataset: StreamedDataset, path: Path, mode: str) -> None:
-    from ffcv.fields import IntField, RGBImageField
-    from ffcv.writer import DatasetWriter
-
-    class Pictures:
-        def __len__(self) -> int:
-            return len(dataset.train) if path.stem == "train" else len(dataset.test)
-
-        def __getitem__(self, i: int) -> tuple[Image.Image, int]:
-            part = dataset.train if path.stem == "train" else dataset.test
-            return part.source.read(i), int(part.labels[i])
-
-    fields = {"image": RGBImageField(write_mode=mode, jpeg_quality=95), "label": IntField()}
-    DatasetWriter(str(path), fields, num_workers=1).from_indexed_dataset(Pictures())
+@pytest.fixture
+def betons(pets: Path, tmp_path: Path) -> Path:
+    """The pets, as ``hnas ffcv`` writes them."""
+    assert cli.main(["ffcv", str(pets), "--out", str(tmp_path / "betons")]) == 0
+    return tmp_path / "betons"
 
 
 @needs_ffcv
-@pytest.mark.parametrize("mode", ["raw", "jpg"])
-def test_an_ffcv_file_gives_the_batches_of_the_pictures_in_it(folder, tmp_path, mode):
-    """Bit for bit, if it keeps them as pixels."""
-    plain = load(folder)
-    for part in ("train", "val"):
-        write_beton(plain, tmp_path / f"{part}.beton", mode)
-    dataset = data.load(f"ffcv:{tmp_path}", image_size=SIZE, workers=1)
+def test_ffcv_files_give_the_batches_of_the_folder_they_were_written_from(folder, betons, capfd):
+    """To within what JPEG costs, and with the same labels."""
+    assert sorted(path.name for path in betons.iterdir()) == ["train.beton", "val.beton"]
+    plain, dataset = load(folder), data.load(f"ffcv:{betons}", image_size=SIZE, workers=1)
     assert dataset.classes == ("0", "1", "2")
     batches = dataset.batches(dataset.train, 8, Generators(3))
     found = [*take(batches, 4), dataset.fixed(dataset.test)]
     expected = [*take(stream(folder), 4), plain.fixed(plain.test)]
-    if mode == "raw":
-        assert_equal(found, expected)
     for (x, y), (expected_x, expected_y) in zip(found, expected, strict=True):
         assert (x - expected_x).abs().mean() < 0.1 * expected_x.std()
         assert torch.equal(y, expected_y)
 
 
 @needs_ffcv
-def test_a_damaged_ffcv_file_is_named(folder, tmp_path):
-    plain = load(folder)
-    for part in ("train", "val"):
-        write_beton(plain, tmp_path / f"{part}.beton", "jpg")
-    dataset, path = data.load(f"ffcv:{tmp_path}", image_size=SIZE), tmp_path / "val.beton"
+def test_an_ffcv_file_of_pixels_gives_the_same_bits(folder, tmp_path):
+    from ffcv.fields import IntField, RGBImageField
+    from ffcv.writer import DatasetWriter
+
+    plain, fields = load(folder), {"image": RGBImageField(write_mode="raw"), "label": IntField()}
+    for name, part in (("train", plain.train), ("val", plain.test)):
+        writer = DatasetWriter(str(tmp_path / f"{name}.beton"), fields, num_workers=1)
+        writer.from_indexed_dataset(sources._Pictures(part.source))
+    dataset = data.load(f"ffcv:{tmp_path}", image_size=SIZE)
+    batches = dataset.batches(dataset.train, 8, Generators(3))
+    found = [*take(batches, 4), dataset.fixed(dataset.test)]
+    assert_equal(found, [*take(stream(folder), 4), plain.fixed(plain.test)])
+
+
+@needs_ffcv
+def test_a_damaged_ffcv_file_is_named(betons):
+    dataset, path = data.load(f"ffcv:{betons}", image_size=SIZE), betons / "val.beton"
     content = bytearray(path.read_bytes())
     start = int(dataset.test.source._pictures["data_ptr"][3])
     content[start : start + 40] = bytes(40)
@@ -479,13 +479,47 @@ def test_a_damaged_ffcv_file_is_named(folder, tmp_path):
         dataset.fixed(dataset.test)
     path.write_bytes(content[:100])
     with pytest.raises(HnasError, match=rf"\A{path} is no FFCV file with fields image and label \(.*\)\Z"):
-        data.load(f"ffcv:{tmp_path}")
+        data.load(f"ffcv:{betons}")
     path.unlink()
-    with pytest.raises(HnasError, match=rf"\A{tmp_path} has neither val.beton and test.beton.*\Z"):
-        data.load(f"ffcv:{tmp_path}")
+    with pytest.raises(HnasError, match=rf"\A{betons} has neither val.beton and test.beton.*\Z"):
+        data.load(f"ffcv:{betons}")
 
 
-def test_without_ffcv_one_line_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ffcv.reader", None)
-    with pytest.raises(HnasError, match=r"\A.*train.beton: the package ffcv is needed.*pip install ffcv.*\Z"):
+@needs_ffcv
+def test_of_a_folder_that_cannot_be_kept_nothing_is_written_and_what_was_there_stays(
+    damaged, betons, capsys, monkeypatch
+):
+    def refused(line: str) -> None:
+        before = {path: path.read_bytes() for path in betons.iterdir()}
+        assert cli.main(["ffcv", str(damaged), "--out", str(betons)]) == 1
+        assert re.fullmatch(f"hnas: {line}", capsys.readouterr().err.splitlines()[-1])
+        assert {path: path.read_bytes() for path in betons.iterdir()} == before
+
+    path = damaged / "val" / "dog" / sorted(os.listdir(damaged / "val" / "dog"))[0]
+    content = path.read_bytes()
+    path.write_bytes(content[:100])
+    refused(rf"{path} is not an image that can be kept \(.*\)")
+    path.write_bytes(content)
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "PAGE", 2**21)  # FFCV's smallest
+        noise = np.random.default_rng(0).integers(256, size=(1200, 1200, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        refused(rf"{path} is not an image that can be kept \(at 1200x1200 pixels it is too large\)")
+    path.write_bytes(content)
+    with monkeypatch.context() as patch:
+        patch.setattr(sources._Pictures, "__getitem__", lambda self, i: os._exit(9))
+        refused(r"a process that writes train.beton died: is there space and memory enough\?")
+    for name in ("val", "train"):
+        shutil.rmtree(damaged / name)
+        refused(f"{damaged} has neither val and test; .*" if name == "val" else f"{damaged} must hold .*")
+
+
+def test_without_ffcv_one_line_says_what_to_install(tmp_path, pets, monkeypatch, capsys):
+    for name in ("reader", "writer"):
+        monkeypatch.setitem(sys.modules, f"ffcv.{name}", None)
+    line = r"the package ffcv is needed.* the extra ffcv, .*: pip install --no-build-isolation ffcv"
+    with pytest.raises(HnasError, match=rf"\A{line}\Z"):
         data.load(f"ffcv:{tmp_path}")
+    assert cli.main(["ffcv", str(pets), "--out", str(tmp_path / "new")]) == 1
+    assert re.fullmatch(f"hnas: {line}\n", capsys.readouterr().err)
+    assert not (tmp_path / "new").exists()

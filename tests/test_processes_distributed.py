@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -17,6 +18,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from torch.distributed import TCPStore
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
@@ -348,6 +350,8 @@ def test_parts_that_are_not_equal_are_refused(size, parts, line):
 def test_numbers_of_processes_that_cannot_be_are_refused(monkeypatch):
     with pytest.raises(HnasError, match=r"^processes is 0; it must be at least 1$"):
         distributed.launch(everything, processes=0)
+    with pytest.raises(HnasError, match=r"^several processes train on cpu or cuda, not on mps$"):
+        distributed.launch(everything, processes=2, device=torch.device("mps"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(HnasError, match=r"^processes is 3; it must be from 1 to the 2 GPUs there are$"):
         distributed.launch(everything, processes=3, device=torch.device("cuda"))
@@ -462,17 +466,21 @@ def test_the_process_that_failed_is_named_and_not_one_that_waited_for_it(error, 
 # processes that a launcher starts
 
 
-def told(team: Team, folder: Path, number: int) -> None:
-    (folder / f"{number}-{team.rank}").write_text(str(team.mean(float(team.rank))))
+def told(team: Team, folder: str, number: int) -> None:
+    Path(folder, f"{number}-{team.rank}").write_text(str(team.mean(float(team.rank))))
 
 
-def placed(folder: Path) -> None:
+def placed(folder: str) -> None:
     """What each process of a launcher runs: the first has two processes of its own launch something."""
-    if distributed.follow():
-        return
+    assert distributed.placed()
+    try:
+        if distributed.follow(told):
+            return
+    except HnasError as error:
+        sys.exit(str(error))
     with distributed.leading():
         for number in range(2):
-            subprocess.run(python(f"t.calls(Path({str(folder)!r}), {number})"), check=True)
+            subprocess.run(python(f"t.calls({folder!r}, {number})"), check=True)
 
 
 def python(code: str) -> list[str]:
@@ -480,40 +488,130 @@ def python(code: str) -> list[str]:
     return [sys.executable, "-c", f"import test_processes_distributed as t; from pathlib import Path; {code}"]
 
 
-def calls(folder: Path, number: int) -> None:
+def calls(folder: str, number: int) -> None:
     distributed.launch(told, (folder, number), processes=5)
     assert not torch.distributed.is_initialized()
 
 
-@pytest.mark.slow
-def test_of_a_launchers_processes_the_first_calls_and_the_others_follow(tmp_path):
-    """Without Accelerate: rank and address are given by hand, as other launchers do."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = ENV | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    processes = [
-        subprocess.Popen(
-            python(f"t.placed(Path({str(tmp_path)!r}))"),
-            env=env | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-        )
-        for rank in range(2)
-    ]
-    assert [process.wait(120) for process in processes] == [0, 0]
-    written = {path.name: path.read_text() for path in tmp_path.iterdir()}
-    assert written == dict.fromkeys(("0-0", "0-1", "1-0", "1-1"), "0.5")
+        return free.getsockname()[1]
+
+
+def start_placed(code: str, port: int, rank: int) -> subprocess.Popen:
+    """One of two processes that know of each other by hand, as some launchers have it."""
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    place |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+    return subprocess.Popen(python(code), env=ENV | place, stderr=subprocess.PIPE, text=True)
+
+
+def written(folder: Path) -> dict[str, str]:
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+BOTH_TWICE = dict.fromkeys(("0-0", "0-1", "1-0", "1-1"), "0.5")  # the mean of their ranks
 
 
 @pytest.mark.slow
-def test_accelerate_launch_runs_a_command_once(tmp_path):
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    done = subprocess.run(
-        [*command, "--main_process_port", "0", "-m", "hnas_kit.cli", "report", "none"],
-        cwd=tmp_path,
-        env=ENV | {"HNAS_OUTPUTS": str(tmp_path)},
+def test_of_a_launchers_processes_the_first_calls_and_the_others_follow(tmp_path):
+    port = free_port()
+    processes = [start_placed(f"t.placed({str(tmp_path)!r})", port, rank) for rank in range(2)]
+    assert [process.communicate(timeout=120)[1] for process in processes] == ["", ""]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert written(tmp_path) == BOTH_TWICE
+
+
+@pytest.mark.slow
+def test_nothing_is_heard_of_beyond_the_address_that_the_launcher_named():
+    """Neither the place where processes meet, nor what they open to train together."""
+    code = "t.distributed.follow(t.waiting); d = t.distributed.leading(); d.__enter__(); "
+    code += "t.distributed.launch(t.waiting)"
+    port = free_port()
+    processes = [start_placed(code, port, rank) for rank in range(2)]
+    try:
+        heard = wait_for(lambda: [*map(heard_at, processes)] if all(map(heard_at, processes)) else [], 2)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert ("127.0.0.1", port) in heard[0]
+    assert {address for of_one in heard for address, _ in of_one} == {"127.0.0.1"}
+
+
+def waiting(team: Team) -> None:
+    print(team.mean(1.0), flush=True)
+    time.sleep(300)
+
+
+def heard_at(process: subprocess.Popen) -> set[tuple[str, int]]:
+    """Where a process listens."""
+    found = psutil.Process(process.pid).net_connections()
+    return {(c.laddr.ip, c.laddr.port) for c in found if c.status == psutil.CONN_LISTEN}
+
+
+class Trap:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.path,)
+
+
+TRAPPED = "process 2 of 2 was asked for what it does not know: it ends\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda path: pickle.dumps(Trap(path)),
+        lambda path: pickle.dumps((os.mkdir, (str(path),), "cpu")),
+        lambda path: json.dumps({"function": "os.mkdir", "args": [str(path)], "device": "cpu"}),
+        lambda path: json.dumps({"function": "calls", "args": [str(path), 0], "device": "cpu"}),
+        lambda path: json.dumps({"function": "told", "args": [str(path), 0], "device": "cuda:0;"}),
+        lambda path: json.dumps([str(path)]),
+    ],
+)
+def test_a_stranger_in_the_place_where_they_meet_runs_nothing(tmp_path, call):
+    port, path = free_port(), tmp_path / "sprung"
+    store = TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    store.set("hnas_kit call 1", call(path))
+    process = start_placed(f"t.placed({str(tmp_path)!r})", port, 1)
+    assert (process.communicate(timeout=120)[1], process.returncode) == (TRAPPED, 1)
+    assert not written(tmp_path)
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+
+
+def torchrun(*arguments: object, folder: Path, alone: bool = True) -> subprocess.CompletedProcess:
+    where = ["--standalone"] if alone else ["--master-addr", "127.0.0.1", "--master-port", free_port()]
+    return subprocess.run(
+        [*TORCHRUN, *map(str, where), *map(str, arguments)],
+        cwd=folder,
+        env=ENV | {"HNAS_OUTPUTS": str(folder)},
         capture_output=True,
         text=True,
         timeout=120,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alone", [True, False])
+def test_torchruns_processes_likewise(tmp_path, alone):
+    script, folder = tmp_path / "script.py", tmp_path / "found"
+    folder.mkdir()
+    script.write_text(f"import test_processes_distributed as t\nt.placed({str(folder)!r})\n")
+    done = torchrun(script, folder=tmp_path, alone=alone)
+    assert done.returncode == 0, done.stderr
+    assert written(folder) == BOTH_TWICE
+
+
+@pytest.mark.slow
+def test_torchrun_runs_a_command_once(tmp_path):
+    done = torchrun("-m", "hnas_kit.cli", "report", "none", folder=tmp_path)
     assert done.returncode != 0
     assert len(re.findall(r"^hnas: .*none.*$", done.stderr, re.M)) == 1, done.stderr

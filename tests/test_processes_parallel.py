@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hnas_kit.errors import HnasError
 from hnas_kit.processes import parallel
 
 
@@ -36,8 +37,37 @@ def test_nothing_to_do_is_nothing():
     assert list(parallel.run_all(power, {})) == []
 
 
-def test_an_error_does_not_wait_for_what_was_not_begun(tmp_path):
+def test_one_worker_is_this_process_and_its_threads_stay():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = dict(parallel.run_all(power, {"a": (2, 3)}, workers=1))
+        assert found == {"a": (8, 1, os.getpid())}
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_does_not_wait_for_what_was_not_begun(tmp_path, workers):
     calls = {n: (tmp_path, n) for n in range(200)}
     with pytest.raises(ValueError, match="number 0"):
-        list(parallel.run_all(fail_or_leave, calls, workers=1))
+        list(parallel.run_all(fail_or_leave, calls, workers))
     assert len(list(tmp_path.iterdir())) < 199
+
+
+def test_a_process_that_dies_is_one_line():
+    line = "a process that computes died, perhaps for want of memory; start again"
+    with pytest.raises(HnasError) as caught:
+        list(parallel.run_all(os._exit, {n: (9,) for n in range(4)}, workers=2))
+    assert str(caught.value) == line
+    assert dict(parallel.run_all(abs, {0: (-1,), 1: (2,)}, workers=2)) == {0: 1, 1: 2}  # others go on
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_looks_at_some_results_alone_ends_the_others(tmp_path, workers, recwarn):
+    results = parallel.run_all(fail_or_leave, {n: (tmp_path, n) for n in range(1, 200)}, workers)
+    next(results)
+    results.close()
+    assert len(list(tmp_path.iterdir())) < 199
+    assert not recwarn.list

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -194,12 +194,20 @@ def test_what_is_finished_is_not_run_again_unless_it_is_damaged(tmp_path, monkey
     assert same(imagenet.result(checkpoints), kept)
 
 
-def test_what_a_training_is_given_can_be_sent_to_another_process():
-    sent = P, "learned", TREE, Checkpoints(Path("x"), 3)
-    p, method, tree, checkpoints = pickle.loads(pickle.dumps(sent))
-    assert (p, method, tree.archs, checkpoints.folder) == (P, "learned", TREE.archs, Path("x"))
-    for function in (imagenet.pretrain, imagenet.run):
-        assert pickle.loads(pickle.dumps(function)) is function
+@pytest.mark.parametrize("method", ["", "learned"])
+def test_what_is_launched_is_given_as_json_and_comes_out_the_same(tmp_path, monkeypatch, method):
+    called, checkpoints = [], Checkpoints(tmp_path, P.checkpoint_every)
+    monkeypatch.setattr(imagenet, "pretrain", lambda *args: called.append(("", *args[1:])))
+    monkeypatch.setattr(imagenet, "run", lambda team, p, method, *more: called.append((method, p, *more)))
+    sent = []
+    monkeypatch.setattr(distributed, "launch", lambda *args: sent.append(args))
+    imagenet.launch(P, TEAM.device, checkpoints, method, TREE if method else None)
+    ((function, args, processes, device),) = sent
+    assert (function, processes, device) == (imagenet.job, P.processes, TEAM.device)
+    imagenet.job(TEAM, *json.loads(json.dumps(args)))
+    ((name, p, *tree, made),) = called
+    assert (name, p, made.folder, made.every) == (method, P, tmp_path.resolve(), P.checkpoint_every)
+    assert [(t.archs, t.to_newick()) for t in tree] == ([(TREE.archs, TREE.to_newick())] if method else [])
 
 
 @pytest.mark.parametrize(
@@ -311,12 +319,13 @@ def test_images_that_are_read_as_they_are_needed_go_all_the_way(tmp_path, pets):
 @pytest.mark.slow
 def test_two_processes_train_and_search_as_one(tmp_path):
     """Each with half of every batch, against one process that takes the halves one after the other."""
-    p, kept = given(parts=2), {}
+    kept = {}
     for processes in (1, 2):
         made = [Checkpoints(tmp_path / str(processes) / name, 1000) for name in ("pretrain", "search")]
-        distributed.launch(imagenet.pretrain, (p, made[0]), processes, TEAM.device)
-        distributed.launch(imagenet.run, (p, "learned", TREE, made[1]), processes, TEAM.device)
-        assert [len([*checkpoints.folder.iterdir()]) for checkpoints in made] == [1, 1]
+        p = given(parts=2, processes=processes)
+        imagenet.launch(p, TEAM.device, made[0])
+        imagenet.launch(p, TEAM.device, made[1], "learned", TREE)
+        assert [len([*checkpoints.folder.glob("*.pt")]) for checkpoints in made] == [1, 1]
         kept[processes] = [imagenet.result(checkpoints) for checkpoints in made]
     (trained, searched), (trained_by_2, searched_by_2) = kept[1], kept[2]
     assert trained_by_2["losses"] == pytest.approx(trained["losses"], abs=1e-5)

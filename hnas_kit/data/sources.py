@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import io
+import multiprocessing
 import os
+import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +23,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_datas
 from hnas_kit.errors import HnasError
 
 JPEG = 0  # FFCV's code of a picture kept as JPEG; any other is kept as pixels
+QUALITY = 90  # of JPEG that is written (FFCV's default, and that of its ImageNet files)
+PAGE = 2**24  # bytes that FFCV writes at a time; a picture must fit in one
 
 
 class Source(Protocol):
@@ -66,6 +73,17 @@ class ClassFolders:
             return image.convert("RGB")
 
 
+def ffcv(name: str) -> ModuleType:
+    """A module of FFCV; raises :class:`HnasError` where it is not installed."""
+    try:
+        return importlib.import_module(f"ffcv.{name}")
+    except (ImportError, OSError) as error:
+        raise HnasError(
+            f"the package ffcv is needed and cannot be imported ({error}); it is the extra ffcv, built with "
+            "OpenCV, libturbojpeg, pkg-config and a C++ compiler: pip install --no-build-isolation ffcv"
+        ) from error
+
+
 class Beton:
     """The pictures of a ``.beton`` file with FFCV's usual fields ``image`` and ``label``.
 
@@ -80,15 +98,9 @@ class Beton:
     """
 
     def __init__(self, path: Path) -> None:
+        read = ffcv("reader").Reader
         try:
-            from ffcv.reader import Reader
-        except (ImportError, OSError) as error:
-            raise HnasError(
-                f"{path}: the package ffcv is needed and cannot be imported ({error}); install it with "
-                "pip install ffcv, which builds it with pkg-config, OpenCV and libturbojpeg"
-            ) from error
-        try:
-            reader = Reader(str(path))
+            reader = read(str(path))
             image, label = (f"f{reader.field_names.index(name)}" for name in ("image", "label"))
             pictures, labels = reader.metadata[image], reader.metadata[label].astype(np.int64)
             pages = np.sort(reader.alloc_table, order="ptr")
@@ -163,3 +175,88 @@ def _betons(folder: Path) -> tuple[tuple[str, ...], Source, Source]:
 
 
 LAYOUTS = {"imagefolder": _folders, "ffcv": _betons}
+
+
+class _Pictures:
+    """What FFCV's processes ask for: a picture's pixels and its label."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.broken = multiprocessing.Value("q", -1)  # one that cannot be read: FFCV would wait for ever
+
+    def __len__(self) -> int:
+        return len(self.source.labels)
+
+    def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
+        pixels = np.zeros((1, 1, 3), np.uint8)
+        if self.broken.value < 0:
+            try:
+                pixels = self.read(int(i))
+            except Exception:
+                self.broken.value = i
+        return pixels, int(self.source.labels[i])
+
+    def read(self, i: int) -> np.ndarray:
+        image = self.source.read(i)
+        if 3 * image.width * image.height > PAGE:  # as JPEG it fits nearly always
+            image.save(kept := io.BytesIO(), "JPEG", quality=QUALITY)
+            if 2 * len(kept.getvalue()) > PAGE:
+                raise ValueError(f"at {image.width}x{image.height} pixels it is too large")
+        return np.asarray(image)
+
+
+def _write(source: Source, path: Path, workers: int) -> None:
+    fields, pictures = ffcv("fields"), _Pictures(source)
+    kept = {
+        "image": fields.RGBImageField(write_mode="jpg", jpeg_quality=QUALITY),
+        "label": fields.IntField(),
+    }
+    writer = ffcv("writer").DatasetWriter(str(path), kept, page_size=PAGE, num_workers=workers)
+    # FFCV waits for ever for a process of its own that has died, so this one looks on
+    before, seen = set(multiprocessing.active_children()), set()
+    writing = threading.Thread(target=writer.from_indexed_dataset, args=(pictures,), daemon=True)
+    writing.start()
+    try:
+        while writing.is_alive():
+            writing.join(0.2)
+            seen |= set(multiprocessing.active_children()) - before
+            if any(process.exitcode for process in seen):
+                raise HnasError(f"a process that writes {path.name} died: is there space and memory enough?")
+    finally:
+        for process in seen:
+            process.kill()
+    if pictures.broken.value >= 0:
+        i = pictures.broken.value
+        try:
+            pictures.read(i)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise HnasError(f"{source.name(i)} is not an image that can be kept ({reason})") from error
+    if not torch.equal(Beton(path).labels, source.labels):
+        raise HnasError(f"{path.name} was not written whole; start again")
+
+
+def write_betons(folder: Path, target: Path, workers: int) -> list[Path]:
+    """Write ``train.beton`` and ``val.beton``, both or neither, of the images of ``imagefolder:FOLDER``.
+
+    Args:
+        folder: see ``LAYOUTS``.
+        target: where they go, for ``ffcv:TARGET``; pictures are kept as JPEG.
+        workers: processes that read images.
+
+    Raises:
+        HnasError: if FFCV or images are missing, one cannot be read, or there is no space.
+    """
+    ffcv("writer")
+    _, *sources = _folders(folder)
+    paths = [target / f"{part}.beton" for part in ("train", "val")]
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".ffcv-", dir=target) as made:
+            for source, path in zip(sources, paths, strict=True):
+                _write(source, Path(made) / path.name, workers)
+            for path in paths:
+                os.replace(Path(made) / path.name, path)
+    except OSError as error:
+        raise HnasError(f"cannot write to {target}: {error.strerror}; choose another folder") from error
+    return paths

@@ -3,29 +3,36 @@
 A batch is cut into equal parts, each with BatchNorm statistics of its own; process r of P takes the parts r,
 r + P, r + 2P and so on, and gradients are averaged over all of them. So it is the number of parts that a
 result follows from, and not how many processes share them.
+
+What is to be done reaches the processes of a launcher as JSON, and names one of the functions that they were
+told of beforehand: nothing from the network is unpickled, imported or run. Whoever reaches the port of the
+launcher could still end a run, so it belongs inside a cluster.
 """
 
 from __future__ import annotations
 
 import functools
+import ipaddress
 import itertools
+import json
 import multiprocessing
 import os
-import pickle
 import re
 import signal
+import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed import PrefixStore, TCPStore, all_reduce
+from torch.distributed import FileStore, PrefixStore, Store, TCPStore, all_reduce
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, start_processes
 
 from hnas_kit.errors import HnasError
@@ -36,6 +43,7 @@ ON = "start again: it goes on from the last checkpoint"
 # how gloo and NCCL say that another process has gone, or has not come in time
 _GONE = re.compile(r"closed by peer|reset by peer|broken pipe|connection refused|timed? ?out|aborted", re.I)
 
+BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 CPU = torch.device("cpu")
 
 
@@ -143,7 +151,7 @@ def _all_here(rank: int, size: int) -> Iterator[None]:
 
 
 def placed() -> bool:
-    """Whether a launcher (``accelerate launch``, ``torchrun``) started this process as one of several."""
+    """Whether a launcher (``torchrun``) started this process as one of several."""
     return _size() > 1
 
 
@@ -165,53 +173,58 @@ def launch(
 
     One process: called here. In a process that a launcher started as one of several: called here and in the
     others, however many they are (``processes`` does not count). Else processes are started on this machine;
-    not by forking, as Accelerate's ``notebook_launcher`` does, since a notebook that has used its GPU, or
-    threads, cannot be forked.
+    not by forking, since a notebook that has used its GPU, or threads, cannot be forked.
 
     Args:
         function: of a module, so that another process finds it; what it finds out it writes to files.
-        args: values that can be pickled.
+        args: plain values, as JSON has them.
         processes: how many to start; on GPUs, one for each.
-        device: ``cuda`` or ``cpu``; each process has its own in ``team.device``.
+        device: ``cuda``, ``mps`` or ``cpu``; each process has its own in ``team.device``.
 
     Raises:
         HnasError: if a process ends before its time, or raises; the others are ended, too.
     """
+    if device.type not in BACKENDS and (placed() or processes > 1):
+        raise HnasError(f"several processes train on {' or '.join(BACKENDS)}, not on {device.type}")
     if placed():
-        number = next(_calls) if _rank() else _announce((function, tuple(args), device.type))
-        with _joined(number, device.type) as team:
+        number = _announce({"function": function.__name__, "args": list(args), "device": device.type})
+        with _met(number, device.type) as team:
             function(team, *args)
+        return
+    if processes == 1:
+        function(Team(device=device), *args)
         return
     gpus = torch.cuda.device_count() if device.type == "cuda" else processes
     if not 1 <= processes <= gpus:
         limit = f"from 1 to the {gpus} GPUs there are" if device.type == "cuda" else "at least 1"
         raise HnasError(f"processes is {processes}; it must be {limit}")
-    if processes == 1:
-        function(Team(device=device), *args)
-    else:
-        _start(function, args, processes, device)
+    with tempfile.TemporaryDirectory() as folder:
+        _start(function, args, processes, device, os.path.join(folder, "store"))
 
 
 @contextmanager
-def _joined(call: int, kind: str) -> Iterator[Team]:
-    """The team of the processes that a launcher started, for one call."""
-    from accelerate import PartialState  # not before it is needed: it takes a second
-
-    with _all_here(_rank(), _size()):
-        state = PartialState(
-            cpu=kind == "cpu",
-            store=PrefixStore(f"hnas_kit group {call}", _store()),
-            rank=_rank(),
-            world_size=_size(),
-            timeout=TIMEOUT,
+def _joined(store: Store, rank: int, size: int, kind: str, local_rank: int) -> Iterator[Team]:
+    """The team of the processes that share a store."""
+    device = torch.device(kind, local_rank if kind == "cuda" else None)
+    if kind == "cuda":
+        torch.cuda.set_device(device)
+    with _all_here(rank, size):
+        torch.distributed.init_process_group(
+            BACKENDS[kind], store=store, rank=rank, world_size=size, timeout=TIMEOUT
         )
-    yield Team(state.process_index, state.num_processes, state.device)
+    yield Team(rank, size, device)
     # not after an error: a group that has lost a process may wait for it
-    state.destroy_process_group()
-    PartialState._reset_state()
+    torch.distributed.destroy_process_group()
 
 
-# processes started here
+def _stay_inside() -> None:
+    """Data between processes of one machine does not leave it: by default it is the address of its name."""
+    if sys.platform == "linux":
+        for library in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
+
+
+# processes started here, which find each other by a file
 
 
 def _leave_with_parent() -> None:
@@ -219,34 +232,27 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _begin(rank: int, place: dict[str, str], function: Callable, args: Sequence[Any], kind: str) -> None:
+def _begin(
+    rank: int, size: int, threads: int, path: str, function: Callable, args: Sequence[Any], kind: str
+) -> None:
     # PyTorch has it interrupted when its parent ends, which a process in the background does not notice
     threading.Thread(target=_leave_with_parent, daemon=True).start()
-    os.environ.update(place, RANK=str(rank), LOCAL_RANK=str(rank))
-    torch.set_num_threads(int(place["OMP_NUM_THREADS"]))
+    _stay_inside()
+    torch.set_num_threads(threads)
     try:
-        with _joined(0, kind) as team:
+        with _joined(FileStore(path, size), rank, size, kind, rank) as team:
             function(team, *args)
     except HnasError:
         raise
     except Exception as error:
         line = " ".join(str(error).split())
-        raise HnasError(f"{_name(rank, _size())} failed: {type(error).__name__}: {line}") from error
+        raise HnasError(f"{_name(rank, size)} failed: {type(error).__name__}: {line}") from error
 
 
-def _start(function: Callable, args: Sequence[Any], processes: int, device: torch.device) -> None:
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on any port that is free
-    place = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(store.port),
-        "WORLD_SIZE": str(processes),
-        "LOCAL_WORLD_SIZE": str(processes),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # that store
-        "OMP_NUM_THREADS": str(max(torch.get_num_threads() // processes, 1)),
-    }
-    if sys.platform == "linux":
-        place["GLOO_SOCKET_IFNAME"] = "lo"  # or gloo asks what address the machine's name has
-    context = start_processes(_begin, (place, function, args, device.type), processes, join=False)
+def _start(function: Callable, args: Sequence[Any], processes: int, device: torch.device, path: str) -> None:
+    threads = max(torch.get_num_threads() // processes, 1)
+    given = processes, threads, path, function, args, device.type
+    context = start_processes(_begin, given, processes, join=False)
     try:
         while not context.join(grace_period=GRACE):
             pass
@@ -281,19 +287,26 @@ _calls = itertools.count(1)  # those that this process took part in
 @functools.cache
 def _store() -> TCPStore:
     """What the processes find each other by: the launcher's, or else the first of them serves it."""
-    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    return TCPStore(
-        os.environ["MASTER_ADDR"],
-        int(os.environ["MASTER_PORT"]),
-        is_master=_rank() == 0 and not agent,
-        timeout=TIMEOUT,
-        wait_for_workers=False,
-    )
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    (family, *_, place), *_ = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+    if ipaddress.ip_address(place[0]).is_loopback:
+        _stay_inside()
+    serves = {}
+    if _rank() == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        # of itself it would listen on all addresses of the machine
+        serves = {"master_listen_fd": socket.create_server(place, family=family).detach()}
+    return TCPStore(address, port, is_master=bool(serves), timeout=TIMEOUT, wait_for_workers=False, **serves)
 
 
-def _announce(call: tuple[Callable, tuple, str] | None) -> int:
+def _met(call: int, kind: str) -> AbstractContextManager[Team]:
+    """The team of the launcher's processes, for one call."""
+    store = PrefixStore(f"hnas_kit group {call}", _store())
+    return _joined(store, _rank(), _size(), kind, int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _announce(call: dict | None) -> int:
     number = _store().add("hnas_kit calls", 1)
-    _store().set(f"hnas_kit call {number}", pickle.dumps(call))
+    _store().set(f"hnas_kit call {number}", json.dumps(call))
     return number
 
 
@@ -311,20 +324,36 @@ def leading() -> Iterator[None]:
         _announce(None)
 
 
-def follow() -> bool:
-    """Take part in all that the first process launches; False, at once, in the first one or one alone."""
+def follow(*functions: Callable[..., None]) -> bool:
+    """Take part in all that the first process launches; False, at once, in the first one or one alone.
+
+    Args:
+        functions: those that it may launch, each under its name.
+
+    Raises:
+        HnasError: if anything else is asked for.
+    """
     if not placed() or _rank() == 0:
         return False
-    while call := _awaited(number := next(_calls)):
-        function, args, kind = call
-        with _joined(number, kind) as team:
+    known = {function.__name__: function for function in functions}
+    for number in _calls:
+        text = _awaited(f"hnas_kit call {number}")
+        try:
+            if (call := json.loads(text)) is None:
+                return True
+            function, args, kind = known[call["function"]], list(call["args"]), call["device"]
+            if kind not in BACKENDS:
+                raise ValueError(kind)
+        except (ValueError, LookupError, TypeError) as error:
+            raise HnasError(
+                f"{_name(_rank(), _size())} was asked for what it does not know: it ends"
+            ) from error
+        with _met(number, kind) as team:
             function(team, *args)
-    return True
 
 
-def _awaited(number: int) -> tuple[Callable, tuple, str] | None:
-    key = f"hnas_kit call {number}"
+def _awaited(key: str) -> bytes:
     with _all_here(_rank(), _size()):
         while not _store().check([key]):
             time.sleep(0.2)
-        return pickle.loads(_store().get(key))
+        return _store().get(key)

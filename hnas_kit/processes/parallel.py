@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
 
 import torch
+
+from hnas_kit.errors import HnasError
 
 
 def cores() -> int:
@@ -16,26 +17,50 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+def _one(function: Callable[..., Any], key: Any, values: tuple) -> tuple[Any, Any]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return key, function(*values)
+    finally:
+        torch.set_num_threads(before)  # with one worker joblib starts no process
+
+
 def run_all(
     function: Callable[..., Any], arguments: Mapping[Any, tuple], workers: int = 0
 ) -> Iterator[tuple[Any, Any]]:
-    """Call a function with each of many arguments; an error ends it without waiting for those not begun.
+    """Call a function with each of many arguments; an error ends it without waiting for the others.
 
     Args:
         function: of a module, so that another process finds it.
         arguments: by any key.
-        workers: number of processes; 0 for one a core.
+        workers: number of processes; 0 for one a core; 1: this one.
 
     Yields:
         (key, result) as they come.
+
+    Raises:
+        HnasError: if a process dies.
     """
-    context = multiprocessing.get_context("spawn")  # a forked PyTorch may hang
-    pool = ProcessPoolExecutor(workers or cores(), context, torch.set_num_threads, (1,))
-    with pool:
-        futures = {pool.submit(function, *values): key for key, values in arguments.items()}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        # no more handed out than there are processes; no memory maps, which are read-only
+        pool = Parallel(
+            workers or cores(),
+            return_as="generator_unordered",
+            pre_dispatch="n_jobs",
+            batch_size=1,
+            max_nbytes=None,
+        )
+        results = pool(delayed(_one)(function, *item) for item in arguments.items())
+    try:
+        for result in results:  # noqa: UP028 - `yield from` would close it, too, and warn
+            yield result
+    except TerminatedWorkerError as error:
+        raise HnasError("a process that computes died, perhaps for want of memory; start again") from error
+    finally:
+        with warnings.catch_warnings():  # who stops early means it
+            warnings.filterwarnings("ignore", ".* tasks which were still being processed", UserWarning)
+            results.close()

@@ -1,14 +1,14 @@
 """The steps of the search inside a window of MACs (Sec. 5.4): pool, pre-training, searches, Table 5.
 
-What trains is a function for :func:`hnas_kit.processes.distributed.launch`, which may run it in several
-processes: it gets plain arguments and leaves its result beside its checkpoints. One that
-was finished is not run again.
+What trains may run in several processes (:func:`launch`), and leaves its result beside its checkpoints. One
+that was finished is not run again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hnas_kit import cost, runs, search, training
+from hnas_kit import cost, runs, search, training, trees
 from hnas_kit.cost import BudgetSampler
 from hnas_kit.data import Dataset
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.problem import Problem
+from hnas_kit.processes import distributed
 from hnas_kit.processes.distributed import Team
 from hnas_kit.runs.params import Imagenet
 from hnas_kit.samplers import METHODS, Sampler
@@ -186,6 +187,29 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
     }
     if team.main:
         _keep(checkpoints.folder, kept)
+
+
+def launch(
+    p: Imagenet,
+    device: torch.device,
+    checkpoints: Checkpoints,
+    method: str = "",
+    tree: ArchTree | None = None,
+) -> None:
+    """:func:`pretrain`, or with a method and a tree :func:`run`, in all the processes that train together."""
+    folder = checkpoints.folder.resolve()
+    if tree:
+        write_atomic(folder / "tree.npz", tree.to_bytes())
+    distributed.launch(job, (p.model_dump(), str(folder), method), p.processes, device)
+
+
+def job(team: Team, settings: dict[str, Any], folder: str, method: str) -> None:
+    """What :func:`launch` calls in each process, with values that JSON has."""
+    p, checkpoints = Imagenet(**settings), Checkpoints(Path(folder), settings["checkpoint_every"])
+    if method:
+        run(team, p, method, trees.load(Path(folder) / "tree.npz"), checkpoints)
+    else:
+        pretrain(team, p, checkpoints)
 
 
 def found(
