@@ -1,7 +1,5 @@
 """``hnas retrain``: the architecture that was found, trained alone from new weights, and its accuracy."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

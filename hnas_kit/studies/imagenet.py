@@ -5,8 +5,6 @@ processes: it gets plain arguments and leaves its result beside its checkpoints.
 was finished is not run again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
