@@ -15,7 +15,7 @@ from hnas_kit import benchmarks, data, runs
 from hnas_kit.benchmarks import alone
 from hnas_kit.errors import HnasError
 from hnas_kit.export import facts, network, search_result
-from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import read_yaml, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.provenance import provenance
 from hnas_kit.runs.params import Retrain
 from hnas_kit.spaces import make_space
@@ -23,36 +23,7 @@ from hnas_kit.supernets import default_width, extract
 from hnas_kit.training import Checkpoints
 
 FORMAT = "hnas_kit retrain 2"
-COMMON = {
-    "seed": 0,
-    "device": "auto",
-    "threads": 0,
-    "precision": "float32",
-    "momentum": 0.9,
-    "image_size": 0,
-    "workers": 0,
-    "warmup_epochs": 0,
-    "label_smoothing": 0.0,
-    "ema_decay": 0.9,
-    "checkpoint_every": 1000,
-}
-_CIFAR = {"epochs": 100, "batch_size": 256, "lr": 0.05, "weight_decay": 1e-3, "ema_decay": 0.999}
-# The paper says of ImageNet "we train for 100 epochs with SGD and cosine annealing learning rate" (App. B.1)
-# and nothing of training alone. Batch size, learning rate and weight decay are those of its searches on
-# CIFAR-10, and those of Su et al. (CVPR 2021) on ImageNet. Warm-up, label smoothing and average are ours.
-RECIPES: dict[str, dict[str, Any]] = {
-    "pooling": _CIFAR,
-    "macro": _CIFAR,
-    "mobile": {
-        "epochs": 100,
-        "batch_size": 1024,
-        "lr": 0.12,
-        "weight_decay": 4e-5,
-        "warmup_epochs": 5,
-        "label_smoothing": 0.1,
-        "ema_decay": 0.9999,
-    },
-}
+RECIPES: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"))
 
 
 def recipe(space: str, dataset: str) -> dict[str, Any]:
@@ -64,9 +35,9 @@ def recipe(space: str, dataset: str) -> dict[str, Any]:
     name = make_space(space).name
     protocol = benchmarks.PROTOCOLS.get(f"{dataset}-{name}")
     if protocol is None or protocol.epochs is None:
-        return COMMON | RECIPES[name]
+        return RECIPES["common"] | RECIPES[name]
     kept = ("epochs", "batch_size", "lr", "weight_decay", "momentum")
-    return COMMON | {setting: getattr(protocol, setting) for setting in kept}
+    return RECIPES["common"] | {setting: getattr(protocol, setting) for setting in kept}
 
 
 def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str = "") -> tuple[Retrain, str]:

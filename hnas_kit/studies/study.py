@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from hnas_kit import benchmarks, distances, trees
 from hnas_kit.errors import HnasError
-from hnas_kit.files import read_csv
+from hnas_kit.files import read_csv, read_yaml
 from hnas_kit.runs.params import Simulate
 from hnas_kit.samplers import METHODS, Method
 from hnas_kit.spaces import SearchSpace, make_space
@@ -38,31 +39,7 @@ COMPARED: dict[str, Method | type] = (
     | {name: Method("mcts", name) for name in ("random", "random 1", "random 2")}
     | REFERENCES
 )
-# The search on NAS-Bench-Macro as the paper gives it (Sec. 5, App. B.1): 120 epochs of 98 steps. It does not
-# give temperature_end, temperature_flat, coefficient or learning, and simulates nothing: chosen here.
-PROTOCOL = {
-    "seeds": 100,
-    "steps": 11_760,
-    "rewards": "true",
-    "learning": 0.3,
-    "batch_size": 256,
-    "uniform_share": 0.4,
-    "warmup_share": 0.25,
-    "phases": "tree",
-    "temperature_start": 0.01,
-    "temperature_end": 0.0025,
-    "temperature_flat": 0.2,
-    "exploration": 0.5,
-    "beta": 0.95,
-    "bonus": "sqrt",
-    "start": "one",
-    "warmup": "architectures",
-    "refresh": "draw",
-    "coefficient": 0.2,
-    "final": "samples",
-    "final_samples": 50,
-    "scored": 0,
-}
+PROTOCOL = read_yaml(Path(__file__).with_suffix(".yaml"))
 
 
 def protocol(**changes: Any) -> Simulate:
