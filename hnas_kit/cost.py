@@ -1,7 +1,5 @@
 """MACs (multiply-accumulates) and parameters of architectures; counts of a window of MACs, draws from it."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """How different two architectures are, by their outputs or by their codes (Sec. 4, Tables 2 and 3)."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import pdist, squareform

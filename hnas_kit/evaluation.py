@@ -1,7 +1,5 @@
 """Outputs and accuracies of many architectures on the same images, common prefixes computed once."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 

@@ -1,7 +1,5 @@
 """Networks as files that other programs run: PyTorch's exported programs, and ONNX."""
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 import io

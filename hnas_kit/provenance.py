@@ -1,7 +1,5 @@
 """Where a result comes from: versions, source revision, hardware."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

@@ -1,7 +1,5 @@
 """Every random draw of a run comes from a named generator made from the run's seed."""
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

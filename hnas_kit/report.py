@@ -1,7 +1,5 @@
 """Measured beside published: the HTML report of a run, and a table over runs of several seeds."""
 
-from __future__ import annotations
-
 import base64
 import contextlib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """``hnas retrain``: the architecture that was found, trained alone from new weights, and its accuracy."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time
@@ -17,7 +15,7 @@ from hnas_kit import benchmarks, data, runs
 from hnas_kit.benchmarks import alone
 from hnas_kit.errors import HnasError
 from hnas_kit.export import facts, network, search_result
-from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import read_yaml, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.provenance import provenance
 from hnas_kit.runs.params import Retrain
 from hnas_kit.spaces import make_space
@@ -25,22 +23,7 @@ from hnas_kit.supernets import default_width, extract
 from hnas_kit.training import Checkpoints
 
 FORMAT = "hnas_kit retrain 2"
-# What differs from the defaults.
-# The paper says of ImageNet "we train for 100 epochs with SGD and cosine annealing learning rate" (App. B.1)
-# and nothing of training alone. Batch size, learning rate and weight decay are those of its searches on
-# CIFAR-10, and those of Su et al. (CVPR 2021) on ImageNet. Warm-up, label smoothing and average are ours.
-RECIPES: dict[str, dict[str, Any]] = {
-    "pooling": {"ema_decay": 0.999},
-    "macro": {"ema_decay": 0.999},
-    "mobile": {
-        "batch_size": 1024,
-        "lr": 0.12,
-        "weight_decay": 4e-5,
-        "warmup_epochs": 5,
-        "label_smoothing": 0.1,
-        "ema_decay": 0.9999,
-    },
-}
+RECIPES: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"))
 
 
 def recipe(space: str, dataset: str) -> dict[str, Any]:

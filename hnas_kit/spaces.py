@@ -4,8 +4,6 @@ An architecture is a tuple of ints, one operation index per layer, always in can
 codes for the same network, the one that stands for all of them).
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 from abc import ABC, abstractmethod

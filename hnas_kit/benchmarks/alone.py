@@ -1,7 +1,5 @@
 """One architecture trained alone, from new weights: what it is truly worth."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Ground truth: the accuracy of every architecture of a space trained alone, and its rank."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from importlib.resources import files

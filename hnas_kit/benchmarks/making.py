@@ -1,7 +1,5 @@
 """Making a ground truth table: every architecture trained alone, one process a core."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Callable

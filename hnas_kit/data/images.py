@@ -1,7 +1,5 @@
 """Folders and archives of images, decoded once to tensors."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import lzma

@@ -1,7 +1,5 @@
 """Data sets by name: embedded ones, CIFAR-10, and one's own folders of images."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,12 +127,10 @@ def _cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
 
 EMBEDDED: dict[str, Callable[[torch.device], Dataset]] = {"digits": _digits, "textures": _textures}
 
-
 PHOTOS: dict[str, Callable[[torch.device, int], Dataset]] = {
     "cifar10": _cifar10,
     "cifar10_jpeg": _cifar10_jpeg,
 }
-
 
 SHUFFLED = ("digits", "textures", "cifar10")  # they come in random order, and keep it
 

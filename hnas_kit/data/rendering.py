@@ -1,7 +1,5 @@
 """How images become the network's input: augmentation and normalisation as batched tensor operations."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

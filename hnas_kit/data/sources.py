@@ -1,7 +1,5 @@
 """Where pictures come from that are too many for memory: folders of classes, or FFCV's files."""
 
-from __future__ import annotations
-
 import importlib
 import io
 import multiprocessing
@@ -133,13 +131,13 @@ class Part:
     labels: Tensor
 
     @classmethod
-    def whole(cls, source: Source) -> Part:
+    def whole(cls, source: Source) -> "Part":
         return cls(source, torch.arange(len(source.labels)), source.labels)
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def take(self, index: Tensor) -> Part:
+    def take(self, index: Tensor) -> "Part":
         return Part(self.source, self.index[index], self.labels[index])
 
 

@@ -1,7 +1,5 @@
 """Images too many for memory: decoded as they are needed, by processes beside the training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

@@ -4,8 +4,6 @@ The scale is part of the answer, and a filter that serves two resolutions sees t
 that architectures share get in each other's way.
 """
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The figures that compare many searches; each function returns a Matplotlib figure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt

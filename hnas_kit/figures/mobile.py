@@ -1,7 +1,5 @@
 """Figures of the ImageNet space: architectures (Fig. 6), and what a window of MACs leaves of it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt

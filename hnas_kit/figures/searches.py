@@ -1,7 +1,5 @@
 """Figures of searches: what they draw over the steps, and the terms of Eq. 3."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl

@@ -1,7 +1,5 @@
 """The look that all figures share, and what several of them draw."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 import matplotlib as mpl
@@ -25,9 +23,7 @@ COLOURS = {
     "accuracy": "#b59b1c",
 }
 
-
 OTHERS = ("#4d4d4d", "#e3a5b8", "#88c0d0", "#a3be8c", "#d08770")  # of methods with a label of their own
-
 
 ACCURACY = mpl.colormaps["viridis"]
 

@@ -1,7 +1,5 @@
 """Figures of data, architectures, a supernet's training and ranking, and distances."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
@@ -16,7 +14,6 @@ from hnas_kit.figures.style import ACCURACY, smooth
 from hnas_kit.spaces import Arch, PoolingSpace, SearchSpace
 
 SHOWN = 400  # rows of a distance matrix
-
 
 ROWS = 36  # of a figure of architectures
 

@@ -1,7 +1,5 @@
 """Figures of the paper's example of eight architectures (Fig. 1 and 2)."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes

@@ -1,7 +1,5 @@
 """Figures of trees: whole ones of few architectures, the upper part of those of thousands."""
 
-from __future__ import annotations
-
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ in place as a whole: a run that fails or is killed leaves an earlier result as i
 its own checkpoints when it is started again with the same parameters and inputs.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

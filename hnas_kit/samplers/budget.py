@@ -3,8 +3,6 @@
 They walk layer by layer and leave out what cannot be completed inside the window, so no draw is wasted.
 """
 
-from __future__ import annotations
-
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any

@@ -3,8 +3,6 @@
 From Python a rule goes in as a plain tuple, which Numba takes faster than a named one; the loops name it.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

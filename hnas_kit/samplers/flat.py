@@ -1,7 +1,5 @@
 """Samplers without a tree: uniform, independent layers, and a balanced mixture of supernets (Sec. 3)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -187,7 +185,7 @@ class Mixture(Sampler):
     def anneal(self, temperature: float) -> None:
         self.temperature, self._known = temperature, None
 
-    def exploit(self) -> Mixture:
+    def exploit(self) -> "Mixture":
         return _BestModel(self)
 
     def state_dict(self) -> dict:

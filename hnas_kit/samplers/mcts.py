@@ -1,7 +1,5 @@
 """Monte-Carlo tree search on any tree, Boltzmann sampling, and regularised tree search (Sec. 3 and 4)."""
 
-from __future__ import annotations
-
 import copy
 import math
 from abc import abstractmethod
@@ -87,7 +85,7 @@ class TreeSearch(Sampler):
             raise HnasError(f"temperature is {temperature}; allowed: temperature > 0")
         self.temperature = float(temperature)
 
-    def exploit(self) -> TreeSearch:
+    def exploit(self) -> "TreeSearch":
         """Draws by C at lambda = 0; a stored R holds a bonus, so it is not used."""
         other = copy.copy(self)
         other.rule = self.rule._replace(exploration=0.0, stored=False)

@@ -1,7 +1,5 @@
 """What every sampler offers: how the next architecture is drawn, and what is learned from its reward."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -58,7 +56,7 @@ class Sampler(ABC):
     def anneal(self, temperature: float) -> None:  # noqa: B027
         """Set the temperature of the Boltzmann selection, for samplers that have one."""
 
-    def exploit(self) -> Sampler:
+    def exploit(self) -> "Sampler":
         """The same sampler without exploration (lambda = 0), sharing what was learned."""
         return self
 

@@ -1,7 +1,5 @@
 """Whole simulated searches, compiled: many seeds of each kind of sampler at once."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numba

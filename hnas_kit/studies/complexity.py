@@ -1,7 +1,5 @@
 """What a learned tree costs: outputs of N architectures, their distances, clustering (Appendix C.5)."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 

@@ -4,8 +4,6 @@ What trains may run in several processes (:func:`launch`), and leaves its result
 that was finished is not run again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path

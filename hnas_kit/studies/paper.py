@@ -1,7 +1,5 @@
 """The figures that the paper publishes, from ``paper.yaml``, to stand beside measured ones."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pandas as pd

@@ -4,8 +4,6 @@ Everything but the weights of a supernet is as in a real search, so what a sampl
 be told from hundreds of seeds in seconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

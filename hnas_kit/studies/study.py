@@ -1,7 +1,5 @@
 """What samplers and trees are worth on NAS-Bench-Macro, told from hundreds of simulated searches."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple

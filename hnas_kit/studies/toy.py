@@ -1,7 +1,5 @@
 """The paper's example of eight architectures, computed: three binary choices a, b, c (Fig. 1 and 2)."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np
@@ -36,9 +34,7 @@ class ToySpace(SearchSpace):
 
 SPACE = ToySpace()
 
-
 ARCHS = SPACE.enumerate()
-
 
 # mostly c decides, then b, and b only where c is 1: independent layers cannot say that
 ACCURACY = {(a, b, c): 0.50 + 0.02 * a + 0.20 * c + 0.10 * b * c - 0.05 * b * (1 - c) for a, b, c in ARCHS}

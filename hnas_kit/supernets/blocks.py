@@ -1,7 +1,5 @@
 """The convolution blocks that supernets are built from."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import partial
 

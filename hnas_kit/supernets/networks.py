@@ -1,7 +1,5 @@
 """Weight-sharing networks, all of one shape: stem, chain of layers with a choice each, head."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 from collections.abc import Callable, Sequence

@@ -1,7 +1,5 @@
 """Builders of trees: clustered, layer by layer, random, by accuracy, flat."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The learned tree of more architectures than a distance matrix has room for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Trees over architectures as a few flat arrays, and what a tree says of a value or of distances."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
