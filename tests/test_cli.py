@@ -98,7 +98,9 @@ def test_a_run_prints_a_line_a_notebook_and_makes_the_report(done):
     folder, result = done
     assert (result.returncode, result.stderr) == (0, "")
     *lines, last = result.stdout.splitlines()
-    said, lines = lines[: -len(NOTEBOOKS)], lines[-len(NOTEBOOKS) :]
+    said, lines = lines[: -2 * len(NOTEBOOKS)], lines[-2 * len(NOTEBOOKS) :]
+    assert {line.split()[0] for line in lines if line.endswith("begins")} == set(NOTEBOOKS)
+    lines = sorted(line for line in lines if not line.endswith("begins"))
     assert (
         "epochs 2: sets 01_pretrain, 04_mcts, 05_ablations, 06_imagenet; -p NOTEBOOK.epochs sets one" in said
     )
@@ -107,7 +109,7 @@ def test_a_run_prints_a_line_a_notebook_and_makes_the_report(done):
     assert [line.split()[0] for line in lines] == list(NOTEBOOKS)
     for line, notebook in zip(lines, NOTEBOOKS, strict=True):
         part = folder / "outputs" / "tiny" / notebook
-        assert re.fullmatch(rf"{notebook} +\d+ s  \S.*", line)
+        assert re.fullmatch(rf"{notebook} +\d+ s \S.*", line)
         assert (part / "manifest.json").exists()
         assert nbformat.read(part.with_suffix(".ipynb"), as_version=4).metadata.papermill.exception is None
     assert re.fullmatch(r"learned found \[\d,\d,\d\], .*; report: outputs/tiny/report.html", last)
