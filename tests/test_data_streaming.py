@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -33,6 +34,7 @@ from hnas_kit.samplers import MCTS
 from hnas_kit.spaces import make_space
 from hnas_kit.training import Schedule
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZE = 12
 
 
@@ -521,6 +523,31 @@ def test_of_a_folder_that_cannot_be_kept_nothing_is_written_and_what_was_there_s
     for name in ("val", "train"):
         shutil.rmtree(damaged / name)
         refused(f"{damaged} has neither val and test; .*" if name == "val" else f"{damaged} must hold .*")
+
+
+@needs_ffcv
+@pytest.mark.slow
+def test_notebook_06_runs_on_ffcv_files(betons, tmp_path):
+    (tmp_path / "six").mkdir()
+    shutil.copy(ROOT / "params" / "quick" / "06_imagenet.yaml", tmp_path / "six")
+    tiny = {
+        "run": "a",
+        "dataset": f"ffcv:{betons}",
+        "image_size": 24,
+        "width": 2,
+        "batch_size": 4,
+        "device": "cpu",
+    }
+    tiny |= {"pretrain_epochs": 1, "epochs": 1, "pool": 4, "images": 8, "methods": "[learned]", "workers": 1}
+    changes = [part for name, value in tiny.items() for part in ("-p", name, str(value))]
+    command = [sys.executable, "-m", "hnas_kit.cli", "run", "six", *changes]
+    command += ["-p", "scored", "0", "-p", "tested", "0", "--from", "06"]
+    environment = {"HNAS_OUTPUTS": str(tmp_path / "outputs"), "HNAS_QUIET": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.match(r"06_imagenet .* learned found 27\d\.\d M MACs", done.stdout)
+    (found,) = pd.read_csv(tmp_path / "outputs/a/06_imagenet/found.csv").to_dict("records")
+    assert found["top-5"] == 100  # of three classes
 
 
 def test_without_ffcv_one_line_says_what_to_install(tmp_path, pets, monkeypatch, capsys):

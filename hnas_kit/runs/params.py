@@ -86,7 +86,7 @@ class Source(Parameters):
 class Compute(Parameters):
     """Notebooks that run the network."""
 
-    device: Literal["auto", "cpu", "cuda"]
+    device: Literal["auto", "cpu", "cuda", "mps"]
     threads: Annotated[int, Field(ge=0)]  # of PyTorch on the CPU; 0: as many as there are cores
 
 
