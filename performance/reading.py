@@ -1,16 +1,16 @@
 """How many images a second one core reads, for training on images that are too many for memory.
 
-The same JPEG pictures (parts of photographs that ship with scikit-image, 500x375 pixels), the same transforms (random
-crop to 224 pixels, mirroring, normalisation) and batches of 64, four ways:
+The same JPEG pictures (parts of photographs that ship with scikit-image, 500x375 pixels), the same transforms
+(random crop to 224 pixels, mirroring, normalisation) and batches of 64, four ways:
 
-- ``ffcv``: FFCV's own loader (its crops differ from torchvision's in rounding alone);
-- ``kit ffcv:`` and ``kit imagefolder:``: the kit's streamed reader on FFCV's file and on the folder; every image has
-  randomness of its own, which FFCV's and torchvision's ways have not;
+- ``ffcv``: FFCV's own loader (its crops are resized by area, torchvision's bilinearly);
+- ``kit ffcv:`` and ``kit imagefolder:``: the kit's streamed reader on FFCV's file and on the folder; every
+  image has randomness of its own, which FFCV's and torchvision's ways have not;
 - ``torchvision``: ``ImageFolder`` in a ``DataLoader``.
 
-The process is bound to one core, and each way reads with one worker inside it. The ways take turns, after a first pass
-that is not timed and fills the system's cache of files; FFCV's ways are left out where FFCV is not installed. Prints
-one JSON object.
+The process is bound to one core, and each way reads inside it. The ways take turns, after a first pass that
+is not timed and fills the system's cache of files; FFCV's ways are left out where FFCV is not installed.
+Prints one JSON object.
 
     python performance/reading.py [--quick] [--repeats N]
 """
