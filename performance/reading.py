@@ -8,9 +8,9 @@ The same JPEG pictures (parts of photographs that ship with scikit-image, 500x37
   image has randomness of its own, which FFCV's and torchvision's ways have not;
 - ``torchvision``: ``ImageFolder`` in a ``DataLoader``.
 
-The process is bound to one core, and each way reads inside it. The ways take turns, after a first pass that
-is not timed and fills the system's cache of files; FFCV's ways are left out where FFCV is not installed.
-Prints one JSON object.
+The process is bound to one core, each way reads inside it, and what counts is the time that it computes, so
+that others on the machine hardly matter. The ways take turns, after a first pass that is not timed and fills
+the system's cache of files; FFCV's ways are left out where FFCV is not installed. Prints one JSON object.
 
     python performance/reading.py [--quick] [--repeats N]
 """
@@ -102,11 +102,11 @@ def ffcv(folder: Path, batch_size: int) -> Reader:
 
 
 def per_second(reader: Reader, steps: int, batch_size: int) -> float:
-    batches, start = reader(), time.perf_counter()
+    batches, start = reader(), time.process_time()
     for x, _ in itertools.islice(batches, steps):
         assert x.shape == (batch_size, 3, SIZE, SIZE)
         assert x.dtype == torch.float32
-    return steps * batch_size / (time.perf_counter() - start)
+    return steps * batch_size / (time.process_time() - start)
 
 
 def main() -> None:
