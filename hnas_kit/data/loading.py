@@ -67,11 +67,12 @@ def _photos(
     test = Split(arrays["test_x"].to(device), arrays["test_y"].to(device))
     pixels = train.images.transpose(0, 1).flatten(1)
     # moments from a histogram: exact, and no float copy of the whole data set
-    counts = torch.stack([torch.bincount(c.int(), minlength=256) for c in pixels]).double()
-    level = torch.arange(256, device=device, dtype=torch.float64) / 255
+    counts = torch.stack([torch.bincount(c.int(), minlength=256) for c in pixels])
+    counts = counts.cpu().double()  # which Apple's GPUs do not have
+    level = torch.arange(256, dtype=torch.float64) / 255
     mean = (counts * level).sum(1) / counts.sum(1)
     std = ((counts * level**2).sum(1) / counts.sum(1) - mean**2).clamp_min(1e-12).sqrt()
-    render = photo_render(mean.float(), std.float())
+    render = photo_render(mean.float().to(device), std.float().to(device))
     return Dataset(name, classes, train, test, render, image_size=train.images.shape[-1])
 
 
