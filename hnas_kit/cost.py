@@ -89,7 +89,7 @@ class CostTable:
     def params(self, arch: Arch) -> int:
         for layer, op in enumerate(arch):
             if (layer, op) not in self._sizes:
-                self._sizes[layer, op] = _size(self.net.layers[layer].active(op))
+                self._sizes[layer, op] = _size(self.net.layers[layer].alone(op))
         return self._fixed + sum(self._sizes[choice] for choice in enumerate(arch))
 
 

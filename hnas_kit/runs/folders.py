@@ -85,6 +85,12 @@ class Finished:
         run: the run's name.
         notebook: which notebook made it.
 
+    Attributes:
+        manifest: all that is known of it.
+        params: the notebook's parameters.
+        outputs: checksum of each artefact.
+        runs: the run of this notebook and of each that it follows from.
+
     Raises:
         HnasError: if it is missing, unfinished or foreign; the line names the notebook to run.
     """
@@ -98,16 +104,11 @@ class Finished:
         self._remedy = f"run notebooks/{notebook}.ipynb with run: {run}"
         path = self.folder / "manifest.json"
         if not path.exists():
-            begun = sorted(
-                self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json"),
-                key=lambda p: p.stat().st_mtime,
-            )
-            state = json.loads(begun[-1].read_text()) if begun else None
-            why = (
-                f" ({state['status']} at cell {state['cell']}: {state['error']})"
-                if state and "cell" in state
-                else ""
-            )
+            begun = self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json")
+            last = max(begun, key=os.path.getmtime, default=None)
+            state, why = json.loads(last.read_text()) if last else {}, ""
+            if "cell" in state:
+                why = f" ({state['status']} at cell {state['cell']}: {state['error']})"
             raise HnasError(f"{self.folder} holds no finished {notebook}{why}; {self._remedy}")
         try:
             self.manifest = json.loads(path.read_text())
@@ -120,20 +121,9 @@ class Finished:
             raise HnasError(f"{path} is corrupt ({error!r}); {self._remedy}") from error
         if foreign:
             raise HnasError(f"{path} was not made by {notebook} of this kit; {self._remedy}")
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return self.manifest["params"]
-
-    @property
-    def outputs(self) -> dict[str, str]:
-        """Checksum of each artefact."""
-        return self.manifest["outputs"]
-
-    @property
-    def runs(self) -> dict[str, str]:
-        """The run of this notebook and of each that it follows from."""
-        return self.manifest["runs"]
+        self.params: dict[str, Any] = self.manifest["params"]
+        self.outputs: dict[str, str] = self.manifest["outputs"]
+        self.runs: dict[str, str] = self.manifest["runs"]
 
     def read(self, name: str) -> bytes:
         """An artefact's content; raises :class:`HnasError` if it is missing, foreign or corrupt."""
