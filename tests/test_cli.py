@@ -90,6 +90,7 @@ def executed(monkeypatch):
         names.append(notebook)
 
     monkeypatch.setattr(execution, "execute", execute)
+    monkeypatch.setattr(execution, "cores", lambda: 1)  # all in this process
     return names
 
 

@@ -1,69 +1,22 @@
-"""Executing notebooks with papermill: one, or those of a profile that are not up to date."""
+"""Executing the notebooks of a profile that are not up to date, side by side where they can be."""
 
-from __future__ import annotations
-
-import logging
-import queue
-import threading
+import multiprocessing
 import time
+from collections.abc import Callable, Iterable, Mapping
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from hnas_kit import benchmarks
 from hnas_kit.errors import HnasError
 from hnas_kit.processes.parallel import cores
-from hnas_kit.runs import folders, places
+from hnas_kit.runs import folders
+from hnas_kit.runs.notebook import execute, hand_over
 from hnas_kit.runs.params import NOTEBOOKS, Parameters
 from hnas_kit.runs.places import READS
 from hnas_kit.runs.profiles import checked
 
-# A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
-KERNEL_IS_QUIET = [
-    "--IPKernelApp.log_level=CRITICAL",
-    *(
-        f"""--IPKernelApp.exec_lines=__import__("logging").getLogger("{name}").setLevel("CRITICAL")"""
-        for name in ("tornado", "asyncio")
-    ),
-]
 
-
-def execute(notebook: str, run: str, values: dict) -> None:
-    """Run one notebook; the executed copy is kept, with the error in it if it fails."""
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    source = places.project_root() / "notebooks" / f"{notebook}.ipynb"
-    target = places.outputs_root() / run / f"{notebook}.ipynb"
-    # it warns of each parameter that is not in the notebook's own cell; all of them are checked
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        papermill.execute_notebook(
-            source,
-            target,
-            values,
-            kernel_name="python3",
-            progress_bar=False,
-            # on a busy machine a kernel may be slow to start and to hand over outputs, which would be lost
-            start_timeout=300,
-            iopub_timeout=300,
-            extra_arguments=KERNEL_IS_QUIET,
-        )
-    except PapermillExecutionError as error:
-        what = error.evalue if error.ename == HnasError.__name__ else f"{error.ename}: {error.evalue}"
-        line = " ".join(what.split())
-        raise HnasError(f"{notebook}, cell {error.exec_count}: {line} (see {target})") from None
-    except DeadKernelError:
-        raise HnasError(
-            f"{notebook}: its process died, perhaps for want of memory; "
-            "started again it goes on from its last checkpoint"
-        ) from None
-    except OSError as error:
-        raise HnasError(
-            f"cannot write {target}: {error.strerror}; free space or choose another folder"
-        ) from error
-
-
-def left_out(params: dict[str, Parameters], notebook: str) -> str:
+def left_out(params: Mapping[str, Parameters], notebook: str) -> str:
     """Why a notebook cannot run with the others, in words; empty if it can."""
     if notebook != "05_ablations" or params[notebook].runs:
         return ""
@@ -85,19 +38,52 @@ def _cores(p: Parameters) -> int:
     return min(whole, max(whole if count == 0 else count for count in wanted))
 
 
-def _begin(notebook: str, run: str, p: Parameters, ended: queue.SimpleQueue) -> None:
-    """Execute a notebook in a thread of its own, which hands over what came of it."""
+def _begin(notebook: str, run: str, values: dict) -> Connection:
+    """Execute a notebook in a process of its own (papermill's kernels may hang in threads); its result."""
+    context = multiprocessing.get_context("spawn")
+    result, sender = context.Pipe(duplex=False)
+    # a daemon: it ends with this process, and its kernel with it
+    context.Process(target=hand_over, args=(sender, notebook, run, values), daemon=True).start()
+    sender.close()
+    return result
 
-    def work() -> None:
-        start, error = time.perf_counter(), None
-        try:
-            execute(notebook, run, p.model_dump())
-        except BaseException as fault:
-            error = fault
-        ended.put((notebook, time.perf_counter() - start, error))
 
-    # a daemon: who interrupts the command does not wait for it; its kernel ends with this process
-    threading.Thread(target=work, name=notebook, daemon=True).start()
+def _ended(running: Mapping[str, Connection]) -> tuple[str, HnasError | None]:
+    """Wait for the first notebook to end; its name and its error."""
+    ready = wait(running.values())[0]
+    notebook = next(name for name, result in running.items() if result is ready)
+    try:
+        return notebook, ready.recv()
+    except EOFError:
+        return notebook, HnasError(f"{notebook}: its process died; started again it goes on")
+
+
+def _tried(function: Callable[..., None], *args: Any) -> HnasError | None:
+    try:
+        function(*args)
+    except HnasError as error:
+        return error
+
+
+def _ready(todo: list[str], running: Iterable[str], params: Mapping[str, Parameters]) -> list[str]:
+    """Notebooks that wait for no other, as many as there are cores for beside those that run."""
+    free, found = cores() - sum(_cores(params[name]) for name in running), []
+    for place, notebook in enumerate(todo):
+        if {*running, *todo[:place]}.isdisjoint(READS[notebook]) and _cores(params[notebook]) <= free:
+            found.append(notebook)
+            free -= _cores(params[notebook])
+    return found
+
+
+def _need_not_run(notebook: str, params: dict[str, Parameters], force: bool) -> bool:
+    """Whether a notebook is left out or up to date; says so."""
+    if says := left_out(params, notebook):
+        print(f"{notebook:22}{says}", flush=True)
+    elif manifest := None if force else folders.up_to_date(params[notebook]):
+        note = "" if folders.same_code(manifest) else "; made by other code, --force makes it anew"
+        says = f"{manifest['headline']} (up to date{note})"
+        print(f"{notebook:22}{says}", flush=True)
+    return bool(says)
 
 
 def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
@@ -108,37 +94,26 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
     """
     params, run = checked(profile)
     todo = [name for name in NOTEBOOKS if name in profile and name >= first]
-    running: dict[str, int] = {}  # with the cores that each has
-    ended: queue.SimpleQueue = queue.SimpleQueue()
-    failed: BaseException | None = None
+    running: dict[str, Connection] = {}
+    started, failed = {}, None
     while running or (todo and not failed):
-        for notebook in [] if failed else todo.copy():
-            p, free = params[notebook], cores() - sum(running.values())
-            waits = [*running, *todo[: todo.index(notebook)]]
-            if _cores(p) > free or not {*READS[notebook]}.isdisjoint(waits):
-                continue
-            todo.remove(notebook)
-            if says := left_out(params, notebook) or _up_to_date(p, force):
-                print(f"{notebook:22}{says}", flush=True)
-                continue
+        ready = [] if failed else _ready(todo, running, params)
+        todo = [name for name in todo if name not in ready]
+        new = [name for name in ready if not _need_not_run(name, params, force)]
+        for notebook in new:
             print(f"{notebook:22}begins", flush=True)
-            running[notebook] = _cores(p)
-            _begin(notebook, run, p, ended)
-        if running:
-            notebook, seconds, error = ended.get()
+            started[notebook] = time.perf_counter()
+        if len(new) == 1 and not running and not _ready(todo, new, params):
+            notebook, error = new[0], _tried(execute, new[0], run, params[new[0]].model_dump())
+        else:
+            running |= {name: _begin(name, run, params[name].model_dump()) for name in new}
+            if len(new) < len(ready) or not running:
+                continue  # what waited for those that need not run may be ready now
+            notebook, error = _ended(running)
             del running[notebook]
-            failed = failed or error
-            says = "failed" if error else folders.Finished(run, notebook).manifest["headline"]
-            print(f"{notebook:14}{seconds:5.0f} s {says}", flush=True)
+        failed = failed or error
+        says = "failed" if error else folders.Finished(run, notebook).manifest["headline"]
+        print(f"{notebook:14}{time.perf_counter() - started[notebook]:5.0f} s {says}", flush=True)
     if failed:
         raise failed
     return run
-
-
-def _up_to_date(p: Parameters, force: bool) -> str:
-    """What a notebook that need not run again has found; empty if it must run."""
-    manifest = None if force else folders.up_to_date(p)
-    if not manifest:
-        return ""
-    note = "" if folders.same_code(manifest) else "; made by other code, --force makes it anew"
-    return f"{manifest['headline']} (up to date{note})"
