@@ -6,6 +6,7 @@ A command imports what it needs when it runs: help, a table of parameters or a m
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -161,7 +162,33 @@ def _ffcv(args: argparse.Namespace) -> None:
     print(f"data set ffcv:{target}")
 
 
+def _readings(seeds: int) -> None:
+    from hnas_kit import runs
+    from hnas_kit.studies import readings
+
+    start = time.perf_counter()
+    with runs.progress(len(list(readings.cells())), "cells") as bar:
+        table = readings.run(bar.update, seeds)
+    target = places.outputs_root() / "readings.csv"
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    fitted = readings.rule(table)
+    print(
+        f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {time.perf_counter() - start:.0f} s"
+    )
+    for bonus, (a, b) in fitted.items():
+        print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")
+    print(readings.tested(table, fitted).round(3).to_string())
+    print(readings.same(table).round(3).to_string())
+    print(target)
+
+
 def _simulate(args: argparse.Namespace) -> None:
+    if args.what == "readings":
+        if args.steps or args.rewards or args.parameter:
+            raise HnasError("simulate readings goes through all of them: it takes --seeds alone")
+        return _readings(
+            params.Simulate.checked({"seeds": args.seeds}, "simulate").seeds if args.seeds else 0
+        )
     given = {name: getattr(args, name) for name in ("seeds", "steps", "rewards")}
     given = {name: value for name, value in given.items() if value is not None}
     how = params.Simulate.checked(_changes(args) | given, "simulate")
@@ -266,6 +293,13 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
         help="compare all samplers and trees on NAS-Bench-Macro, in seconds, without a network",
         description="Search NAS-Bench-Macro with known accuracies as rewards, with every sampler and tree. "
         "Settings (-p): hnas parameters simulate.",
+    )
+    simulate.add_argument(
+        "what",
+        nargs="?",
+        choices=("methods", "readings"),
+        default="methods",
+        help="readings: those of the paper, with lambda, tree and length, into outputs/readings.csv",
     )
     simulate.add_argument("--seeds", type=int, help="searches of each method (default 100)")
     simulate.add_argument("--steps", type=int, help="of each search (default 11,760, the paper's)")
