@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch, SearchSpace, make_space
-from hnas_kit.supernets import SKELETONS, Supernet, make_supernet
+from hnas_kit.supernets import Supernet, make_supernet, skeleton
 
 
 def _size(module: nn.Module) -> int:
@@ -93,20 +93,30 @@ class CostTable:
         return self._fixed + sum(self._sizes[choice] for choice in enumerate(arch))
 
 
+def table(space: str | SearchSpace, *sizes: int | None) -> CostTable:
+    """The costs of a space's network; by default, and where a size is None, the paper's.
+
+    Args:
+        space: the space, or its name.
+        sizes: width, image size, channels of an image (default 3) and number of classes.
+    """
+    return _table(type(make_space(space) if isinstance(space, str) else space), *sizes)
+
+
 @lru_cache(maxsize=16)
-def table(
-    space: str,
+def _table(
+    kind: type[SearchSpace],
     width: int | None = None,
     image_size: int | None = None,
     in_channels: int = 3,
     num_classes: int | None = None,
 ) -> CostTable:
-    """The costs of a space's network of that size; by default the paper's."""
-    skeleton = SKELETONS[space]
+    space = kind()
+    outline = skeleton(space)
     with torch.device("meta"):
-        classes = num_classes or skeleton.num_classes
-        net = make_supernet(make_space(space), in_channels, classes, width, shared=False)
-    return CostTable(net.eval(), image_size or skeleton.image_size, in_channels)
+        classes = num_classes or outline.num_classes
+        net = make_supernet(space, in_channels, classes, width, shared=False)
+    return CostTable(net.eval(), image_size or outline.image_size, in_channels)
 
 
 def macs(
@@ -119,7 +129,7 @@ def macs(
     num_classes: int | None = None,
 ) -> int:
     """Multiply-accumulates of one architecture for one image (the paper's "FLOPs"); sizes: the paper's."""
-    return table(space.name, width, image_size, in_channels, num_classes).macs(space.canonical(arch))
+    return table(space, width, image_size, in_channels, num_classes).macs(space.canonical(arch))
 
 
 def params(
@@ -131,7 +141,7 @@ def params(
     num_classes: int | None = None,
 ) -> int:
     """Number of weights of one architecture trained alone, BatchNorm's affine ones included."""
-    return table(space.name, width, None, in_channels, num_classes).params(space.canonical(arch))
+    return table(space, width, None, in_channels, num_classes).params(space.canonical(arch))
 
 
 Place = tuple[int, int]  # in a walk through the layers: the automaton's state, and a sum of costs
@@ -169,7 +179,7 @@ class BudgetSampler:
         num_classes: int | None = None,
     ) -> None:
         self.space, self.low, self.high = space, low, high
-        fixed, costs = table(space.name, width, image_size, in_channels, num_classes).layers(space)
+        fixed, costs = table(space, width, image_size, in_channels, num_classes).layers(space)
         self._transitions = space.transitions
         allowed = [after >= 0 for after in self._transitions]
         least = [int(cost[ok].min()) for cost, ok in zip(costs, allowed, strict=True)]

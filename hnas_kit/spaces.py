@@ -4,23 +4,31 @@ An architecture is a tuple of ints, one operation index per layer, always in can
 codes for the same network, the one that stands for all of them).
 """
 
+from __future__ import annotations
+
 import itertools
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import ENCODINGS, SPACES
 
+if TYPE_CHECKING:
+    from torch import nn
+
 Arch = tuple[int, ...]
 LISTED = 1_000_000  # architectures, at most
 
 
-class SearchSpace(ABC):
-    """What every search space offers; a new one says its operations, its constraint and its text form.
+class SearchSpace:
+    """What every search space offers: a chain of layers with a choice of operations in each.
+
+    A new one says its name, its operations, and how a block, the stem and the head are built. All else has a
+    default: no constraint, one number a layer as text form.
 
     Which codes are canonical architectures is said by a small automaton that reads them layer by layer:
     from ``start``, ``advance`` gives the next state, and ``accepts`` says whether a state may be the last.
@@ -31,11 +39,37 @@ class SearchSpace(ABC):
         name: the name that parameters and artefacts use.
         ops: for each layer, the names of its operations.
         start: the automaton's state before the first layer.
+        width: channels of the stem, unless something else is said.
+        image_size: height and width of an image, pixels, likewise.
     """
 
     name: str
     ops: tuple[tuple[str, ...], ...]
     start: int = 0
+    width: int = 16
+    image_size: int = 32
+
+    def stem(self, in_channels: int, width: int, shared: bool) -> nn.Module:
+        """The first layers, which all architectures have; (B, in_channels, H, W) -> features.
+
+        Default: a 3x3 convolution to ``width`` channels, BatchNorm, ReLU. ``shared`` as for :meth:`block`.
+        """
+        raise NotImplementedError
+
+    def block(self, layer: int, op: int, width: int, shared: bool) -> nn.Module:
+        """What operation ``op`` (its position in ``ops[layer]``) of a layer computes: features -> features.
+
+        All operations of a layer take and give the same numbers of channels. ``shared``: for weights that
+        architectures share, with :func:`hnas_kit.supernets.batch_norm` accordingly.
+        """
+        raise NotImplementedError
+
+    def head(self, channels: int, num_classes: int, shared: bool) -> nn.Module:
+        """The last layers: features with so many channels -> logits (B, num_classes).
+
+        Default: global average pool and a linear layer.
+        """
+        raise NotImplementedError
 
     @property
     def num_layers(self) -> int:
@@ -138,9 +172,10 @@ class SearchSpace(ABC):
             raise HnasError(f"{arch} is not an architecture of the {self.name} space: {self.describe()}")
         return tuple(int(op) for op in self._normalise(arch))
 
-    @abstractmethod
     def describe(self) -> str:
         """What a valid architecture is, in one clause (used in error messages)."""
+        most = max(map(len, self.ops)) - 1
+        return f"{self.num_layers} numbers with commas between them, one a layer, from 0 to {most} at most"
 
     @cached_property
     def completions(self) -> list[list[int]]:
@@ -176,13 +211,18 @@ class SearchSpace(ABC):
             ]
         return [arch for arch, _ in partial]
 
-    @abstractmethod
     def parse(self, text: str) -> Arch:
         """The canonical architecture that ``text`` names; raises :class:`HnasError` if there is none."""
+        parts = [part.strip() for part in text.split(",")]
+        if not all(re.fullmatch("[0-9]+", part) for part in parts):
+            raise HnasError(
+                f"{text!r} is not an architecture of the {self.name} space: write {self.describe()}"
+            )
+        return self.canonical(map(int, parts))
 
-    @abstractmethod
     def format(self, arch: Arch) -> str:
         """The text form of an architecture; ``parse(format(arch)) == arch``."""
+        return ",".join(map(str, self.canonical(arch)))
 
 
 class PoolingSpace(SearchSpace):
@@ -326,8 +366,18 @@ class MobileSpace(StagedSpace):
             )
         return self.canonical(int(part) for part in parts)
 
-    def format(self, arch: Arch) -> str:
-        return ",".join(map(str, self.canonical(arch)))
+
+def register(space: type[SearchSpace]) -> None:
+    """Make a search space of one's own known by its name.
+
+    Args:
+        space: a subclass of :class:`SearchSpace`; it is made without arguments.
+
+    Raises:
+        HnasError: one line, if it is no chain of layers, something of it is missing, its name is taken, or
+            its network cannot be run.
+    """
+    SPACES.register(getattr(space, "name", None), space)
 
 
 def make_space(name: str) -> SearchSpace:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from hnas_kit import plugins
 from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
@@ -126,7 +127,14 @@ def search_of(run: str, notebook: str = "") -> Finished:
         HnasError: see :class:`Finished`.
     """
     there = [name for name in SEARCHES if (outputs_root() / run / name).exists()]
-    return Finished(run, notebook or (there or SEARCHES)[0])
+    part = Finished(run, notebook or (there or SEARCHES)[0])
+    know(part)
+    return part
+
+
+def know(*parts: Finished) -> None:
+    """Import the plugins that finished notebooks were made with; raises :class:`HnasError` if one is gone."""
+    plugins.load(dict.fromkeys(file for part in parts for file in part.params.get("plugins", [])))
 
 
 class Stage:
@@ -204,6 +212,7 @@ class Stage:
             "notebook": self.notebook,
             "status": status,
             "params": self.params.model_dump(),
+            "plugins": dict(zip(self.params.plugins, plugins.digests(self.params.plugins), strict=True)),
             "readings": getattr(self.params, "readings", ""),  # of the paper, in words
             "lineage": self.lineage,
             "runs": self.runs,
@@ -268,7 +277,9 @@ def upstream(params: Parameters) -> dict[str, Finished]:
         return {}
     nearest = Finished(params.upstream, names[-1])
     others = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in names[:-1]}
-    return others | {names[-1]: nearest}
+    parts = others | {names[-1]: nearest}
+    know(*parts.values())
+    return parts
 
 
 def gathered(params: Parameters) -> list[str]:
@@ -290,6 +301,7 @@ def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
     """SHA-256 of all that a notebook's result follows from: code, parameters, device, images, inputs."""
     own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
     own += filter(None, (dataset_version(getattr(params, "dataset", "")), *gathered(params)))
+    own += plugins.digests(params.plugins)
     return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
 
 
@@ -325,7 +337,7 @@ def outdated(params: Parameters) -> str:
     before = part.manifest["inputs"]
     if changed := [name for name in parts if before.get(name) != parts[name].manifest["fingerprint"]]:
         return f"made again: {', '.join(changed)}"
-    return "its code, data or kind of device changed"
+    return f"its code, {'plugins, ' if params.plugins else ''}data or kind of device changed"
 
 
 def same_code(manifest: dict) -> bool:

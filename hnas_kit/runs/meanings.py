@@ -25,6 +25,8 @@ def allowed(field: FieldInfo) -> str:
         return ", ".join(inside)
     if get_origin(field.annotation) is list:
         return f"a list of {_names(get_args(inside[0])[1:])}".removesuffix(" of ")
+    if get_origin(field.annotation) is dict:
+        return "{name: value, ...}"
     if names := _names(field.metadata):
         return names
     words = {int: "a whole number", float: "a number", str: "text"}[field.annotation]

@@ -33,6 +33,7 @@ from hnas_kit.runs.schema import (
     Reward,
     Sampler,
     SecondShare,
+    Settings,
     Share,
     Source,
     Space,
@@ -41,9 +42,10 @@ from hnas_kit.runs.schema import (
     WeightDecay,
     Whole,
     Width,
+    misplaced,
     one_of,
 )
-from hnas_kit.samplers.methods import METHODS, Method
+from hnas_kit.samplers.methods import COMPARABLE, METHODS, Method
 
 Linkage = Annotated[one_of(LINKAGES), Field(description="how far apart two clusters are")]
 Images = Annotated[Count, Field(description="validation images that outputs are compared on")]
@@ -89,7 +91,7 @@ class Tree(Source):
 
 # an error is told of the one that was meant
 Compared = Annotated[
-    Annotated[one_of(METHODS), Tag("name")] | Annotated[Entry, Tag("entry")],
+    Annotated[one_of(COMPARABLE), Tag("name")] | Annotated[Entry, Tag("entry")],
     Discriminator(lambda value: "name" if isinstance(value, str) else "entry"),
 ]
 
@@ -100,6 +102,7 @@ class Search(Source, Phased):
     sampler: Sampler = "mcts"
     tree: TreeName = "learned"
     communication: Communication = ""
+    settings: Settings = {}
     models: Models = 2
     reward: Reward = "absolute validation accuracy"
     compare: list[Compared] = Field(
@@ -116,9 +119,13 @@ class Search(Source, Phased):
 
     @property
     def searched(self) -> dict[str, Method]:
-        first = Method(self.sampler, self.tree, self.communication)
-        others = [entry.method if isinstance(entry, Entry) else METHODS[entry] for entry in self.compare]
-        return {method.name: method for method in (first, *others)}
+        others = [entry.method if isinstance(entry, Entry) else COMPARABLE[entry] for entry in self.compare]
+        return {method.name: method for method in (self.first, *others)}
+
+    @property
+    def first(self) -> Method:
+        """The method whose result is the run's."""
+        return Method(self.sampler, self.tree, self.communication, settings=self.settings)
 
     def reward_of(self, method: Method) -> str:
         """The reward that a method learns from."""
@@ -139,11 +146,12 @@ class Search(Source, Phased):
 
     @model_validator(mode="after")
     def _consistent(self) -> Search:
-        first = Method(self.sampler, self.tree, self.communication)
-        if mistake := first.mistake():
+        if mistake := misplaced(self.sampler, self.settings) or self.first.mistake():
             raise ValueError(mistake)
         if len(self.searched) < 1 + len(self.compare):
-            raise ValueError(f"compare must not repeat a method, nor {first.name}, which is searched anyway")
+            raise ValueError(
+                f"compare must not repeat a method, nor {self.first.name}, which is searched anyway"
+            )
         return self
 
 
@@ -312,5 +320,10 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
 
 
 def result_params(params: Parameters) -> dict[str, Any]:
-    """The parameters that a result follows from: not where it is kept or how often it is saved."""
-    return params.model_dump(exclude={"run", "source", "device", "checkpoint_every"})
+    """The parameters that a result follows from: not where it is kept or how often it is saved.
+
+    Of plugins it is their text that counts, see :func:`hnas_kit.plugins.digests`.
+    """
+    apart = {"run", "source", "device", "checkpoint_every", "plugins"}
+    values = params.model_dump(exclude=apart)
+    return values if values.get("settings", True) else {n: v for n, v in values.items() if n != "settings"}
