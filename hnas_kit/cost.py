@@ -89,27 +89,29 @@ class CostTable:
     def params(self, arch: Arch) -> int:
         for layer, op in enumerate(arch):
             if (layer, op) not in self._sizes:
-                self._sizes[layer, op] = _size(self.net.layers[layer].active(op))
+                self._sizes[layer, op] = _size(self.net.layers[layer].alone(op))
         return self._fixed + sum(self._sizes[choice] for choice in enumerate(arch))
 
 
-def table(space: str | SearchSpace, *sizes: int | None) -> CostTable:
-    """The costs of a space's network; by default, and where a size is None, the paper's.
-
-    Args:
-        space: the space, or its name.
-        sizes: width, image size, channels of an image (default 3) and number of classes.
-    """
-    return _table(type(make_space(space) if isinstance(space, str) else space), *sizes)
+def table(
+    space: SearchSpace | str,
+    width: int | None = None,
+    image_size: int | None = None,
+    in_channels: int = 3,
+    num_classes: int | None = None,
+) -> CostTable:
+    """The costs of a space's network: channels of the stem, pixels of an image; by default the paper's."""
+    space = make_space(space) if isinstance(space, str) else space
+    return _table(type(space), width, image_size, in_channels, num_classes)
 
 
 @lru_cache(maxsize=16)
 def _table(
     kind: type[SearchSpace],
-    width: int | None = None,
-    image_size: int | None = None,
-    in_channels: int = 3,
-    num_classes: int | None = None,
+    width: int | None,
+    image_size: int | None,
+    in_channels: int,
+    num_classes: int | None,
 ) -> CostTable:
     space = kind()
     outline = skeleton(space)
@@ -119,29 +121,14 @@ def _table(
     return CostTable(net.eval(), image_size or outline.image_size, in_channels)
 
 
-def macs(
-    space: SearchSpace,
-    arch: Arch,
-    *,
-    width: int | None = None,
-    image_size: int | None = None,
-    in_channels: int = 3,
-    num_classes: int | None = None,
-) -> int:
-    """Multiply-accumulates of one architecture for one image (the paper's "FLOPs"); sizes: the paper's."""
-    return table(space, width, image_size, in_channels, num_classes).macs(space.canonical(arch))
+def macs(space: SearchSpace, arch: Arch, **sizes: int | None) -> int:
+    """MACs of one architecture for one image, the "FLOPs" of the paper; sizes as in :func:`table`."""
+    return table(space, **sizes).macs(space.canonical(arch))
 
 
-def params(
-    space: SearchSpace,
-    arch: Arch,
-    *,
-    width: int | None = None,
-    in_channels: int = 3,
-    num_classes: int | None = None,
-) -> int:
-    """Number of weights of one architecture trained alone, BatchNorm's affine ones included."""
-    return table(space, width, None, in_channels, num_classes).params(space.canonical(arch))
+def params(space: SearchSpace, arch: Arch, **sizes: int | None) -> int:
+    """Number of weights of one architecture alone, BatchNorm's affine ones included; sizes: likewise."""
+    return table(space, **sizes).params(space.canonical(arch))
 
 
 Place = tuple[int, int]  # in a walk through the layers: the automaton's state, and a sum of costs
@@ -158,7 +145,7 @@ class BudgetSampler:
     Args:
         space: the search space.
         low, high: the window, MACs, both ends inside.
-        width, image_size, in_channels, num_classes: of the network; by default the paper's.
+        sizes: of the network, see :func:`table`.
 
     Raises:
         HnasError: if the window is empty; the line says the nearest MACs that there are.
@@ -167,19 +154,9 @@ class BudgetSampler:
     GRID = 400  # steps of the grid to the window
     CELLS = 2**16  # of the grid in all, at most
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        low: float,
-        high: float,
-        *,
-        width: int | None = None,
-        image_size: int | None = None,
-        in_channels: int = 3,
-        num_classes: int | None = None,
-    ) -> None:
+    def __init__(self, space: SearchSpace, low: float, high: float, **sizes: int | None) -> None:
         self.space, self.low, self.high = space, low, high
-        fixed, costs = table(space, width, image_size, in_channels, num_classes).layers(space)
+        fixed, costs = table(space, **sizes).layers(space)
         self._transitions = space.transitions
         allowed = [after >= 0 for after in self._transitions]
         least = [int(cost[ok].min()) for cost, ok in zip(costs, allowed, strict=True)]

@@ -41,6 +41,7 @@ class SearchSpace:
         start: the automaton's state before the first layer.
         width: channels of the stem, unless something else is said.
         image_size: height and width of an image, pixels, likewise.
+        separator: between the operations' indices in the text form; empty if all are digits.
     """
 
     name: str
@@ -48,6 +49,7 @@ class SearchSpace:
     start: int = 0
     width: int = 16
     image_size: int = 32
+    separator: str = ","
 
     def stem(self, in_channels: int, width: int, shared: bool) -> nn.Module:
         """The first layers, which all architectures have; (B, in_channels, H, W) -> features.
@@ -174,8 +176,7 @@ class SearchSpace:
 
     def describe(self) -> str:
         """What a valid architecture is, in one clause (used in error messages)."""
-        most = max(map(len, self.ops)) - 1
-        return f"{self.num_layers} numbers with commas between them, one a layer, from 0 to {most} at most"
+        return f"{self.num_layers} layers of 0 to {max(map(len, self.ops)) - 1} (operations: see the space's ops)"
 
     @cached_property
     def completions(self) -> list[list[int]]:
@@ -213,16 +214,19 @@ class SearchSpace:
 
     def parse(self, text: str) -> Arch:
         """The canonical architecture that ``text`` names; raises :class:`HnasError` if there is none."""
-        parts = [part.strip() for part in text.split(",")]
-        if not all(re.fullmatch("[0-9]+", part) for part in parts):
+        parts = [part.strip() for part in (text.split(self.separator) if self.separator else text.strip())]
+        known = all(re.fullmatch("0|[1-9][0-9]*", part) for part in parts)
+        if not known or not self.is_valid(arch := tuple(map(int, parts))):
+            what = "numbers with commas between them" if self.separator else "digits"
             raise HnasError(
-                f"{text!r} is not an architecture of the {self.name} space: write {self.describe()}"
+                f"{text!r} is not an architecture of the {self.name} space: "
+                f"write {what} for {self.describe()}"
             )
-        return self.canonical(map(int, parts))
+        return self.canonical(arch)
 
     def format(self, arch: Arch) -> str:
         """The text form of an architecture; ``parse(format(arch)) == arch``."""
-        return ",".join(map(str, self.canonical(arch)))
+        return self.separator.join(map(str, self.canonical(arch)))
 
 
 class PoolingSpace(SearchSpace):
@@ -323,20 +327,10 @@ class MacroSpace(StagedSpace):
     ops = (("identity", "k3 e3", "k5 e6"),) * 8
     stages = (2, 3, 3)
     identity = 0
+    separator = ""
 
     def describe(self) -> str:
         return "8 layers of 0 (identity), 1 (kernel 3, expansion 3) or 2 (kernel 5, expansion 6)"
-
-    def parse(self, text: str) -> Arch:
-        code = text.strip()
-        if not re.fullmatch("[012]{8}", code):
-            raise HnasError(
-                f"{text!r} is not an architecture of the macro space: write eight digits, each 0, 1 or 2"
-            )
-        return self.canonical(int(digit) for digit in code)
-
-    def format(self, arch: Arch) -> str:
-        return "".join(map(str, self.canonical(arch)))
 
 
 class MobileSpace(StagedSpace):
@@ -356,15 +350,6 @@ class MobileSpace(StagedSpace):
 
     def describe(self) -> str:
         return "21 layers of 0 to 11 (blocks: see the space's ops) or 12 (identity)"
-
-    def parse(self, text: str) -> Arch:
-        parts = [part.strip() for part in text.split(",")]
-        if len(parts) != 21 or not all(re.fullmatch("[0-9]|1[0-2]", part) for part in parts):
-            raise HnasError(
-                f"{text!r} is not an architecture of the mobile space: "
-                "write 21 numbers from 0 to 12, with commas between them"
-            )
-        return self.canonical(int(part) for part in parts)
 
 
 def register(space: type[SearchSpace]) -> None:

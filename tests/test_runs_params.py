@@ -146,7 +146,7 @@ def test_a_window_that_makes_no_sense_is_refused(changes, said):
         ("01_pretrain", "momentum", 1.0, "less than 1"),
         ("01_pretrain", "seed", -1, "greater than or equal to 0"),
         ("01_pretrain", "seed", 2**32, "less than 4294967296"),
-        ("01_pretrain", "device", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("01_pretrain", "device", "gpu", "'auto', 'cpu', 'cuda' or 'mps'"),
         ("01_pretrain", "precision", "float64", "'float32', 'bfloat16' or 'float16'"),
         ("01_pretrain", "space", "poling", "'pooling', 'macro' or 'mobile'"),
         ("01_pretrain", "dataset", None, "a valid string"),
@@ -357,7 +357,7 @@ def test_an_upstream_is_the_source_or_the_run_itself():
 
 def test_a_misspelt_name_is_corrected_and_all_mistakes_are_named_at_once():
     assert mistake("01_pretrain", epoch=3) == "unknown parameter epoch (did you mean epochs?)"
-    allowed = "allowed: run, seed, source, linkage"
+    allowed = "allowed: run, seed, plugins, source, linkage"
     said = mistake("03_tree", zzz=3, seed="a")
     assert said == f"seed is 'a': Input should be a valid integer; unknown parameter zzz ({allowed})"
 

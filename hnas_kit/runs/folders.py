@@ -15,7 +15,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -41,6 +41,12 @@ class Finished:
         run: the run's name.
         notebook: which notebook made it.
 
+    Attributes:
+        manifest: all that is known of it.
+        params: the notebook's parameters.
+        outputs: checksum of each artefact.
+        runs: the run of this notebook and of each that it follows from.
+
     Raises:
         HnasError: if it is missing, unfinished or foreign; the line names the notebook to run.
     """
@@ -54,16 +60,11 @@ class Finished:
         self._remedy = f"run notebooks/{notebook}.ipynb with run: {run}"
         path = self.folder / "manifest.json"
         if not path.exists():
-            begun = sorted(
-                self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json"),
-                key=lambda p: p.stat().st_mtime,
-            )
-            state = json.loads(begun[-1].read_text()) if begun else None
-            why = (
-                f" ({state['status']} at cell {state['cell']}: {state['error']})"
-                if state and "cell" in state
-                else ""
-            )
+            begun = self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json")
+            last = max(begun, key=os.path.getmtime, default=None)
+            state, why = json.loads(last.read_text()) if last else {}, ""
+            if "cell" in state:
+                why = f" ({state['status']} at cell {state['cell']}: {state['error']})"
             raise HnasError(f"{self.folder} holds no finished {notebook}{why}; {self._remedy}")
         try:
             self.manifest = json.loads(path.read_text())
@@ -76,20 +77,9 @@ class Finished:
             raise HnasError(f"{path} is corrupt ({error!r}); {self._remedy}") from error
         if foreign:
             raise HnasError(f"{path} was not made by {notebook} of this kit; {self._remedy}")
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return self.manifest["params"]
-
-    @property
-    def outputs(self) -> dict[str, str]:
-        """Checksum of each artefact."""
-        return self.manifest["outputs"]
-
-    @property
-    def runs(self) -> dict[str, str]:
-        """The run of this notebook and of each that it follows from."""
-        return self.manifest["runs"]
+        self.params: dict[str, Any] = self.manifest["params"]
+        self.outputs: dict[str, str] = self.manifest["outputs"]
+        self.runs: dict[str, str] = self.manifest["runs"]
 
     def read(self, name: str) -> bytes:
         """An artefact's content; raises :class:`HnasError` if it is missing, foreign or corrupt."""
@@ -144,6 +134,8 @@ class Stage:
         params: the notebook's validated parameters.
     """
 
+    _running: ClassVar["Stage | None"] = None  # in this process, the last that was begun
+
     def __init__(self, params: Parameters) -> None:
         self.params, self.notebook = params, params.notebook
         self._start, self._started = time.perf_counter(), datetime.now(UTC)
@@ -160,7 +152,9 @@ class Stage:
         self.folder = outputs_root() / params.run / self.notebook
         self.attempt = self.folder.with_name(f"{self.notebook}.attempt-{self.fingerprint[:8]}")
         self._outputs: dict[str, str] = {}
-        self._watch_cells()
+        Stage._running = self
+        if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+            shell.events.register("post_run_cell", _after_cell)  # once, however often it is asked for
 
     def checkpoints(self, name: str, every: int) -> Checkpoints:
         """Checkpoints of one long loop of this notebook."""
@@ -197,16 +191,17 @@ class Stage:
         for path in self.attempt.glob("*"):
             if path.name not in self._outputs:
                 path.unlink()  # left by an attempt that was stopped
-        self._write_manifest("done", headline=headline, figures=figures)
+        self.write_manifest("done", headline=headline, figures=figures)
         old = self.folder.with_name(f"{self.notebook}.old")
         recover(self.folder)
         if self.folder.exists():
             os.rename(self.folder, old)
         os.rename(self.attempt, self.folder)
         shutil.rmtree(old, ignore_errors=True)
-        self._unwatch_cells()
+        Stage._running = None
 
-    def _write_manifest(self, status: str, **more: Any) -> None:
+    def write_manifest(self, status: str, **more: Any) -> None:
+        """Write what is known of this attempt so far, and its ``status``: done or failed."""
         record = {
             "format": FORMAT,
             "notebook": self.notebook,
@@ -227,29 +222,12 @@ class Stage:
         data = json.dumps(record | more | {"provenance": provenance()}, indent=2)
         write_atomic(self.attempt / "manifest.json", data.encode() + b"\n")
 
-    def _watch_cells(self) -> None:
-        """In a notebook, have the manifest say at which cell a run failed."""
-        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-        self._events = shell.events if shell else None
-        if self._events:
-            for old in [
-                f
-                for f in self._events.callbacks["post_run_cell"]
-                if isinstance(getattr(f, "__self__", None), Stage)
-            ]:
-                self._events.unregister("post_run_cell", old)
-            self._events.register("post_run_cell", self._after_cell)
 
-    def _unwatch_cells(self) -> None:
-        if self._events:
-            self._events.unregister("post_run_cell", self._after_cell)
-
-    def _after_cell(self, result: Any) -> None:
-        error = result.error_in_exec or result.error_before_exec
-        if error is not None and self.attempt.exists():
-            self._write_manifest(
-                "failed", cell=result.execution_count, error=f"{type(error).__name__}: {error}"
-            )
+def _after_cell(result: Any) -> None:
+    """In a notebook, have the manifest say at which cell a run failed."""
+    stage, error = Stage._running, result.error_in_exec or result.error_before_exec
+    if stage is not None and error is not None and stage.attempt.exists():
+        stage.write_manifest("failed", cell=result.execution_count, error=f"{type(error).__name__}: {error}")
 
 
 def recover(folder: Path) -> None:

@@ -195,7 +195,7 @@ class Source(Parameters):
 class Compute(Parameters):
     """Notebooks that run the network."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="that the network runs on; auto: a GPU if there is one"
     )
     threads: Whole = Field(1, description="CPU threads, 0 for all cores; for a small network one is best")

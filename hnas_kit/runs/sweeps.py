@@ -27,7 +27,7 @@ from hnas_kit import plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
-from hnas_kit.runs import execution, folders, grids, places
+from hnas_kit.runs import folders, grids, places
 from hnas_kit.runs.grids import Key, Plan, Task, shown
 from hnas_kit.runs.profiles import shared
 
@@ -166,7 +166,7 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
 def _execute(task: Task, attempts: int = 3) -> None:
     """Kernels that start at the same moment can take each other's ports: then start it again."""
     try:
-        execution.execute(*task.key, task.params.model_dump())
+        execute(*task.key, task.params.model_dump())
     except RuntimeError:
         if attempts == 1:
             raise
