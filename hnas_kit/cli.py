@@ -6,6 +6,7 @@ A command imports what it needs when it runs: help, a table of parameters or a m
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic, yaml_value
-from hnas_kit.runs import params, places, profiles
+from hnas_kit.runs import brought, params, places, profiles
 from hnas_kit.runs.params import NOTEBOOKS
 
 
@@ -51,6 +52,7 @@ def _run(args: argparse.Namespace) -> None:
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     _check_devices(checked)
+    brought.check(checked)
     for line in profiles.shared([name for name in profile if name >= first], changes):
         print(line)
     seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
@@ -117,16 +119,27 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _benchmark(args: argparse.Namespace) -> None:
+    how = params.Benchmark.checked(changes := _changes(args), "hnas benchmark")
     from hnas_kit import benchmarks
 
-    folder = args.out or places.outputs_root() / "benchmarks" / args.name
-    start = time.perf_counter()
+    own = args.name not in benchmarks.PROTOCOLS
+    if not own and (given := [name for name in changes if name != "plugins"]):
+        raise HnasError(f"{args.name} is made as the package's table was: {given[0]} cannot be set")
+    protocol = benchmarks.make_protocol(args.name, **how.model_dump(exclude={"plugins"})) if own else None
+    stem = benchmarks.stem(args.name)
+    default = places.outputs_root() / "benchmarks" / stem
+    folder, start = args.out or default, time.perf_counter()
 
     def show(done: int, total: int) -> None:
         print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
 
-    benchmarks.make(args.name, folder, args.seeds, show)
-    print(f"\n{folder / args.name}.csv")
+    benchmarks.make(args.name, folder, args.seeds, show, protocol)
+    if own:  # a run finds it there
+        pointer = default / "elsewhere.json"
+        pointer.unlink(missing_ok=True)
+        if folder.resolve() != default.resolve():
+            write_atomic(pointer, json.dumps({"folder": str(folder.resolve())}).encode())
+    print(f"\n{folder / stem}.csv")
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -141,6 +154,22 @@ def _export(args: argparse.Namespace) -> None:
         network, example, facts = export.found(args.run, args.method, args.notebook)
     export.save(export.program(network, example), args.file, facts)
     print(f"{args.file}: {', '.join(f'{name} {value}' for name, value in facts.items())}")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from hnas_kit import compare
+
+    print(compare.compare(args.run, args.other, args.notebook))
+
+
+def _notebooks(args: argparse.Namespace) -> None:
+    for name in NOTEBOOKS:
+        target = args.folder / f"{name}.ipynb"
+        if target.exists():
+            raise HnasError(f"{target} is there already; choose another folder")
+    for name in NOTEBOOKS:
+        write_atomic(args.folder / f"{name}.ipynb", places.notebook_path(name).read_bytes())
+    print(f"{len(NOTEBOOKS)} notebooks in {args.folder}; hnas run takes those of a folder called notebooks")
 
 
 def _retrain(args: argparse.Namespace) -> None:
@@ -168,12 +197,14 @@ def _simulate(args: argparse.Namespace) -> None:
     from hnas_kit.studies import study  # not before a mistake is told
 
     start = time.perf_counter()
-    table = study.table(study.run(study.macro(), how))
+    subject = study.setting(how.space, how.dataset)
+    table = study.table(study.run(subject, how, study.compared(subject)))
     seconds = time.perf_counter() - start
     target = places.outputs_root() / "simulate.csv"
     write_atomic(target, table.to_csv().encode())
+    what = "NAS-Bench-Macro" if how.space == "macro" else f"{how.space} on {how.dataset}"
     print(
-        f"NAS-Bench-Macro, {how.steps:,} steps, {how.seeds} seeds each, {seconds:.0f} s; "
+        f"{what}, {how.steps:,} steps, {how.seeds} seeds each, {seconds:.0f} s; "
         f"rewards {how.rewards}; {how.readings}"
     )
     print(table.to_string(float_format="{:.1f}".format))
@@ -231,6 +262,14 @@ def _add_results(commands: argparse._SubParsersAction) -> None:
     report = commands.add_parser("report", help="write outputs/<run>/report.html again")
     report.add_argument("run")
     report.set_defaults(call=_report)
+    compare = commands.add_parser("compare", help="what differs between two runs, and what both found")
+    compare.add_argument("run", help="with a finished search")
+    compare.add_argument("other", help="likewise")
+    compare.add_argument("--notebook", default="", choices=places.SEARCHES, help="that searched")
+    compare.set_defaults(call=_compare)
+    notebooks = commands.add_parser("notebooks", help="copy the six notebooks into a folder, to edit them")
+    notebooks.add_argument("folder", type=Path)
+    notebooks.set_defaults(call=_notebooks)
     export = commands.add_parser("export", help="write the architecture that a run found as a file")
     export.add_argument(
         "run", help="with a finished search; or the folder of a finished hnas retrain, for its weights"
@@ -280,9 +319,10 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     benchmark = commands.add_parser(
         "benchmark", help="train every architecture alone: the ground truth table"
     )
-    benchmark.add_argument("name", help="for instance digits-pooling")
+    benchmark.add_argument("name", help="DATASET-SPACE, for instance digits-pooling")
     benchmark.add_argument("--seeds", type=int, default=5, help="trainings of each architecture (default 5)")
     benchmark.add_argument("--out", type=Path, help="folder (default outputs/benchmarks/<name>)")
+    _add_changes(benchmark, "set a parameter: hnas parameters benchmark")
     benchmark.set_defaults(call=_benchmark)
 
 

@@ -32,7 +32,7 @@ def listed(value: Any, folder: Path | None = None) -> Any:
     files = [value] if isinstance(value, str) and value else value
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         return value
-    return [str((folder or Path()).joinpath(Path(file).expanduser()).absolute()) for file in files]
+    return [str((folder or Path()).joinpath(Path(file).expanduser()).resolve()) for file in files]
 
 
 def load(files: Iterable[str]) -> None:

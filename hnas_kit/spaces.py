@@ -191,6 +191,15 @@ class SearchSpace:
         """The exact number of architectures."""
         return self.completions[0][0]
 
+    @property
+    def first(self) -> Arch:
+        """An architecture of the space: in each layer the first operation with which one can be completed."""
+        state, arch = 0, []
+        for table in self.transitions:
+            arch.append(int((table[state] >= 0).argmax()))
+            state = int(table[state][arch[-1]])
+        return self.canonical(arch)
+
     def enumerate(self) -> list[Arch]:
         """All canonical architectures, in a fixed order: that of the codes, unless a space has its own.
 

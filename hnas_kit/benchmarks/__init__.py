@@ -8,6 +8,10 @@ from hnas_kit.benchmarks.ground_truth import (
     judge,
     load,
     needed,
+    own,
     per_seed,
+    protocol_of,
+    stem,
+    version,
 )
-from hnas_kit.benchmarks.making import make, train_alone
+from hnas_kit.benchmarks.making import make, make_protocol, train_alone

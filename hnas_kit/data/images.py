@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
@@ -99,6 +99,8 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
             pixels = np.asarray(eight_bit(Image.open(io.BytesIO(read()))))
         except Exception as error:  # a broken file may raise anything
             reason = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, UnidentifiedImageError):
+                reason = "it is in no format that Pillow knows"
             raise HnasError(f"{source}: {name} is not an image that can be read ({reason})") from error
         size = size or pixels.shape[:2]
         if not cut and (pixels.shape[:2] != size or size[0] != size[1]):

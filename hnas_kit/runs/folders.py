@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from hnas_kit import plugins
+from hnas_kit import benchmarks, plugins
 from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
@@ -124,7 +124,7 @@ def search_of(run: str, notebook: str = "") -> Finished:
 
 def know(*parts: Finished) -> None:
     """Import the plugins that finished notebooks were made with; raises :class:`HnasError` if one is gone."""
-    plugins.load(dict.fromkeys(file for part in parts for file in part.params.get("plugins", [])))
+    plugins.load(dict.fromkeys(file for part in parts for file in part.manifest.get("plugins", {})))
 
 
 class Stage:
@@ -200,6 +200,12 @@ class Stage:
         shutil.rmtree(old, ignore_errors=True)
         Stage._running = None
 
+    def _plugins(self) -> dict[str, str]:
+        """The files of one's own that this notebook and those before it were made with, and their digests."""
+        before = [part.manifest.get("plugins", {}) for part in self.upstream.values()]
+        own = dict(zip(self.params.plugins, plugins.digests(self.params.plugins), strict=True))
+        return {name: digest for known in (*before, own) for name, digest in known.items()}
+
     def write_manifest(self, status: str, **more: Any) -> None:
         """Write what is known of this attempt so far, and its ``status``: done or failed."""
         record = {
@@ -207,7 +213,7 @@ class Stage:
             "notebook": self.notebook,
             "status": status,
             "params": self.params.model_dump(),
-            "plugins": dict(zip(self.params.plugins, plugins.digests(self.params.plugins), strict=True)),
+            "plugins": self._plugins(),
             "readings": getattr(self.params, "readings", ""),  # of the paper, in words
             "lineage": self.lineage,
             "runs": self.runs,
@@ -280,6 +286,8 @@ def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
     own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
     own += filter(None, (dataset_version(getattr(params, "dataset", "")), *gathered(params)))
     own += plugins.digests(params.plugins)
+    if hasattr(params, "space") and (truth := benchmarks.version(params.space, params.dataset)):
+        own.append(truth)
     return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hnas_kit import plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_yaml, sha256
-from hnas_kit.runs import places
+from hnas_kit.runs import brought, places
 from hnas_kit.runs.params import (
     NOTEBOOKS,
     Parameters,
@@ -136,6 +136,7 @@ def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
             try:
                 made = _tasks(assign(base, values), base, file.run, seed)
                 _used(made, values)
+                brought.check({name: task.params for name, task in made.items()})
             except HnasError as error:
                 raise HnasError(f"point {label!r}: {error}") from None
             tasks |= {task.key: task for task in made.values() if task.key not in tasks}

@@ -11,10 +11,14 @@ from typing import Any, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from hnas_kit.runs.params import NOTEBOOKS, Retrain, Simulate
+from hnas_kit.runs.params import NOTEBOOKS, Benchmark, Retrain, Simulate
 from hnas_kit.runs.schema import Checked, OneOf
 
-DESCRIBED: dict[str, type[Checked]] = NOTEBOOKS | {"retrain": Retrain, "simulate": Simulate}
+DESCRIBED: dict[str, type[Checked]] = NOTEBOOKS | {
+    "retrain": Retrain,
+    "benchmark": Benchmark,
+    "simulate": Simulate,
+}
 WIDEST = 44  # characters of what is allowed in a line
 
 

@@ -14,6 +14,7 @@ from hnas_kit.runs.schema import (
     RUN_NAME,
     BatchSize,
     Beta,
+    Checked,
     Communication,
     Compute,
     Count,
@@ -21,6 +22,7 @@ from hnas_kit.runs.schema import (
     Entry,
     Exploration,
     FirstShare,
+    Files,
     FirstTemperature,
     ImageSize,
     LearningRate,
@@ -257,6 +259,19 @@ class Retrain(Training):
         return self
 
 
+class Benchmark(Checked):
+    """Of ``hnas benchmark``, for a space and a data set whose ground truth is not the package's."""
+
+    plugins: Files = Field([], description="files of one's own that register what is used")
+    width: Width = 8
+    image_size: ImageSize = 0
+    epochs: Count = Field(40, description="passes over all training images")
+    batch_size: Count = Field(128, description="images a step")
+    lr: LearningRate = 0.03
+    momentum: Share = Field(0.9, description="of SGD (Nesterov)")
+    weight_decay: WeightDecay = 1e-3
+
+
 class Simulate(Protocol):
     """Of ``hnas simulate``, which searches without a network, many times.
 
@@ -266,6 +281,9 @@ class Simulate(Protocol):
     """
 
     temperature_start: FirstTemperature = 0.01
+    plugins: Files = Field([], description="files of one's own that register what is used")
+    space: Space = "macro"
+    dataset: Dataset = "cifar10"
     seeds: int = Field(100, ge=1, le=2**32, description="searches of each method, with the seeds from 0 on")
     steps: Count = Field(11_760, description="of each search")
     rewards: Literal["true", "supernet"] = Field(

@@ -9,7 +9,7 @@ from typing import Any
 from hnas_kit import plugins
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import read_yaml
-from hnas_kit.runs.params import NOTEBOOKS, Parameters, Retrain
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Retrain, Simulate
 from hnas_kit.runs.schema import unknown
 
 # parameters that are meant for all notebooks
@@ -74,7 +74,7 @@ def shared(profile: Collection[str], changes: Mapping[str, Any]) -> list[str]:
 def is_text(name: str) -> bool:
     """Whether a parameter's value is text, whatever it looks like."""
     own = name.rpartition(".")[2]
-    fields = [cls.model_fields[own] for cls in (*NOTEBOOKS.values(), Retrain) if own in cls.model_fields]
+    fields = [cls.model_fields[own] for cls in (*NOTEBOOKS.values(), Retrain, Simulate) if own in cls.model_fields]
     return any(field.annotation is str for field in fields)
 
 

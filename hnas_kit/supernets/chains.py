@@ -143,7 +143,7 @@ def check(name: str, kind: Any) -> None:
             raise HnasError(f"space {name}: {part} asks for {strange[0]}; allowed: {', '.join(sorted(known))}")
     try:
         space = kind()
-        arch = _first(space)
+        arch = space.first
         again = space.parse(space.format(arch))
     except Exception as error:
         raise HnasError(f"space {name}: {_reason(error)}") from None
@@ -155,14 +155,6 @@ def check(name: str, kind: Any) -> None:
 
 def _lists(value: Any) -> bool:
     return isinstance(value, list | tuple) and len(value) > 0
-
-
-def _first(space: SearchSpace) -> tuple[int, ...]:
-    state, arch = 0, []
-    for table in space.transitions:
-        arch.append(int((table[state] >= 0).argmax()))
-        state = int(table[state][arch[-1]])
-    return space.canonical(arch)
 
 
 def _try(space: SearchSpace, shared: bool) -> None:
