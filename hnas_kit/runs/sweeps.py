@@ -29,6 +29,7 @@ from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
 from hnas_kit.runs import folders, grids, places
 from hnas_kit.runs.grids import Key, Plan, Task, shown
+from hnas_kit.runs.notebook import execute
 from hnas_kit.runs.profiles import shared
 
 Place = tuple[Path, Path, dict[str, str]]  # where a task is run as if it were: folder, project, environment
