@@ -18,7 +18,9 @@ def _texts(part: Finished) -> dict[str, str]:
         for notebook, values in sorted(part.manifest["lineage"].items())
         for name, value in values.items()
     }
-    found |= {f"plugin {name.rpartition('/')[2]}": v[:8] for name, v in part.manifest.get("plugins", {}).items()}
+    found |= {
+        f"plugin {name.rpartition('/')[2]}": v[:8] for name, v in part.manifest.get("plugins", {}).items()
+    }
     made = part.manifest["provenance"]
     return found | {"code of hnas_kit": made["code_sha256"][:8], "device": part.manifest["device"]}
 

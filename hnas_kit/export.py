@@ -41,7 +41,7 @@ def search_result(run: str, method: str = "", notebook: str = "") -> tuple[Finis
 
     Returns:
         The finished search; ``space``, ``dataset``, ``width``, ``image_size`` (0: the data set's own),
-        ``workers``, ``plugins`` and ``architecture`` (text) of the network that it found; and the method's name.
+        ``workers``, ``plugins`` and ``architecture`` (text) of the network that it found; the method's name.
 
     Raises:
         HnasError: if there is no such search.

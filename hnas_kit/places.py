@@ -29,7 +29,7 @@ def notebook_path(notebook: str) -> Path:
 
 
 def outputs_root() -> Path:
-    """``HNAS_OUTPUTS``, or ``outputs/`` of the project, or of the working folder where there is no project."""
+    """``HNAS_OUTPUTS``, or ``outputs/`` of the project; of the working folder where there is none."""
     if given := os.environ.get("HNAS_OUTPUTS"):
         return Path(given)
     root = project_root()

@@ -119,8 +119,8 @@ def register(name: str, reward: Callable[[Arch, Tensor, Tensor], float]) -> None
         name: a new one; with "training" as one of its words the reward sees the step's own mini-batch, else
             one of the validation half.
         reward: (arch, logits (B, C), labels (B,)) -> a number, the more the better. A function; or an object
-            with ``__call__``, ``state_dict`` and ``load_state_dict``, if it keeps something from step to step:
-            every search begins with a copy of it.
+            with ``__call__``, ``state_dict`` and ``load_state_dict``, if it keeps something: every search
+            begins with a copy of it.
 
     Raises:
         HnasError: one line, if it cannot be called so, or its name is taken.

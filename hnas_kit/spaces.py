@@ -176,7 +176,8 @@ class SearchSpace:
 
     def describe(self) -> str:
         """What a valid architecture is, in one clause (used in error messages)."""
-        return f"{self.num_layers} layers of 0 to {max(map(len, self.ops)) - 1} (operations: see the space's ops)"
+        last = max(map(len, self.ops)) - 1
+        return f"{self.num_layers} layers of 0 to {last} (operations: see the space's ops)"
 
     @cached_property
     def completions(self) -> list[list[int]]:

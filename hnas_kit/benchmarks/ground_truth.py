@@ -88,7 +88,9 @@ def protocol_of(name: str) -> tuple[Protocol, int]:
         record = json.loads(path.with_suffix(".json").read_text())
         return Protocol(**record["protocol"]), record["num_classes"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HnasError(f"{path.with_suffix('.json')} does not say how the table beside it was made") from error
+        raise HnasError(
+            f"{path.with_suffix('.json')} does not say how the table beside it was made"
+        ) from error
 
 
 def _own_table(path: Path, space: SearchSpace) -> pd.DataFrame:
@@ -98,7 +100,9 @@ def _own_table(path: Path, space: SearchSpace) -> pd.DataFrame:
     except ValueError as error:
         raise HnasError(f"{path} is no table of architectures and seeds ({error})") from error
     names = [space.format(arch) for arch in space.enumerate()]
-    if sorted(table.index) != sorted(names) or not table.apply(lambda column: column.between(0, 100)).all(None):
+    if sorted(table.index) != sorted(names) or not table.apply(lambda column: column.between(0, 100)).all(
+        None
+    ):
         raise HnasError(
             f"{path} must have the {len(names)} architectures of the {space.name} space, and accuracies of 0 to 100 %"
         )

@@ -58,7 +58,9 @@ def eight_bit(image: Image.Image) -> Image.Image:
         levels = np.asarray(image).astype(np.int64)
         sixteen = image.mode.startswith("I;16") or image.format in ("PNG", "PPM")
         if not sixteen or levels.min() < 0 or levels.max() > 65_535:
-            raise ValueError(f"it has 32 bits a channel, from {levels.min()} to {levels.max()}; save it with 8 or 16")
+            raise ValueError(
+                f"it has 32 bits a channel, from {levels.min()} to {levels.max()}; save it with 8 or 16"
+            )
         return Image.fromarray(((levels * 255 + 32_767) // 65_535).astype(np.uint8))
     if image.mode == "F":
         raise ValueError("its channel holds floating point numbers; save it with 8 or 16 bits")
@@ -124,7 +126,10 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
     for part, rows in found.items():
         rows.sort(key=lambda row: row[:2])
         # (H, W, C); a gray image among coloured ones has its level three times
-        whole = [np.broadcast_to(px.reshape(*px.shape[:2], -1), (*px.shape[:2], 3 if coloured else 1)) for *_, px in rows]
+        whole = [
+            np.broadcast_to(px.reshape(*px.shape[:2], -1), (*px.shape[:2], 3 if coloured else 1))
+            for *_, px in rows
+        ]
         arrays[f"{part}_x"] = torch.from_numpy(np.stack(whole)).permute(0, 3, 1, 2).contiguous()
         arrays[f"{part}_y"] = torch.tensor([classes.index(cls) for cls, _, _ in rows])
     return arrays, classes

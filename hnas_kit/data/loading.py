@@ -61,8 +61,8 @@ def from_arrays(
 
     Args:
         name: that it goes by.
-        arrays: ``train_x`` and ``test_x``, uint8 (N, C, H, W), square; ``train_y`` and ``test_y``, int64 (N,),
-            labels from 0.
+        arrays: ``train_x`` and ``test_x``, uint8 (N, C, H, H); ``train_y`` and ``test_y``, int64 (N,), labels
+            from 0.
         classes: their names, by label.
         device: where batches are used.
         image_size: to a smaller one they are resized here, once: then a batch is augmented at that size.
@@ -187,7 +187,7 @@ def check_loader(name: str, loader: Any) -> None:
 
 
 def _brought(name: str, device: torch.device) -> Dataset:
-    """What a loader of one's own gives; raises :class:`HnasError` with one line if it is no sound data set."""
+    """What a loader of one's own gives; raises :class:`HnasError` if it is no sound data set."""
     try:
         dataset = DATASETS[name](device)
     except HnasError as error:

@@ -51,7 +51,9 @@ class ClassFolders:
 
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
         found = [(path, label) for label, name in enumerate(classes) for path in image_files(folder, name)]
-        strangers = {name for name in class_folders(folder) if name not in classes and image_files(folder, name)}
+        strangers = {
+            name for name in class_folders(folder) if name not in classes and image_files(folder, name)
+        }
         if strangers or not found:
             problem = f"class {min(strangers)} is not one of train/" if strangers else "there is no image"
             raise HnasError(f"{folder}: {problem}")

@@ -21,8 +21,8 @@ from hnas_kit.runs.schema import (
     Dataset,
     Entry,
     Exploration,
-    FirstShare,
     Files,
+    FirstShare,
     FirstTemperature,
     ImageSize,
     LearningRate,
@@ -104,7 +104,7 @@ class Search(Source, Phased):
     sampler: Sampler = "mcts"
     tree: TreeName = "learned"
     communication: Communication = ""
-    settings: Settings = {}
+    settings: Settings = Field({})
     models: Models = 2
     reward: Reward = "absolute validation accuracy"
     compare: list[Compared] = Field(

@@ -74,7 +74,9 @@ def shared(profile: Collection[str], changes: Mapping[str, Any]) -> list[str]:
 def is_text(name: str) -> bool:
     """Whether a parameter's value is text, whatever it looks like."""
     own = name.rpartition(".")[2]
-    fields = [cls.model_fields[own] for cls in (*NOTEBOOKS.values(), Retrain, Simulate) if own in cls.model_fields]
+    fields = [
+        cls.model_fields[own] for cls in (*NOTEBOOKS.values(), Retrain, Simulate) if own in cls.model_fields
+    ]
     return any(field.annotation is str for field in fields)
 
 

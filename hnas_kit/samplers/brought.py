@@ -98,4 +98,6 @@ def _check_probabilities(name: str, found: Any, archs: set[Arch]) -> None:
         raise HnasError(f"sampler {name}, probabilities gives no dict with its archs as keys")
     total = math.fsum(found.values())
     if min(found.values()) < 0 or not math.isclose(total, 1, rel_tol=1e-4):
-        raise HnasError(f"sampler {name}, probabilities add up to {total:.6g}, the least is {min(found.values())}")
+        raise HnasError(
+            f"sampler {name}, probabilities add up to {total:.6g}, the least is {min(found.values())}"
+        )

@@ -92,7 +92,7 @@ class Sampler(ABC):
 
 def _plain(name: str, value: Any) -> Any:
     """A value as a checkpoint may hold it: arrays are tensors in a dict of their own."""
-    if value is None or isinstance(value, bool | int | float | str) and not isinstance(value, np.generic):
+    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)):
         return value
     if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
         return {"array": torch.from_numpy(np.array(value)), "scalar": isinstance(value, np.generic)}
@@ -102,7 +102,9 @@ def _plain(name: str, value: Any) -> Any:
         return {type(value).__name__: [_plain(name, part) for part in value]}
     if isinstance(value, dict) and type(value) is dict:
         return {"keys": [_plain(name, k) for k in value], "values": [_plain(name, v) for v in value.values()]}
-    raise HnasError(f"{name} is of type {type(value).__name__}; give the sampler a state_dict and a load_state_dict")
+    raise HnasError(
+        f"{name} is of type {type(value).__name__}; give the sampler a state_dict and a load_state_dict"
+    )
 
 
 def _restored(value: Any) -> Any:

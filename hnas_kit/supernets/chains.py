@@ -135,12 +135,16 @@ def check(name: str, kind: Any) -> None:
     if any(len(set(names)) < len(names) for names in ops):
         raise HnasError(f"space {name}: a layer of ops names an operation twice")
     if kind.block is SearchSpace.block:
-        raise HnasError(f"space {name} has no block(self, layer, op, width, shared), which builds an operation")
+        raise HnasError(
+            f"space {name} has no block(self, layer, op, width, shared), which builds an operation"
+        )
     known = {"in_channels", "channels", "num_classes", "width", "shared"}
     for part in ("stem", "head"):
         _, *names = inspect.signature(getattr(kind, part)).parameters
         if strange := [n for n in names if n not in known]:
-            raise HnasError(f"space {name}: {part} asks for {strange[0]}; allowed: {', '.join(sorted(known))}")
+            raise HnasError(
+                f"space {name}: {part} asks for {strange[0]}; allowed: {', '.join(sorted(known))}"
+            )
     try:
         space = kind()
         arch = space.first
