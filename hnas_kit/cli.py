@@ -6,7 +6,6 @@ A command imports what it needs when it runs: help, a table of parameters or a m
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -126,20 +125,13 @@ def _benchmark(args: argparse.Namespace) -> None:
     if not own and (given := [name for name in changes if name != "plugins"]):
         raise HnasError(f"{args.name} is made as the package's table was: {given[0]} cannot be set")
     protocol = benchmarks.make_protocol(args.name, **how.model_dump(exclude={"plugins"})) if own else None
-    stem = benchmarks.stem(args.name)
-    default = places.outputs_root() / "benchmarks" / stem
-    folder, start = args.out or default, time.perf_counter()
+    folder, start = args.out or benchmarks.folder_of(args.name), time.perf_counter()
 
     def show(done: int, total: int) -> None:
         print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
 
     benchmarks.make(args.name, folder, args.seeds, show, protocol)
-    if own:  # a run finds it there
-        pointer = default / "elsewhere.json"
-        pointer.unlink(missing_ok=True)
-        if folder.resolve() != default.resolve():
-            write_atomic(pointer, json.dumps({"folder": str(folder.resolve())}).encode())
-    print(f"\n{folder / stem}.csv")
+    print(f"\n{folder / benchmarks.stem(args.name)}.csv")
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -163,12 +155,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def _notebooks(args: argparse.Namespace) -> None:
-    for name in NOTEBOOKS:
-        target = args.folder / f"{name}.ipynb"
-        if target.exists():
-            raise HnasError(f"{target} is there already; choose another folder")
-    for name in NOTEBOOKS:
-        write_atomic(args.folder / f"{name}.ipynb", places.notebook_path(name).read_bytes())
+    places.copy_notebooks(args.folder)
     print(f"{len(NOTEBOOKS)} notebooks in {args.folder}; hnas run takes those of a folder called notebooks")
 
 
@@ -191,8 +178,7 @@ def _ffcv(args: argparse.Namespace) -> None:
 
 
 def _simulate(args: argparse.Namespace) -> None:
-    given = {name: getattr(args, name) for name in ("seeds", "steps", "rewards")}
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {n: v for n in ("seeds", "steps", "rewards") if (v := getattr(args, n)) is not None}
     how = params.Simulate.checked(_changes(args) | given, "simulate")
     from hnas_kit.studies import study  # not before a mistake is told
 

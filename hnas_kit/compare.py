@@ -30,7 +30,7 @@ def _text(value: Any) -> str:
 
 
 def differences(parts: dict[str, Finished]) -> pd.DataFrame:
-    """What is not the same in two finished searches: one row a name, one column a run, "-" where it has none."""
+    """What is not the same in two finished searches: a row a name, a column a run, "-" where it has none."""
     table = pd.DataFrame({run: _texts(part) for run, part in parts.items()}).fillna("-")
     return table[table.nunique(axis=1) > 1].rename_axis("what differs")
 

@@ -27,8 +27,7 @@ LISTED = 1_000_000  # architectures, at most
 class SearchSpace:
     """What every search space offers: a chain of layers with a choice of operations in each.
 
-    A new one says its name, its operations, and how a block, the stem and the head are built. All else has a
-    default: no constraint, one number a layer as text form.
+    A new one says its name, its operations, and how a block is built. All else has a default.
 
     Which codes are canonical architectures is said by a small automaton that reads them layer by layer:
     from ``start``, ``advance`` gives the next state, and ``accepts`` says whether a state may be the last.
@@ -39,8 +38,7 @@ class SearchSpace:
         name: the name that parameters and artefacts use.
         ops: for each layer, the names of its operations.
         start: the automaton's state before the first layer.
-        width: channels of the stem, unless something else is said.
-        image_size: height and width of an image, pixels, likewise.
+        width, image_size: channels of the stem and pixels of an image, unless something else is said.
         separator: between the operations' indices in the text form; empty if all are digits.
     """
 
@@ -52,25 +50,18 @@ class SearchSpace:
     separator: str = ","
 
     def stem(self, in_channels: int, width: int, shared: bool) -> nn.Module:
-        """The first layers, which all architectures have; (B, in_channels, H, W) -> features.
-
-        Default: a 3x3 convolution to ``width`` channels, BatchNorm, ReLU. ``shared`` as for :meth:`block`.
-        """
+        """(B, in_channels, H, W) -> features; default: 3x3 convolution to ``width``, BatchNorm, ReLU."""
         raise NotImplementedError
 
     def block(self, layer: int, op: int, width: int, shared: bool) -> nn.Module:
-        """What operation ``op`` (its position in ``ops[layer]``) of a layer computes: features -> features.
+        """Operation ``op`` (its position in ``ops[layer]``) of a layer: features -> features.
 
-        All operations of a layer take and give the same numbers of channels. ``shared``: for weights that
-        architectures share, with :func:`hnas_kit.supernets.batch_norm` accordingly.
+        All of a layer give the same number of channels. ``shared``: see ``supernets.blocks.batch_norm``.
         """
         raise NotImplementedError
 
     def head(self, channels: int, num_classes: int, shared: bool) -> nn.Module:
-        """The last layers: features with so many channels -> logits (B, num_classes).
-
-        Default: global average pool and a linear layer.
-        """
+        """Features -> logits (B, num_classes); default: global average pool and a linear layer."""
         raise NotImplementedError
 
     @property
@@ -162,10 +153,8 @@ class SearchSpace:
         """
         require_one_of("encoding", kind, ENCODINGS)
         found, counts = self.categories(archs)
-        if kind == "vector":
-            return found.astype(float)
         columns = [found[:, [layer]] == np.arange(count) for layer, count in enumerate(counts)]
-        return np.hstack(columns).astype(float)
+        return (found if kind == "vector" else np.hstack(columns)).astype(float)
 
     def canonical(self, arch: Iterable[int]) -> Arch:
         """The code that stands for this network; raises :class:`HnasError` if ``arch`` is not valid."""
@@ -194,7 +183,7 @@ class SearchSpace:
 
     @property
     def first(self) -> Arch:
-        """An architecture of the space: in each layer the first operation with which one can be completed."""
+        """The architecture whose code comes first."""
         state, arch = 0, []
         for table in self.transitions:
             arch.append(int((table[state] >= 0).argmax()))
@@ -363,14 +352,10 @@ class MobileSpace(StagedSpace):
 
 
 def register(space: type[SearchSpace]) -> None:
-    """Make a search space of one's own known by its name.
-
-    Args:
-        space: a subclass of :class:`SearchSpace`; it is made without arguments.
+    """Make a subclass of :class:`SearchSpace` known by its name.
 
     Raises:
-        HnasError: one line, if it is no chain of layers, something of it is missing, its name is taken, or
-            its network cannot be run.
+        HnasError: if it is no chain, something of it is missing, or wrong, or its name is taken.
     """
     SPACES.register(getattr(space, "name", None), space)
 

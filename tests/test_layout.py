@@ -14,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # fmt: off
 ORDER = (
     "errors", "names", "files", "places", "plugins", "randomness", "provenance", "processes", "spaces",
-    "supernets", "cost", "data", "problem", "training", "evaluation", "distances", "trees", "samplers", "rewards", "search",
-    "benchmarks", "runs", "studies", "figures", "report", "compare", "export", "retraining", "cli",
+    "supernets", "cost", "data", "problem", "training", "evaluation", "distances", "trees", "samplers",
+    "rewards", "search", "benchmarks", "runs", "studies", "figures", "report", "compare", "export",
+    "retraining", "cli",
 )
 # fmt: on
 

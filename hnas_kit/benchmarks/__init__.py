@@ -4,6 +4,7 @@ from hnas_kit.benchmarks.ground_truth import (
     PROTOCOLS,
     Protocol,
     additive,
+    folder_of,
     for_dataset,
     judge,
     load,

@@ -59,12 +59,17 @@ def stem(name: str) -> str:
     return plain if plain == name else f"{plain}-{sha256(name.encode())[:8]}"
 
 
+def folder_of(name: str) -> Path:
+    """Where a table that is made here lies, unless another folder is named."""
+    return outputs_root() / "benchmarks" / stem(name)
+
+
 def own(name: str) -> Path | None:
     """The table that ``hnas benchmark NAME`` made here, None if there is none.
 
-    It lies in ``outputs/benchmarks/NAME/``, or where ``elsewhere.json`` in that folder says.
+    It lies in :func:`folder_of`, or where ``elsewhere.json`` in that folder says.
     """
-    folder = outputs_root() / "benchmarks" / stem(name)
+    folder = folder_of(name)
     if (pointer := folder / "elsewhere.json").exists():
         folder = Path(json.loads(pointer.read_text())["folder"])
     path = folder / f"{stem(name)}.csv"
@@ -72,7 +77,7 @@ def own(name: str) -> Path | None:
 
 
 def version(space: str, dataset: str) -> str:
-    """Changes when the ground truth that was made here does; empty if there is none, or it is the package's."""
+    """Changes when a ground truth that was made here does; empty if it is the package's, or there is none."""
     name = f"{dataset}-{space}"
     path = None if _packaged(space, dataset) else own(name)
     return sha256(path) if path else ""
@@ -100,12 +105,10 @@ def _own_table(path: Path, space: SearchSpace) -> pd.DataFrame:
     except ValueError as error:
         raise HnasError(f"{path} is no table of architectures and seeds ({error})") from error
     names = [space.format(arch) for arch in space.enumerate()]
-    if sorted(table.index) != sorted(names) or not table.apply(lambda column: column.between(0, 100)).all(
-        None
-    ):
-        raise HnasError(
-            f"{path} must have the {len(names)} architectures of the {space.name} space, and accuracies of 0 to 100 %"
-        )
+    sound = table.apply(lambda column: column.between(0, 100)).all(None)
+    if sorted(table.index) != sorted(names) or not sound:
+        what = f"the {len(names)} architectures of the {space.name} space"
+        raise HnasError(f"{path} must have {what}, and accuracies of 0 to 100 %")
     return table.loc[names]
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from hnas_kit import data, plugins
 from hnas_kit.benchmarks import alone
-from hnas_kit.benchmarks.ground_truth import PROTOCOLS, Protocol, stem
+from hnas_kit.benchmarks.ground_truth import PROTOCOLS, Protocol, folder_of, stem
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import write_atomic
 from hnas_kit.names import SPACES
@@ -122,4 +122,8 @@ def make(
     record["num_classes"] = num_classes
     write_atomic(folder / f"{stem(name)}.csv", table.to_csv(float_format="%.4f").encode())
     write_atomic(folder / f"{stem(name)}.json", json.dumps(record | provenance(), indent=2).encode() + b"\n")
+    if name not in PROTOCOLS:  # a run finds it there
+        (pointer := folder_of(name) / "elsewhere.json").unlink(missing_ok=True)
+        if folder.resolve() != pointer.parent.resolve():
+            write_atomic(pointer, json.dumps({"folder": str(folder.resolve())}).encode())
     return table

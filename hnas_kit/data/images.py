@@ -68,7 +68,7 @@ def eight_bit(image: Image.Image) -> Image.Image:
 
 
 def squared(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Pixels (H, W) or (H, W, 3), the shorter side resized to ``size`` (bilinear), and cut from their middle."""
+    """Pixels (H, W) or (H, W, 3), the shorter side resized to ``size`` (bilinear), cut from their middle."""
     image = Image.fromarray(pixels)
     scale = size / min(image.size)
     image = image.resize([max(round(side * scale), size) for side in image.size], Image.Resampling.BILINEAR)
@@ -108,8 +108,8 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
         if not cut and (pixels.shape[:2] != size or size[0] != size[1]):
             if not image_size:
                 raise HnasError(
-                    f"{source}: {name} is {pixels.shape[1]}x{pixels.shape[0]}; images must be square and alike, "
-                    "or image_size be set, for instance to 32: then they are resized and cut from their middle"
+                    f"{source}: {name} is {pixels.shape[1]}x{pixels.shape[0]}; images must be square and "
+                    "alike, or image_size be set, for instance to 32, to resize them and cut their middle"
                 )
             cut = True
             found = {

@@ -34,7 +34,7 @@ class Source(Protocol):
     def name(self, i: int) -> str: ...
 
     def read(self, i: int) -> Image.Image:
-        """Picture ``i`` in mode L or RGB, by its channels; whatever is raised is shown as the reason why it cannot be read."""
+        """Picture ``i`` in mode L or RGB; whatever is raised is shown as the reason why it cannot be read."""
         ...
 
 

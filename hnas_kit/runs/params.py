@@ -44,10 +44,9 @@ from hnas_kit.runs.schema import (
     WeightDecay,
     Whole,
     Width,
-    misplaced,
     one_of,
 )
-from hnas_kit.samplers.methods import COMPARABLE, METHODS, Method
+from hnas_kit.samplers.methods import COMPARABLE, METHODS, Method, misplaced
 
 Linkage = Annotated[one_of(LINKAGES), Field(description="how far apart two clusters are")]
 Images = Annotated[Count, Field(description="validation images that outputs are compared on")]

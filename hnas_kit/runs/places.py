@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hnas_kit.errors import require_one_of
-from hnas_kit.files import sha256
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.files import sha256, write_atomic
 from hnas_kit.places import notebook_path, outputs_root, project_root  # noqa: F401 - of this place, too
 
 # what each notebook reads of which others, besides their parameters
@@ -28,6 +28,15 @@ def profile_folder(profile: str) -> Path:
     folders = (project_root() / "params").iterdir()
     require_one_of("profile", profile, sorted(p.name for p in folders if p.is_dir() and p.name != "sweeps"))
     return project_root() / "params" / profile
+
+
+def copy_notebooks(folder: Path) -> None:
+    """Copy the six notebooks into a folder; raises :class:`HnasError` if one is there already."""
+    targets = {name: folder / f"{name}.ipynb" for name in READS}
+    if there := [path for path in targets.values() if path.exists()]:
+        raise HnasError(f"{there[0]} is there already; choose another folder")
+    for name, path in targets.items():
+        write_atomic(path, notebook_path(name).read_bytes())
 
 
 def notebook_digest(notebook: str) -> str:

@@ -19,8 +19,8 @@ FOR_ALL = ("run", "source", "seed", "device", "threads", "plugins")
 def load_profile(folder: Path) -> dict[str, dict[str, Any]]:
     """What a profile sets, for every notebook that its folder has a file for, in the notebooks' order.
 
-    What a file does not name is the default; a file may name nothing. Plugins that one of them names, relative
-    to the folder, are for all.
+    What a file does not name is the default; a file may name nothing. Plugins that one of them names,
+    relative to the folder, are for all.
     """
     if not folder.is_dir():
         raise HnasError(f"there is no profile folder {folder}")

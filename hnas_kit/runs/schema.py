@@ -27,8 +27,6 @@ from hnas_kit import plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.names import (
     COMMUNICATIONS,
-    DATASETS,
-    LAYOUTS,
     PHASED,
     PRECISIONS,
     READINGS,
@@ -36,8 +34,9 @@ from hnas_kit.names import (
     SAMPLERS,
     SPACES,
     TREES,
+    known_dataset,
 )
-from hnas_kit.samplers.methods import Method
+from hnas_kit.samplers.methods import Method, misplaced
 
 if TYPE_CHECKING:
     from hnas_kit.training import Schedule
@@ -67,14 +66,6 @@ def one_of(names: Collection[str], empty: bool = False) -> Any:
     return Annotated[Any, AfterValidator(allowed.check), allowed]
 
 
-def _dataset(value: str) -> str:
-    layout, colon, path = value.partition(":")
-    if value not in DATASETS and not (colon and path and layout in LAYOUTS):
-        own = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
-        raise ValueError(f"unknown data set; allowed: {', '.join(DATASETS)}, {own}")
-    return value
-
-
 def _size(value: int) -> int:
     if 0 < value < 8:
         raise ValueError("Input should be at least 8, or 0 for the size that the images have")
@@ -95,7 +86,7 @@ Space = Annotated[one_of(SPACES), Field(description="search space")]
 Dataset = Annotated[
     str,
     Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH"),
-    AfterValidator(_dataset),
+    AfterValidator(known_dataset),
 ]
 Settings = Annotated[
     dict[str, bool | int | float | str | None], Field(description="of a sampler that was registered")
@@ -341,13 +332,6 @@ class Entry(BaseModel):
         return {
             name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
         }
-
-
-def misplaced(sampler: str, settings: Mapping[str, Any]) -> str:
-    """That ``settings`` are of samplers that were registered, in words; empty if all is well."""
-    if settings and sampler not in SAMPLERS.brought:
-        return f"settings are of samplers that were registered; {sampler} has parameters of their own"
-    return ""
 
 
 def explain(error: dict, cls: type[BaseModel]) -> str:

@@ -25,8 +25,8 @@ def register(name: str, sampler: type[Sampler]) -> None:
     Args:
         name: a new one.
         sampler: a subclass of :class:`Sampler`, made over ``archs`` (a list of architectures), ``space`` or
-            ``tree``: whichever its first parameter is called. The others are its settings, from ``settings`` of
-            notebook 04.
+            ``tree``: whatever its first parameter is called. The others are its settings, from ``settings``
+            of notebook 04.
 
     Raises:
         HnasError: one line, if something of it is missing, does not work, or its name is taken.
@@ -43,7 +43,8 @@ def check(name: str, kind: Any) -> None:
     first, *settings = inspect.signature(kind).parameters.values()
     if first.name not in OVER:
         raise HnasError(
-            f"sampler {name}: its first parameter is {first.name}; it must be archs, space or tree, what it draws from"
+            f"sampler {name}: its first parameter is {first.name}; "
+            "it must be archs, space or tree, what it draws from"
         )
     if all(setting.default is not setting.empty for setting in settings):
         try_out(name, kind, {})

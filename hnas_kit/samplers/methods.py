@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import COMMUNICATIONS, SAMPLERS, TREES, Registry
@@ -226,3 +226,10 @@ class _Methods(Mapping[str, Method]):
 
 
 COMPARABLE = _Methods()
+
+
+def misplaced(sampler: str, settings: Mapping[str, Any]) -> str:
+    """That ``settings`` are of samplers that were registered, in words; empty if all is well."""
+    if settings and sampler not in SAMPLERS.brought:
+        return f"settings are of samplers that were registered; {sampler} has parameters of their own"
+    return ""

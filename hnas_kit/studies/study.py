@@ -96,7 +96,7 @@ def _without_network(space: SearchSpace, archs: Sequence[Arch]) -> dict[str, Arc
 
 
 def compared(subject: Setting) -> dict[str, Method | type]:
-    """What is compared on a setting: ``COMPARED`` as far as it has trees for it, and samplers of one's own."""
+    """What is compared on a setting: ``COMPARED`` as far as there are trees, and samplers of one's own."""
     own = {name: Method(name) for name in SAMPLERS.brought}
     own = {name: Method(name, "default") if method.walks else method for name, method in own.items()}
     on_trees = {

@@ -107,9 +107,10 @@ def _widths(space: SearchSpace, stem: nn.Module, layers: Sequence[Choice], in_ch
         }
         for name, out in outs.items():
             if out.dim() != 4 or out.shape[0] != 2:
+                found = "x".join(map(str, out.shape))
                 raise HnasError(
-                    f"space {space.name}, block of layer {layer}, operation {name} gives "
-                    f"{'x'.join(map(str, out.shape))} for 2 images; it must be images x channels x rows x columns"
+                    f"space {space.name}, block of layer {layer}, operation {name} gives {found} "
+                    "for 2 images; it must be images x channels x rows x columns"
                 )
         channels = {name: out.shape[1] for name, out in outs.items()}
         if len(set(channels.values())) > 1:
@@ -172,6 +173,6 @@ def _try(space: SearchSpace, shared: bool) -> None:
     modules = [m for part in (parts.stem, *parts.layers, parts.head) for m in part.modules()]
     if shared and any(getattr(m, "track_running_stats", False) for m in modules):
         raise HnasError(
-            f"space {space.name}: with shared=True a normalisation keeps running statistics, and those of all "
-            "architectures would be mixed; use batch_norm(channels, shared) of hnas_kit.supernets.blocks"
+            f"space {space.name}: with shared=True a normalisation keeps running statistics, and those of "
+            "all architectures would be mixed; use batch_norm(channels, shared) of hnas_kit.supernets.blocks"
         )
