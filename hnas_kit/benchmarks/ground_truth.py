@@ -105,7 +105,7 @@ def _own_table(path: Path, space: SearchSpace) -> pd.DataFrame:
     except ValueError as error:
         raise HnasError(f"{path} is no table of architectures and seeds ({error})") from error
     names = [space.format(arch) for arch in space.enumerate()]
-    sound = table.apply(lambda column: column.between(0, 100)).all(None)
+    sound = table.apply(lambda column: column.between(0, 100)).all(axis=None)
     if sorted(table.index) != sorted(names) or not sound:
         what = f"the {len(names)} architectures of the {space.name} space"
         raise HnasError(f"{path} must have {what}, and accuracies of 0 to 100 %")

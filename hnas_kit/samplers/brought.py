@@ -95,7 +95,7 @@ def _over(space: SearchSpace, what: str) -> Any:
 
 
 def _check_probabilities(name: str, found: Any, archs: set[Arch]) -> None:
-    if not isinstance(found, dict) or not found.keys() <= archs:
+    if not isinstance(found, dict) or not found or not found.keys() <= archs:
         raise HnasError(f"sampler {name}, probabilities gives no dict with its archs as keys")
     total = math.fsum(found.values())
     if min(found.values()) < 0 or not math.isclose(total, 1, rel_tol=1e-4):
