@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # each may import what stands before it
 # fmt: off
 ORDER = (
-    "errors", "names", "files", "randomness", "provenance", "processes", "spaces", "supernets", "cost",
-    "data", "problem", "training", "evaluation", "distances", "trees", "samplers", "rewards", "search",
-    "benchmarks", "runs", "studies", "figures", "report", "export", "retraining", "cli",
+    "errors", "names", "files", "places", "plugins", "randomness", "provenance", "processes", "spaces",
+    "supernets", "cost", "data", "problem", "training", "evaluation", "distances", "trees", "samplers",
+    "rewards", "search", "benchmarks", "runs", "studies", "figures", "report", "compare", "export",
+    "retraining", "cli",
 )
 # fmt: on
 
