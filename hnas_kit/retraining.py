@@ -103,7 +103,8 @@ def trained(folder: Path) -> tuple[nn.Sequential, Tensor, dict[str, str]]:
     weights, of_it = torch_value((folder / "weights.pt").read_bytes()), record["network"]
     sizes = tuple(int(of_it[name]) for name in ("width", "image_size", "in_channels", "num_classes"))
     state = weights.get("average", weights["net"])
-    return network(of_it["space"], of_it["architecture"], sizes, state, shared=False)
+    alone, example, known = network(of_it["space"], of_it["architecture"], sizes, state, shared=False)
+    return alone, example, known | {"statistics": "BatchNorm's, running averages of the training"}
 
 
 def retrain(p: Retrain, label: str) -> str:
