@@ -59,9 +59,7 @@ def copy_with(parameters: dict[str, int | str], source: Path, target: Path) -> N
         if cell.cell_type == "code":
             cell.update(outputs=[], execution_count=None)
         if "parameters" in cell.metadata.get("tags", []):
-            for name, value in parameters.items():
-                cell.source, found = re.subn(rf"(?m)^{name} = \S+", f"{name} = {value}", cell.source)
-                assert found == 1, f"{source} has no parameter {name}"
+            cell.source += "".join(f"\n{name} = {value}" for name, value in parameters.items())
     nbformat.write(notebook, target)
 
 
