@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic, yaml_value
@@ -51,7 +52,13 @@ def _run(args: argparse.Namespace) -> None:
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     _check_devices(checked)
+    from hnas_kit.runs import consistency
+
+    consistency.refuse_unread(checked, first, changes)
+    consistency.check(checked, first)
     for line in profiles.shared([name for name in profile if name >= first], changes):
+        print(line)
+    for line in consistency.made_otherwise(checked, first):
         print(line)
     seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
     wanted = [profiles.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
@@ -77,8 +84,10 @@ def _one(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
     from hnas_kit.runs import execution
 
     run = execution.run_profile(wanted[0], first, force)
-    if any((runs.outputs_root() / run / name).exists() for name in runs.SEARCHES):
+    if any(runs.place(run, name).exists() for name in runs.SEARCHES):
         print(f"{runs.search_of(run).manifest['headline']}; report: {report.write(run)}")
+    else:
+        print(f"results: {runs.outputs_root() / run}")
 
 
 def _all(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
@@ -118,14 +127,17 @@ def _report(args: argparse.Namespace) -> None:
 
 def _benchmark(args: argparse.Namespace) -> None:
     from hnas_kit import benchmarks
+    from hnas_kit.runs import locks
 
+    benchmarks.check(args.name, args.seeds)
     folder = args.out or places.outputs_root() / "benchmarks" / args.name
     start = time.perf_counter()
 
     def show(done: int, total: int) -> None:
         print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
 
-    benchmarks.make(args.name, folder, args.seeds, show)
+    with locks.alone(folder):
+        benchmarks.make(args.name, folder, args.seeds, show)
     print(f"\n{folder / args.name}.csv")
 
 
@@ -293,8 +305,15 @@ def _add_ffcv(commands: argparse._SubParsersAction) -> None:
     ffcv.set_defaults(call=_ffcv)
 
 
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, as everywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        raise HnasError(f"{message} ({self.prog} --help says more)")
+
+
 def parser() -> argparse.ArgumentParser:
-    main = argparse.ArgumentParser(prog="hnas", description="Rebuild the paper step by step.")
+    main = _Parser(prog="hnas", description="Rebuild the paper step by step.")
     commands = main.add_subparsers(required=True, metavar="command")
     for add in (
         _add_run,
@@ -325,14 +344,34 @@ def _call(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; exit status 0, or 1 with one line on standard error."""
-    args = parser().parse_args(argv)
+    """Run a command.
+
+    Returns:
+        Exit status: 0; 2 for a mistake of the user, 1 for a failure, 130 after Ctrl-C, each with one line on
+        standard error; 141, without a word, if nobody reads what is printed.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack signs, a λ for instance
     try:
-        _call(args)
+        _call(parser().parse_args(argv))
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written goes nowhere
+        return 141
+    except KeyboardInterrupt:
+        return _ended("stopped; the same command goes on from here", 130)
     except HnasError as error:
-        print(f"hnas: {error}", file=sys.stderr)
-        return 1
-    return 0
+        return _ended(str(error), error.status)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _ended(f"{where}{error.strerror or error}", 1)
+
+
+def _ended(line: str, status: int) -> int:
+    print(f"hnas: {' '.join(line.split())}", file=sys.stderr)
+    return status
 
 
 if __name__ == "__main__":

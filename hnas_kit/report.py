@@ -134,7 +134,7 @@ def write(run: str) -> Path:
         if name.endswith(".png")
     ]
     template = jinja2.Environment(autoescape=True).from_string(
-        (files("hnas_kit") / "report.html").read_text()
+        (files("hnas_kit") / "report.html").read_text(encoding="utf-8")
     )
     page = template.render(
         run=run,

@@ -15,8 +15,9 @@ from hnas_kit import benchmarks, data, runs
 from hnas_kit.benchmarks import alone
 from hnas_kit.errors import HnasError
 from hnas_kit.export import facts, network, search_result
-from hnas_kit.files import read_yaml, sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import json_value, read_yaml, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.provenance import provenance
+from hnas_kit.runs import consistency, locks
 from hnas_kit.runs.params import Retrain
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import default_width, extract
@@ -78,7 +79,7 @@ def folder_of(p: Retrain, label: str) -> Path:
 def _finished(folder: Path) -> dict[str, Any] | None:
     """What a finished training left, None if there is none."""
     try:
-        record = json.loads((folder / "result.json").read_text())
+        record = json_value(folder / "result.json")
         sound = record["format"] == FORMAT and sha256(folder / "weights.pt") == record["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -120,7 +121,11 @@ def retrain(p: Retrain, label: str) -> str:
         HnasError: for data or a batch size that cannot be used; then nothing is written.
     """
     folder = folder_of(p, label)
-    record = _finished(folder) or _train(p, label, folder)
+    record = _finished(folder)
+    if record is None:
+        consistency.check_one(p, p.model_dump())
+        with locks.alone(folder):
+            record = _train(p, label, folder)
     accuracy, truth = record["accuracy"], record["ground_truth"]
     line = f"{p.architecture} alone on {p.dataset}: {accuracy['net']:.2f} %"
     if "average" in accuracy:

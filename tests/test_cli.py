@@ -23,8 +23,6 @@ from PIL import Image
 from hnas_kit import cli, data
 from hnas_kit.runs import Finished, Stage, execution, meanings
 from hnas_kit.runs.params import NOTEBOOKS
-from hnas_kit.spaces import make_space
-from hnas_kit.supernets import make_supernet
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -173,9 +171,9 @@ def test_what_was_found_is_exported(tiny, capfd):
         program = torch.export.load(tiny / "net.pt2").module()
         with torch.no_grad():  # statistics of its own, of 900 training images
             torch.testing.assert_close(program(x[:1]), program(x)[:1], atol=1e-4, rtol=1e-4)
-    assert cli.main(["export", "tiny", str(tiny / "net.pt2"), "--method", "randm"]) == 1
-    assert cli.main(["export", "none", str(tiny / "net.pt2")]) == 1
-    assert cli.main(["export", "tiny", str(tiny / "net.pth")]) == 1
+    assert cli.main(["export", "tiny", str(tiny / "net.pt2"), "--method", "randm"]) == 2
+    assert cli.main(["export", "none", str(tiny / "net.pt2")]) == 2
+    assert cli.main(["export", "tiny", str(tiny / "net.pth")]) == 2
     lines = capfd.readouterr().err.splitlines()
     assert [line[:6] for line in lines] == ["hnas: "] * 3
     assert "unknown method of tiny 'randm'" in lines[0]
@@ -354,7 +352,7 @@ def empty(tmp_path, monkeypatch):
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(empty, capsys, arguments, said):
-    assert cli.main(shlex.split(arguments)) == 1
+    assert cli.main(shlex.split(arguments)) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -364,7 +362,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(empty, capsys, arguments, 
 
 def test_a_mistake_is_the_exit_status(tmp_path):
     result = call(["hnas_kit.cli", "run", "quick", "-p", "epoch", "2"], tmp_path)
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "hnas: unknown parameter epoch (did you mean epochs?)\n"
     assert list(tmp_path.iterdir()) == []
 
@@ -373,7 +371,7 @@ def test_the_notebooks_of_a_profile_share_a_run(empty, tmp_path, capsys):
     folder = shutil.copytree(ROOT / "params" / "digits", tmp_path / "own")
     (folder / "03_tree.yaml").write_text("# of the default run\n")
     for arguments in ([], ["--seeds", "2"], ["--dry-run"]):
-        assert cli.main(["run", str(folder), *arguments]) == 1
+        assert cli.main(["run", str(folder), *arguments]) == 2
         line = "hnas: the notebooks of one profile share one run; found run: digits, quick\n"
         assert capsys.readouterr() == ("", line)
     assert not empty.exists()
@@ -420,7 +418,7 @@ def test_the_parameters_of_a_notebook_or_of_all_are_printed(capsys):
     assert capsys.readouterr().out == f"{meanings.table('simulate')}\n"
     assert cli.main(["parameters"]) == 0
     assert capsys.readouterr().out == "\n\n".join(map(meanings.table, meanings.DESCRIBED)) + "\n"
-    assert cli.main(["parameters", "7"]) == 1
+    assert cli.main(["parameters", "7"]) == 2
     assert "parameters 7: there is no such notebook; allowed: 01_pretrain, " in capsys.readouterr().err
 
 

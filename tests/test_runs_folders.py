@@ -74,10 +74,14 @@ def fingerprint(notebook, **changes):
 
 def test_nothing_is_written_before_the_first_artefact(outputs):
     stage = Stage(given("01_pretrain"))
-    stage.checkpoints("pretrain", 10)
     assert not outputs.exists()
+    stage.checkpoints("pretrain", 10)
+    assert set(contents(outputs)) == {Path("a/.01_pretrain.lock")}
     stage.save("a.json", {})
-    assert set(contents(outputs)) == {stage.attempt.relative_to(outputs) / "a.json"}
+    assert set(contents(outputs)) == {
+        Path("a/.01_pretrain.lock"),
+        stage.attempt.relative_to(outputs) / "a.json",
+    }
 
 
 def test_a_finished_folder_is_put_in_place_as_a_whole(outputs):

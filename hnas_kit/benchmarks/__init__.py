@@ -10,4 +10,4 @@ from hnas_kit.benchmarks.ground_truth import (
     needed,
     per_seed,
 )
-from hnas_kit.benchmarks.making import make, train_alone
+from hnas_kit.benchmarks.making import check, make, train_alone

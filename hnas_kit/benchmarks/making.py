@@ -14,7 +14,7 @@ from hnas_kit import data
 from hnas_kit.benchmarks import alone
 from hnas_kit.benchmarks.ground_truth import PROTOCOLS, Protocol
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import write_atomic
+from hnas_kit.files import json_value, write_atomic
 from hnas_kit.processes import parallel
 from hnas_kit.provenance import provenance
 from hnas_kit.spaces import Arch, SearchSpace, make_space
@@ -48,10 +48,17 @@ def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
 def _done(path: Path, protocol: Protocol) -> dict | None:
     """A finished training of that protocol, None if there is none."""
     try:
-        result = json.loads(path.read_text())
+        result = json_value(path)
     except (OSError, ValueError):
         return None
     return result if result.get("protocol") == asdict(protocol) else None
+
+
+def check(name: str, seeds: int) -> None:
+    """Raise :class:`HnasError` for what :func:`make` cannot make."""
+    require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
+    if not 1 <= seeds <= 1000:
+        raise HnasError(f"seeds is {seeds}; it must be at least 1 and at most 1000")
 
 
 def make(
@@ -71,9 +78,7 @@ def make(
     Returns:
         The table as :func:`per_seed` gives it.
     """
-    require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
-    if seeds < 1:
-        raise HnasError(f"seeds is {seeds}; it must be at least 1")
+    check(name, seeds)
     protocol = PROTOCOLS[name]
     space = make_space(protocol.space)
     archs = space.enumerate()

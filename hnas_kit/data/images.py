@@ -1,5 +1,6 @@
 """Folders and archives of images, decoded once to tensors."""
 
+import contextlib
 import hashlib
 import io
 import lzma
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 
 # what a damaged archive or image raises
@@ -101,8 +102,9 @@ def load_images(source: Path, cache: Path) -> tuple[dict, tuple[str, ...]]:
     if cached.exists() and digest.exists():
         data = cached.read_bytes()
         if sha256(data) == digest.read_text().strip():
-            value = torch_value(data)
-            return value["arrays"], tuple(value["classes"])
+            with contextlib.suppress(Failure, KeyError, TypeError):
+                value = torch_value(data)
+                return value["arrays"], tuple(value["classes"])
         print(f"{cached} is corrupt; decoding {source} again")
     arrays, classes = decode_images(source)
     data = torch_bytes({"arrays": arrays, "classes": list(classes)})

@@ -17,6 +17,7 @@ __getattr__, __dir__ = lazy(
             "device_of",
             "fingerprint",
             "peak_memory_mb",
+            "place",
             "progress",
             "same_code",
             "search_of",

@@ -6,15 +6,15 @@ in place as a whole: a run that fails or is killed leaves an earlier result as i
 its own checkpoints when it is started again with the same parameters and inputs.
 """
 
+import contextlib
 import io
 import json
 import os
-import resource
 import shutil
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,21 @@ import torch
 from tqdm import tqdm
 
 from hnas_kit.data import version as dataset_version
-from hnas_kit.errors import HnasError
-from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.errors import Failure, HnasError
+from hnas_kit.files import json_value, npz_value, read_csv, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.provenance import code_digest, provenance
+from hnas_kit.runs import locks
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
 from hnas_kit.runs.places import READS, SEARCHES, notebook_digest, outputs_root
+from hnas_kit.runs.schema import check_run
 from hnas_kit.training import Checkpoints, pick_device
 
-FORMAT = "hnas_kit run 2"
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+FORMAT = "hnas_kit run 3"
 ABSENT = "what it reads is not there"
 
 
@@ -46,33 +53,26 @@ class Finished:
 
     def __init__(self, run: str, notebook: str) -> None:
         self.notebook = notebook
-        self.folder = outputs_root() / run / notebook
+        self.folder = place(run, notebook)
         stand_in = os.environ.get("HNAS_REFERENCE")  # set by tests: a small artefact for a missing one
         if not self.folder.exists() and stand_in:
             self.folder = Path(stand_in) / notebook
         self._remedy = f"run notebooks/{notebook}.ipynb with run: {run}"
         path = self.folder / "manifest.json"
         if not path.exists():
-            begun = sorted(
-                self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json"),
-                key=lambda p: p.stat().st_mtime,
-            )
-            state = json.loads(begun[-1].read_text()) if begun else None
-            why = (
-                f" ({state['status']} at cell {state['cell']}: {state['error']})"
-                if state and "cell" in state
-                else ""
-            )
+            why = _abandoned(self.folder)
             raise HnasError(f"{self.folder} holds no finished {notebook}{why}; {self._remedy}")
         try:
-            self.manifest = json.loads(path.read_text())
+            self.manifest = json_value(path)
             foreign = self.manifest["format"] != FORMAT or self.manifest["notebook"] != notebook
             needed = {"params", "lineage", "runs", "fingerprint", "outputs", "headline", "provenance"}
             absent = needed - self.manifest.keys()
             if absent and not foreign:
                 raise KeyError(*sorted(absent))
-        except (ValueError, KeyError, TypeError) as error:
-            raise HnasError(f"{path} is corrupt ({error!r}); {self._remedy}") from error
+            if not foreign and self.manifest.get("checksum") != manifest_checksum(self.manifest):
+                raise ValueError("it is not what was written: its checksum differs")
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise Failure(f"{path} is corrupt ({error!r}); {self._remedy}") from error
         if foreign:
             raise HnasError(f"{path} was not made by {notebook} of this kit; {self._remedy}")
 
@@ -93,11 +93,11 @@ class Finished:
     def read(self, name: str) -> bytes:
         """An artefact's content; raises :class:`HnasError` if it is missing, foreign or corrupt."""
         path = self.folder / name
-        if name not in self.outputs or not path.exists():
-            raise HnasError(f"{path} is missing; {self._remedy}")
+        if name not in self.outputs or not path.is_file():
+            raise Failure(f"{path} is missing; {self._remedy}")
         data = path.read_bytes()
         if sha256(data) != self.outputs[name]:
-            raise HnasError(
+            raise Failure(
                 f"{path} is corrupt or not the file that was saved (checksum differs); {self._remedy}"
             )
         return data
@@ -108,11 +108,44 @@ class Finished:
         if name.endswith(".pt"):
             return torch_value(data)
         if name.endswith(".npz"):
-            with np.load(io.BytesIO(data)) as arrays:
-                return dict(arrays)
+            return npz_value(data)
         if name.endswith(".csv"):
             return read_csv(io.BytesIO(data), index_col=0)
         return json.loads(data)
+
+
+def place(run: str, notebook: str) -> Path:
+    """The folder that holds what a notebook made, or would; raises :class:`HnasError` for no run's name.
+
+    A swap that was cut short is undone, unless another process is at it: then it may be ``<notebook>.old``.
+    """
+    check_run(run)
+    folder = outputs_root() / run / notebook
+    old = _old(folder)
+    if old.exists():
+        with contextlib.suppress(Failure, OSError), locks.alone(folder):
+            recover(folder)
+    return old if old.exists() and not folder.exists() else folder
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old")
+
+
+def manifest_checksum(manifest: dict[str, Any]) -> str:
+    """SHA-256 of all that a manifest says but this itself."""
+    said = {name: value for name, value in manifest.items() if name != "checksum"}
+    return sha256(json.dumps(said, sort_keys=True).encode())
+
+
+def _abandoned(folder: Path) -> str:
+    """At which cell the newest attempt failed, in words; empty if there is none, or none that says so."""
+    begun = folder.parent.glob(f"{folder.name}.attempt-*/manifest.json")
+    for path in sorted(begun, key=lambda path: path.stat().st_mtime, reverse=True):
+        with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
+            state = json_value(path)
+            return f" ({state['status']} at cell {state['cell']}: {state['error']})"
+    return ""
 
 
 def search_of(run: str, notebook: str = "") -> Finished:
@@ -125,7 +158,7 @@ def search_of(run: str, notebook: str = "") -> Finished:
     Raises:
         HnasError: see :class:`Finished`.
     """
-    there = [name for name in SEARCHES if (outputs_root() / run / name).exists()]
+    there = [name for name in SEARCHES if place(run, name).exists()]
     return Finished(run, notebook or (there or SEARCHES)[0])
 
 
@@ -156,14 +189,24 @@ class Stage:
 
     def checkpoints(self, name: str, every: int) -> Checkpoints:
         """Checkpoints of one long loop of this notebook."""
+        locks.take(self.folder)
         return Checkpoints(self.attempt / "checkpoints" / name, every)
 
     def save(self, name: str, value: Any) -> None:
         """Write an artefact, as its ending says.
 
         ``.pt``: tensors in plain containers; ``.npz``: a dict of arrays, or a tree; ``.csv``: a DataFrame;
-        ``.json``: plain values; ``.png``: a Matplotlib figure.
+        ``.json``: plain values; ``.png``: a Matplotlib figure. A name may have folders: ``mine/x.json``.
+
+        Raises:
+            HnasError: for a name that is not one of a file in the notebook's folder.
         """
+        first, *more = PurePosixPath(name).parts or [""]
+        if first in ("", "/", "manifest.json", "checkpoints") or ".." in (first, *more):
+            raise HnasError(
+                f"{name!r} cannot be saved: name a file in the notebook's folder, for instance a.json"
+            )
+        locks.take(self.folder)
         if name.endswith(".pt"):
             data = torch_bytes(value)
         elif hasattr(value, "to_bytes"):
@@ -185,18 +228,38 @@ class Stage:
 
     def finish(self, headline: str, **figures: Any) -> None:
         """Write the manifest and put the folder in place; ``headline`` is the one line to print of it."""
-        shutil.rmtree(self.attempt / "checkpoints", ignore_errors=True)
-        for path in self.attempt.glob("*"):
-            if path.name not in self._outputs:
-                path.unlink()  # left by an attempt that was stopped
-        self._write_manifest("done", headline=headline, figures=figures)
-        old = self.folder.with_name(f"{self.notebook}.old")
+        locks.take(self.folder)
         recover(self.folder)
+        self._complete()
+        self._write_manifest("done", headline=headline, figures=figures)
         if self.folder.exists():
-            os.rename(self.folder, old)
+            os.rename(self.folder, _old(self.folder))
         os.rename(self.attempt, self.folder)
-        shutil.rmtree(old, ignore_errors=True)
+        recover(self.folder)
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)  # last: until here it could be resumed
+        locks.release(self.folder)
         self._unwatch_cells()
+
+    def _complete(self) -> None:
+        """Have in the attempt all that was saved, and nothing else but checkpoints.
+
+        After the end a cell may be run again, and what it does not save again is taken from the result.
+        """
+        self.attempt.mkdir(parents=True, exist_ok=True)
+        for path in [path for path in self.attempt.rglob("*") if path.is_symlink() or not path.is_dir()]:
+            name = path.relative_to(self.attempt).as_posix()
+            if name not in self._outputs and not name.startswith("checkpoints/"):
+                path.unlink()  # left by an attempt that was stopped
+        for path in sorted((p for p in self.attempt.rglob("*") if p.is_dir()), reverse=True):
+            if path.relative_to(self.attempt).parts[0] != "checkpoints" and not any(path.iterdir()):
+                path.rmdir()
+        for name, checksum in self._outputs.items():
+            here, before = self.attempt / name, self.folder / name
+            if not here.exists():
+                data = before.read_bytes() if before.is_file() else b""
+                if sha256(data) != checksum:
+                    raise Failure(f"{here} has gone since it was saved; run the notebook again")
+                write_atomic(here, data)
 
     def _write_manifest(self, status: str, **more: Any) -> None:
         record = {
@@ -215,7 +278,8 @@ class Stage:
             "seconds": round(time.perf_counter() - self._start, 1),
             "peak_memory_mb": peak_memory_mb(),
         }
-        data = json.dumps(record | more | {"provenance": provenance()}, indent=2)
+        record = json.loads(json.dumps(record | more | {"provenance": provenance()}))
+        data = json.dumps(record | {"checksum": manifest_checksum(record)}, indent=2)
         write_atomic(self.attempt / "manifest.json", data.encode() + b"\n")
 
     def _watch_cells(self) -> None:
@@ -245,7 +309,7 @@ class Stage:
 
 def recover(folder: Path) -> None:
     """Undo a swap of folders that was cut short: the older result is put back, or its rest removed."""
-    old = folder.with_name(f"{folder.name}.old")
+    old = _old(folder)
     if old.exists():
         if folder.exists():
             shutil.rmtree(old)
@@ -295,7 +359,6 @@ def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
 
 def up_to_date(params: Parameters) -> dict | None:
     """The manifest of a finished notebook that would come out the same again; None if there is none."""
-    recover(outputs_root() / params.run / params.notebook)
     return None if outdated(params) else Finished(params.run, params.notebook).manifest
 
 
@@ -306,6 +369,8 @@ def outdated(params: Parameters) -> str:
     """
     try:
         part = Finished(params.run, params.notebook)
+    except Failure:
+        return "its manifest is damaged"
     except HnasError:
         return "there is no result yet"
     try:
@@ -334,7 +399,9 @@ def same_code(manifest: dict) -> bool:
 
 
 def peak_memory_mb() -> int:
-    """Largest memory this process held so far, MiB."""
+    """Largest memory this process held so far, MiB; 0 where the system does not tell (Windows)."""
+    if resource is None:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -11,7 +13,6 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from hnas_kit.errors import HnasError
 from hnas_kit.names import ENCODINGS, FINAL_CHOICES, LINKAGES, MEASURES
 from hnas_kit.runs.schema import (
-    RUN_NAME,
     BatchSize,
     Beta,
     Communication,
@@ -25,12 +26,14 @@ from hnas_kit.runs.schema import (
     ImageSize,
     LearningRate,
     Models,
+    NoRun,
     NotNegative,
     Parameters,
     Phased,
     Positive,
     Protocol,
     Reward,
+    RunName,
     Sampler,
     SecondShare,
     Share,
@@ -150,9 +153,7 @@ class Search(Source, Phased):
 class Ablations(Source, Compute):
     notebook = "05_ablations"
 
-    runs: str = Field(
-        "", pattern=f"^({RUN_NAME})?$", description='run of finished sweeps to gather; "" rehearses here'
-    )
+    runs: NoRun = Field("", description='run of finished sweeps to gather; "" rehearses here')
     epochs: Count = Field(1, description="of each search of the rehearsal")
     seeds: Count = Field(3, description="searches of each method of Table 1 in the rehearsal")
     scored: Whole = Field(1000, description="validation images for its final choices, 0 for all")
@@ -218,7 +219,7 @@ class Retrain(Training):
 
     notebook = "retrain"
 
-    run: str = Field("retrained", pattern=f"^{RUN_NAME}$", description="name of the run folder in outputs/")
+    run: RunName = Field("retrained", description="name of the run folder in outputs/")
     threads: Whole = Field(0, description="CPU threads, 0 for all cores")
     space: Space
     dataset: Dataset
@@ -282,6 +283,8 @@ class Simulate(Protocol):
         return self
 
 
+ASKED = "HNAS_ASKED"  # what `hnas` asked a notebook's kernel for, as JSON
+
 NOTEBOOKS: dict[str, type[Parameters]] = {
     cls.notebook: cls for cls in (Pretrain, Distances, Tree, Search, Ablations, Imagenet)
 }
@@ -308,7 +311,15 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
             if isinstance(node, ast.Assign):
                 name = node.targets[0].id
                 values[name] = namespace[name]
-    return cls.checked(values, f"notebook {notebook}")
+    found = cls.checked(values, f"notebook {notebook}")
+    asked = json.loads(os.environ.get(ASKED, "{}")).get(notebook, {})
+    mine = json.loads(json.dumps(found.model_dump()))
+    if other := [name for name, value in asked.items() if mine.get(name) != value]:
+        raise HnasError(
+            f"{other[0]} is {mine.get(other[0])!r} in the notebook, and {asked[other[0]]!r} was asked for: "
+            "no cell behind the one tagged parameters may set it"
+        )
+    return found
 
 
 def result_params(params: Parameters) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
+from typing import Any
 
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import sha256
+from hnas_kit.files import first_line, json_value, sha256
 
 # what each notebook reads of which others, besides their parameters
 READS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -48,11 +48,29 @@ def outputs_root() -> Path:
 
 def notebook_digest(notebook: str) -> str:
     """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
-    path = project_root() / "notebooks" / f"{notebook}.ipynb"
-    # plain JSON: nbformat would take a second to import, in every kernel and every command
     code = [
         "".join(cell["source"])
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for cell in cells(notebook)
         if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
     ]
     return sha256("\0".join(code).encode())
+
+
+def cells(notebook: str) -> list[dict[str, Any]]:
+    """The cells of a notebook, as its file has them.
+
+    Raises:
+        HnasError: if it cannot be read, or has no cell, or several, that parameters go behind (papermill
+            would put them first, and the notebook's own would count).
+    """
+    path = project_root() / "notebooks" / f"{notebook}.ipynb"
+    try:
+        # plain JSON: nbformat would take a second to import, in every kernel and every command
+        found = json_value(path)["cells"]
+        tagged = [cell for cell in found if "parameters" in cell["metadata"].get("tags", [])]
+        kinds = [cell["cell_type"] for cell in tagged]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HnasError(f"{path} is no notebook that can be read ({first_line(error)})") from None
+    if kinds != ["code"]:
+        raise HnasError(f"{path} has {len(kinds)} cells tagged parameters; it must have one, of code")
+    return found

@@ -7,6 +7,7 @@ they are given, so what was registered counts. Nothing here imports what compute
 from __future__ import annotations
 
 import difflib
+import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -60,8 +61,37 @@ def _size(value: int) -> int:
     return value
 
 
-RUN_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
-RunName = Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
+PLAIN_NAME = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
+# what lies in a run's folder has these names, and a run may lie in another one's folder
+RESERVED = re.compile(r"\d\d_[a-z]+(\..*)?|retrain-.*|.*\.(html|csv|ipynb|json|lock|tmp|old)")
+LONGEST = 120  # letters of a part of a name; file systems take 255, and more is added to it
+
+
+def run_name(value: str) -> str:
+    """A run's name; raises :class:`ValueError`, with what is allowed, for another text."""
+    parts = value.split("/")
+    if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", part) for part in parts):
+        raise ValueError(PLAIN_NAME)
+    if len(value) > 4 * LONGEST or max(map(len, parts)) > LONGEST:
+        raise ValueError(f"should have at most {LONGEST} letters (and {4 * LONGEST} with its folders)")
+    if taken := [part for part in parts if RESERVED.fullmatch(part)]:
+        raise ValueError(
+            f"should not have the part {taken[0]}, which is a name of what lies in a run's folder"
+        )
+    return value
+
+
+def check_run(value: str) -> None:
+    """Raise :class:`HnasError` for what is not a run's name."""
+    try:
+        run_name(value)
+    except ValueError as error:
+        shown = value if len(value) <= LONGEST else f"{value[:20]}..."
+        raise HnasError(f"run is {shown!r}: {error}") from None
+
+
+RunName = Annotated[str, AfterValidator(run_name)]
+NoRun = Annotated[str, AfterValidator(lambda value: run_name(value) if value else value)]
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -153,7 +183,7 @@ class Parameters(Checked):
 class Source(Parameters):
     """Notebooks that read what another one made: from ``source``, or from their own run if it is empty."""
 
-    source: str = Field("", pattern=f"^({RUN_NAME})?$", description='run to read from; "" is this run itself')
+    source: NoRun = Field("", description='run to read from; "" is this run itself')
 
     @property
     def upstream(self) -> str:
@@ -320,11 +350,15 @@ def explain(error: dict, cls: type[BaseModel]) -> str:
     if error["type"] == "missing":
         return f"parameter {name} is missing"
     message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "string_pattern_mismatch":
-        message = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
-        if inside:
-            message = "should be 1 to 60 letters, digits, spaces and _ . , + = ( ) - after a letter or digit"
-    return f"{name} is {error['input']!r}: {message}" if name else message
+    if error["type"] == "string_pattern_mismatch":  # of a label; a run's name says itself what is wrong
+        message = "should be 1 to 60 letters, digits, spaces and _ . , + = ( ) - after a letter or digit"
+    return f"{name} is {shortened(error['input'])}: {message}" if name else message
+
+
+def shortened(value: Any) -> str:
+    """A value as it was given, in one line that can be read."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:60]}... ({len(text)} letters)"
 
 
 def unknown(name: str, known: Iterable[str], last: str = "") -> str:

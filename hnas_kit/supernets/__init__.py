@@ -8,4 +8,5 @@ from hnas_kit.supernets.networks import (
     make_supernet,
     mixture,
     prune,
+    smallest_features,
 )

@@ -3,13 +3,14 @@
 import copy
 import itertools
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import Arch, MacroSpace, MobileSpace, PoolingSpace, SearchSpace
+from hnas_kit.spaces import Arch, MacroSpace, MobileSpace, PoolingSpace, SearchSpace, make_space
 from hnas_kit.supernets.blocks import (
     BasicBlock,
     Choice,
@@ -198,6 +199,28 @@ def make_supernet(
                 bound = module.weight[0].numel() ** -0.5
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
     return net
+
+
+@lru_cache
+def smallest_features(space: str, image_size: int) -> int:
+    """Values a channel and image where BatchNorm sees fewest, of a space's first architecture.
+
+    Raises:
+        HnasError: if nothing is left of an image.
+    """
+    kind = make_space(space)
+    arch = kind.canonical([0] * kind.num_layers) if space == MobileSpace.name else kind.enumerate()[0]
+    with torch.device("meta"):
+        net = SKELETONS[space].build(1, 2, 2, False).eval()
+    seen: list[int] = []
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(lambda m, x, out: seen.append(out.shape[2] * out.shape[3]))
+    try:
+        net(torch.empty(1, 1, image_size, image_size, device="meta"), arch)
+    except RuntimeError:
+        raise HnasError(f"image_size is {image_size}: nothing is left of it in the {space} network") from None
+    return min(seen)
 
 
 def prune(net: Supernet, arch: Arch) -> Supernet:
