@@ -12,7 +12,7 @@ OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nb
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-gpu lab notebooks lint clean distclean
+.PHONY: help run test test-gpu lab notebooks lint ffcv clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ notebooks: $(INSTALLED) ## run the quick profile and store its outputs in the no
 lint: $(INSTALLED) ## check format and style, of the notebooks too
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/ruff check $(CODE)
+
+ffcv: $(INSTALLED) ## build the reader of FFCV files: libopencv-dev libturbojpeg0-dev pkg-config g++ come first
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt wheel
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt --no-build-isolation ffcv==1.0.2
 
 clean: ## remove caches and all of outputs/
 	find outputs -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +

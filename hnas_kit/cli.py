@@ -10,12 +10,12 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic, yaml_value
 from hnas_kit.runs import params, places, profiles
 from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.statuses import Parser, status_of
 
 
 def _value(name: str, text: str) -> object:
@@ -305,15 +305,8 @@ def _add_ffcv(commands: argparse._SubParsersAction) -> None:
     ffcv.set_defaults(call=_ffcv)
 
 
-class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, as everywhere."""
-
-    def error(self, message: str) -> NoReturn:
-        raise HnasError(f"{message} ({self.prog} --help says more)")
-
-
 def parser() -> argparse.ArgumentParser:
-    main = _Parser(prog="hnas", description="Rebuild the paper step by step.")
+    main = Parser(prog="hnas", description="Rebuild the paper step by step.")
     commands = main.add_subparsers(required=True, metavar="command")
     for add in (
         _add_run,
@@ -344,34 +337,8 @@ def _call(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command.
-
-    Returns:
-        Exit status: 0; 2 for a mistake of the user, 1 for a failure, 130 after Ctrl-C, each with one line on
-        standard error; 141, without a word, if nobody reads what is printed.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a terminal may lack signs, a λ for instance
-    try:
-        _call(parser().parse_args(argv))
-        sys.stdout.flush()
-        return 0
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written goes nowhere
-        return 141
-    except KeyboardInterrupt:
-        return _ended("stopped; the same command goes on from here", 130)
-    except HnasError as error:
-        return _ended(str(error), error.status)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        return _ended(f"{where}{error.strerror or error}", 1)
-
-
-def _ended(line: str, status: int) -> int:
-    print(f"hnas: {' '.join(line.split())}", file=sys.stderr)
-    return status
+    """Run a command; its exit status, see :func:`hnas_kit.statuses.status_of`."""
+    return status_of(lambda: _call(parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ class CostTable:
     def params(self, arch: Arch) -> int:
         for layer, op in enumerate(arch):
             if (layer, op) not in self._sizes:
-                self._sizes[layer, op] = _size(self.net.layers[layer].active(op))
+                self._sizes[layer, op] = _size(self.net.layers[layer].alone(op))
         return self._fixed + sum(self._sizes[choice] for choice in enumerate(arch))
 
 
@@ -101,7 +101,7 @@ def table(
     in_channels: int = 3,
     num_classes: int | None = None,
 ) -> CostTable:
-    """The costs of a space's network of that size; by default the paper's."""
+    """The costs of a space's network: channels of the stem, pixels of an image; by default the paper's."""
     skeleton = SKELETONS[space]
     with torch.device("meta"):
         classes = num_classes or skeleton.num_classes
@@ -109,29 +109,14 @@ def table(
     return CostTable(net.eval(), image_size or skeleton.image_size, in_channels)
 
 
-def macs(
-    space: SearchSpace,
-    arch: Arch,
-    *,
-    width: int | None = None,
-    image_size: int | None = None,
-    in_channels: int = 3,
-    num_classes: int | None = None,
-) -> int:
-    """Multiply-accumulates of one architecture for one image (the paper's "FLOPs"); sizes: the paper's."""
-    return table(space.name, width, image_size, in_channels, num_classes).macs(space.canonical(arch))
+def macs(space: SearchSpace, arch: Arch, **sizes: int | None) -> int:
+    """MACs of one architecture for one image, the "FLOPs" of the paper; sizes as in :func:`table`."""
+    return table(space.name, **sizes).macs(space.canonical(arch))
 
 
-def params(
-    space: SearchSpace,
-    arch: Arch,
-    *,
-    width: int | None = None,
-    in_channels: int = 3,
-    num_classes: int | None = None,
-) -> int:
-    """Number of weights of one architecture trained alone, BatchNorm's affine ones included."""
-    return table(space.name, width, None, in_channels, num_classes).params(space.canonical(arch))
+def params(space: SearchSpace, arch: Arch, **sizes: int | None) -> int:
+    """Number of weights of one architecture alone, BatchNorm's affine ones included; sizes: likewise."""
+    return table(space.name, **sizes).params(space.canonical(arch))
 
 
 Place = tuple[int, int]  # in a walk through the layers: the automaton's state, and a sum of costs
@@ -148,7 +133,7 @@ class BudgetSampler:
     Args:
         space: the search space.
         low, high: the window, MACs, both ends inside.
-        width, image_size, in_channels, num_classes: of the network; by default the paper's.
+        sizes: of the network, see :func:`table`.
 
     Raises:
         HnasError: if the window is empty; the line says the nearest MACs that there are.
@@ -157,19 +142,9 @@ class BudgetSampler:
     GRID = 400  # steps of the grid to the window
     CELLS = 2**16  # of the grid in all, at most
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        low: float,
-        high: float,
-        *,
-        width: int | None = None,
-        image_size: int | None = None,
-        in_channels: int = 3,
-        num_classes: int | None = None,
-    ) -> None:
+    def __init__(self, space: SearchSpace, low: float, high: float, **sizes: int | None) -> None:
         self.space, self.low, self.high = space, low, high
-        fixed, costs = table(space.name, width, image_size, in_channels, num_classes).layers(space)
+        fixed, costs = table(space.name, **sizes).layers(space)
         self._transitions = space.transitions
         allowed = [after >= 0 for after in self._transitions]
         least = [int(cost[ok].min()) for cost, ok in zip(costs, allowed, strict=True)]

@@ -21,17 +21,11 @@ def code_digest() -> str:
 @lru_cache
 def git_revision() -> str | None:
     """The commit of the source tree, with ``+`` if it has uncommitted changes; None outside a checkout."""
-
-    def git(*args: str) -> str:
-        where = Path(__file__).parent
-        return subprocess.run(
-            ["git", *args], cwd=where, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
+    command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]
     try:
-        return git("rev-parse", "HEAD") + (
-            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-        )
+        where = Path(__file__).parent
+        done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
@@ -18,7 +17,7 @@ from hnas_kit.studies.paper import LABELS, SETUP, references
 from hnas_kit.studies.paper import TABLES as PUBLISHED
 
 _texts = read_yaml(Path(__file__).with_suffix(".yaml"))
-CAPTIONS, HEADINGS = _texts["captions"], _texts["headings"]
+CAPTIONS: dict[str, str] = _texts["captions"]
 
 
 def _differences(parts: Mapping[str, Finished]) -> str:
@@ -36,9 +35,14 @@ def _differences(parts: Mapping[str, Finished]) -> str:
     return f"What differs from the paper's set-up: {'; '.join(changed)}."
 
 
-def _table(found: pd.DataFrame, space: str) -> pd.DataFrame:
+def _compared(parts: Mapping[str, Finished]) -> str:
     """Ours and the paper's columns, one row a method, or an architecture that was not searched."""
-    published = PUBLISHED["table1"][space].reindex([LABELS.get(name, name) for name in found.index])
+    space, dataset = (parts["01_pretrain"].params[name] for name in ("space", "dataset"))
+    found, truth = parts["04_mcts"].load("found.csv"), benchmarks.for_dataset(space, dataset)
+    published = PUBLISHED["table1"][space]
+    if truth is not None:
+        found = pd.concat([found, references(published, truth)])
+    published = published.reindex([LABELS.get(name, name) for name in found.index])
     table = pd.DataFrame(
         {
             "method": found.index,
@@ -49,30 +53,15 @@ def _table(found: pd.DataFrame, space: str) -> pd.DataFrame:
     )
     for column in ("architecture", "best accuracy", "average accuracy", "best rank", "average rank"):
         table[f"paper: {column}"] = ["not reported" if pd.isna(v) else v for v in published[column]]
-    return table.replace("nan", "no ground truth")
+    return table.replace("nan", "no ground truth").to_html(index=False, border=0)
 
 
-def _ablations(part: Finished) -> list[dict[str, str]]:
-    """Heading and HTML of each table that 05_ablations made."""
-    tables = []
-    for name in [name for name in HEADINGS if name in part.outputs]:
-        table = part.load(name).rename_axis(None)
-        if table.columns.str.contains(": ").any():
-            table.columns = table.columns.str.split(": ", expand=True)
-        html = table.to_html(border=0, na_rep="", float_format="{:g}".format)
-        tables.append({"heading": HEADINGS[name], "html": jinja2.filters.do_mark_safe(html)})
-    return tables
-
-
-def _window(part: Finished) -> dict[str, Any]:
-    """Table 5 with our rows, and what they are."""
-    html = part.load("table5.csv").rename_axis(None).to_html(border=0, float_format="{:g}".format)
-    return (
-        part.params
-        | part.manifest["figures"]
-        | {"readings": part.manifest.get("readings", "")}
-        | {"table": jinja2.filters.do_mark_safe(html)}
-    )
+def _html(part: Finished, name: str) -> str:
+    """A table that a notebook made; columns called ``group: name`` lie under their group."""
+    table = part.load(name).rename_axis(None)
+    if table.columns.str.contains(": ").any():
+        table.columns = table.columns.str.split(": ", expand=True)
+    return table.to_html(border=0, na_rep="", float_format="{:g}".format)
 
 
 def _parts(run: str) -> dict[str, Finished]:
@@ -96,25 +85,6 @@ def _parts(run: str) -> dict[str, Finished]:
     return parts if window is None else parts | {"06_imagenet": window}
 
 
-def _first(parts: Mapping[str, Finished]) -> dict[str, Any]:
-    """What the report says of the search of notebook 04, beside the paper's; nothing if there was none."""
-    if "04_mcts" not in parts:
-        return {}
-    pretrain, search = parts["01_pretrain"].params, parts["04_mcts"]
-    found, truth = search.load("found.csv"), benchmarks.for_dataset(pretrain["space"], pretrain["dataset"])
-    if truth is not None:
-        found = pd.concat([found, references(PUBLISHED["table1"][pretrain["space"]], truth)])
-    found = _table(found, pretrain["space"])
-    return {
-        "space": pretrain["space"],
-        "dataset": pretrain["dataset"],
-        "seed": search.params["seed"],
-        "table": jinja2.filters.do_mark_safe(found.to_html(index=False, border=0)),
-        "differences": _differences(parts),
-        "readings": search.manifest.get("readings", ""),
-    }
-
-
 def write(run: str) -> Path:
     """Write ``outputs/<run>/report.html``, one file with everything in it, and return its path.
 
@@ -122,31 +92,18 @@ def write(run: str) -> Path:
         HnasError: if neither the run's search nor its search inside a window of MACs is finished.
     """
     parts = _parts(run)
-    last = parts.get("04_mcts", parts.get("06_imagenet"))
-    figures = [
-        {
-            "caption": CAPTIONS[name],
-            "source": f"{notebook}/{name}",
-            "data": base64.b64encode(part.read(name)).decode(),
-        }
-        for notebook, part in parts.items()
-        for name in part.outputs
-        if name.endswith(".png")
-    ]
     template = jinja2.Environment(autoescape=True).from_string(
         (files("hnas_kit") / "report.html").read_text(encoding="utf-8")
     )
     page = template.render(
+        _texts,
         run=run,
-        found=last.manifest["headline"],
-        **_first(parts),
-        ablations=_ablations(parts["05_ablations"]) if "05_ablations" in parts else [],
-        scale=parts["05_ablations"].manifest["figures"]["scale"] if "05_ablations" in parts else "",
-        window=_window(parts["06_imagenet"]) if "06_imagenet" in parts else {},
-        figures=figures,
-        parts=[part.manifest for part in parts.values()],
-        provenance=last.manifest["provenance"],
-        started=last.manifest["started"],
+        parts=parts,
+        last=parts.get("04_mcts", parts.get("06_imagenet")).manifest,
+        compared=_compared,
+        differences=_differences,
+        table=_html,
+        image=lambda part, name: base64.b64encode(part.read(name)).decode(),
     )
     path = outputs_root() / run / "report.html"
     write_atomic(path, page.encode())

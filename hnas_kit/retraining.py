@@ -37,8 +37,7 @@ def recipe(space: str, dataset: str) -> dict[str, Any]:
     protocol = benchmarks.PROTOCOLS.get(f"{dataset}-{name}")
     if protocol is None or protocol.epochs is None:
         return Retrain.defaults() | RECIPES[name]
-    kept = ("epochs", "batch_size", "lr", "weight_decay", "momentum")
-    return Retrain.defaults() | {setting: getattr(protocol, setting) for setting in kept}
+    return Retrain.defaults() | protocol.training
 
 
 def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str = "") -> tuple[Retrain, str]:

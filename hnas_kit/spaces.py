@@ -20,7 +20,7 @@ LISTED = 1_000_000  # architectures, at most
 
 
 class SearchSpace(ABC):
-    """What every search space offers; a new one says its operations, its constraint and its text form.
+    """What every search space offers; a new one says its operations and its constraint.
 
     Which codes are canonical architectures is said by a small automaton that reads them layer by layer:
     from ``start``, ``advance`` gives the next state, and ``accepts`` says whether a state may be the last.
@@ -31,11 +31,13 @@ class SearchSpace(ABC):
         name: the name that parameters and artefacts use.
         ops: for each layer, the names of its operations.
         start: the automaton's state before the first layer.
+        separator: between the operations' indices in the text form; empty if all are digits.
     """
 
     name: str
     ops: tuple[tuple[str, ...], ...]
     start: int = 0
+    separator: str = ","
 
     @property
     def num_layers(self) -> int:
@@ -176,13 +178,21 @@ class SearchSpace(ABC):
             ]
         return [arch for arch, _ in partial]
 
-    @abstractmethod
     def parse(self, text: str) -> Arch:
         """The canonical architecture that ``text`` names; raises :class:`HnasError` if there is none."""
+        parts = [part.strip() for part in (text.split(self.separator) if self.separator else text.strip())]
+        known = all(re.fullmatch("0|[1-9][0-9]*", part) for part in parts)
+        if not known or not self.is_valid(arch := tuple(map(int, parts))):
+            what = "numbers with commas between them" if self.separator else "digits"
+            raise HnasError(
+                f"{text!r} is not an architecture of the {self.name} space: "
+                f"write {what} for {self.describe()}"
+            )
+        return self.canonical(arch)
 
-    @abstractmethod
     def format(self, arch: Arch) -> str:
         """The text form of an architecture; ``parse(format(arch)) == arch``."""
+        return self.separator.join(map(str, self.canonical(arch)))
 
 
 class PoolingSpace(SearchSpace):
@@ -283,20 +293,10 @@ class MacroSpace(StagedSpace):
     ops = (("identity", "k3 e3", "k5 e6"),) * 8
     stages = (2, 3, 3)
     identity = 0
+    separator = ""
 
     def describe(self) -> str:
         return "8 layers of 0 (identity), 1 (kernel 3, expansion 3) or 2 (kernel 5, expansion 6)"
-
-    def parse(self, text: str) -> Arch:
-        code = text.strip()
-        if not re.fullmatch("[012]{8}", code):
-            raise HnasError(
-                f"{text!r} is not an architecture of the macro space: write eight digits, each 0, 1 or 2"
-            )
-        return self.canonical(int(digit) for digit in code)
-
-    def format(self, arch: Arch) -> str:
-        return "".join(map(str, self.canonical(arch)))
 
 
 class MobileSpace(StagedSpace):
@@ -316,18 +316,6 @@ class MobileSpace(StagedSpace):
 
     def describe(self) -> str:
         return "21 layers of 0 to 11 (blocks: see the space's ops) or 12 (identity)"
-
-    def parse(self, text: str) -> Arch:
-        parts = [part.strip() for part in text.split(",")]
-        if len(parts) != 21 or not all(re.fullmatch("[0-9]|1[0-2]", part) for part in parts):
-            raise HnasError(
-                f"{text!r} is not an architecture of the mobile space: "
-                "write 21 numbers from 0 to 12, with commas between them"
-            )
-        return self.canonical(int(part) for part in parts)
-
-    def format(self, arch: Arch) -> str:
-        return ",".join(map(str, self.canonical(arch)))
 
 
 def make_space(name: str) -> SearchSpace:

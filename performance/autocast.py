@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny networks and few steps, to see it work")
     parser.add_argument("--steps", type=int, help="timed steps a turn (default: 4 on a CPU, 200 on a GPU)")
     parser.add_argument("--repeats", type=int, help="turns of each precision (default: 3)")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     options = parser.parse_args()
     device = pick_device(options.device)
     gpu = device.type == "cuda"

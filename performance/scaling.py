@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, help="turns of each number of processes (default: 3)")
     parser.add_argument("--processes", type=int, help="at most so many (default: GPUs or cores)")
     parser.add_argument("--precision", default="float32", choices=PRECISIONS)
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     options = parser.parse_args()
     device = pick_device(options.device)
     gpu = device.type == "cuda"

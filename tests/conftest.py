@@ -92,11 +92,12 @@ def new_net() -> Callable[..., Supernet]:
 
 @pytest.fixture
 def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty outputs folder, on a machine without CUDA."""
+    """An empty outputs folder, on a machine without a GPU."""
     for name in ("HNAS_REFERENCE", "HNAS_DEVICE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for backend in (torch.cuda, torch.backends.mps):
+        monkeypatch.setattr(backend, "is_available", lambda: False)
     return tmp_path / "outputs"
 
 

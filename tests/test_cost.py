@@ -100,7 +100,7 @@ def test_published_counts_are_those_of_the_table_and_of_the_built_network(mobile
     arch = MOBILE.parse(text)
     assert (cost.macs(MOBILE, arch), cost.params(MOBILE, arch)) == (macs, params)
     assert counted_macs(mobile_net, arch, torch.zeros(1, 3, 224, 224, device="meta")) == macs
-    active = [layer.active(op) for layer, op in zip(mobile_net.layers, arch, strict=True)]
+    active = [layer.alone(op) for layer, op in zip(mobile_net.layers, arch, strict=True)]
     used = [mobile_net.stem, *active, mobile_net.head]
     assert sum(p.numel() for module in used for p in module.parameters()) == params
 

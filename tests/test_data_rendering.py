@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from hnas_kit import data
+from hnas_kit.data import rendering
 from hnas_kit.data.rendering import crop, digits_render, photo_render, shrunk, textures_render
 
 
@@ -136,3 +137,17 @@ def test_images_are_resized_after_they_are_drawn():
     for image, before in zip(x[:, 0].numpy(), small[:, 0].numpy(), strict=True):
         expected = np.apply_along_axis(between, 0, np.apply_along_axis(between, 1, before))
         assert image == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["cpu", "cuda", "mps"])
+def test_batches_are_channels_last_but_on_apples_gpus(monkeypatch, kind):
+    """What they get there is computed here: all that a batch goes through asks for the layout."""
+    of_kind = rendering.layout(torch.device(kind))
+    monkeypatch.setattr(rendering, "layout", lambda device: of_kind)
+    images = torch.randint(256, (4, 3, 8, 8), dtype=torch.uint8)
+    render = rendering.photo_render(torch.zeros(3), torch.ones(3))
+    digits = rendering.digits_render(images, torch.Generator(), True)
+    photos = [rendering.resized(render, 16)(images, torch.Generator(), True), render(images, None, False)]
+    for x in [digits, *photos]:
+        assert x.is_contiguous(memory_format=torch.channels_last) == (kind != "mps")
+        assert x.is_contiguous() == (kind == "mps")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -110,3 +111,15 @@ def test_scaling():
     one, two = (result["images_per_second"][n] for n in ("1", "2"))
     assert result["efficiency"]["2"] == pytest.approx(two / one / 2, rel=0.05)
     assert 0.01 < result["efficiency"]["2"] < 10
+
+
+@pytest.mark.slow
+def test_reading():
+    result = quick("reading")
+    ways = {"kit imagefolder:", "torchvision"}
+    if importlib.util.find_spec("ffcv"):
+        ways |= {"kit ffcv:", "ffcv"}
+    assert set(result["images_per_second_of_a_core"]) == ways
+    for speeds in result["images_per_second_of_each_turn"].values():
+        assert len(speeds) == result["parameters"]["repeats"]
+        assert all(0.1 < speed < 1e6 for speed in speeds)

@@ -405,7 +405,7 @@ def test_the_environment_says_which_device(monkeypatch):
     monkeypatch.setenv("HNAS_DEVICE", "cuda")
     assert said(Stage, given("01_pretrain", device="cpu")) == line
     monkeypatch.setenv("HNAS_DEVICE", "tpu")
-    assert said(Stage, given("01_pretrain")) == "device is 'tpu'; allowed: auto, cpu, cuda"
+    assert said(Stage, given("01_pretrain")) == "device is 'tpu'; allowed: auto, cpu, cuda, mps"
 
 
 def test_a_notebook_sets_the_number_of_threads():

@@ -146,7 +146,7 @@ def test_a_window_that_makes_no_sense_is_refused(changes, said):
         ("01_pretrain", "momentum", 1.0, "less than 1"),
         ("01_pretrain", "seed", -1, "greater than or equal to 0"),
         ("01_pretrain", "seed", 2**32, "less than 4294967296"),
-        ("01_pretrain", "device", "gpu", "'auto', 'cpu' or 'cuda'"),
+        ("01_pretrain", "device", "gpu", "'auto', 'cpu', 'cuda' or 'mps'"),
         ("01_pretrain", "precision", "float64", "'float32', 'bfloat16' or 'float16'"),
         ("01_pretrain", "space", "poling", "'pooling', 'macro' or 'mobile'"),
         ("01_pretrain", "dataset", None, "a valid string"),

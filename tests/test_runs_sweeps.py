@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from hnas_kit import cli, runs
 from hnas_kit.errors import HnasError
-from hnas_kit.runs import Stage, execution, grids, sweeps
+from hnas_kit.runs import Stage, grids, sweeps
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.runs.profiles import load_profile
 
@@ -274,7 +274,7 @@ def worker(outputs, tmp_path, monkeypatch):
     """Runs a task in this process as a worker does."""
     executed = []
     monkeypatch.setattr(distributed, "get_worker", lambda: SimpleNamespace(state=SimpleNamespace(nthreads=1)))
-    monkeypatch.setattr(execution, "execute", lambda *args: executed.append(args))
+    monkeypatch.setattr(sweeps, "execute", lambda *args: executed.append(args))
     place = tmp_path, ROOT, {"HNAS_OUTPUTS": str(outputs)}
     return executed, lambda task, place=place: sweeps.run_task(task, place)
 
@@ -300,7 +300,7 @@ def test_a_kernel_that_does_not_start_is_tried_again(worker, monkeypatch):
             raise RuntimeError("Kernel died before replying")
         finish(task)
 
-    monkeypatch.setattr(execution, "execute", execute)
+    monkeypatch.setattr(sweeps, "execute", execute)
     assert run_task(task)["values"]["rank"] == 2.5
     assert tries == [task.params.model_dump()] * 3
 

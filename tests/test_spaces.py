@@ -333,7 +333,7 @@ def test_a_code_becomes_its_network(code):
 @pytest.mark.parametrize("text", ["", "2221222", "222122201", "2221222x", "[2,2]", "22212223", "-2221222"])
 def test_other_text_is_no_network(text):
     with pytest.raises(
-        HnasError, match=r"\A.*is not an architecture of the macro space: write eight digits.*\Z"
+        HnasError, match=r"\A.*is not an architecture of the macro space: write digits for 8 layers of 0 .*\Z"
     ):
         MACRO.parse(text)
 
@@ -392,5 +392,5 @@ def test_published_mobile_architectures_are_read(name):
 
 @pytest.mark.parametrize("text", ["", "0", ",".join("0" * 20), ",".join(["13"] * 21), ",".join(["-1"] * 21)])
 def test_other_mobile_text_is_refused(text):
-    with pytest.raises(HnasError, match="write 21 numbers from 0 to 12"):
+    with pytest.raises(HnasError, match="write numbers with commas between them for 21 layers of 0 to 11 "):
         MOBILE.parse(text)

@@ -322,7 +322,7 @@ def test_two_processes_train_and_search_as_one(tmp_path):
     kept = {}
     for processes in (1, 2):
         made = [Checkpoints(tmp_path / str(processes) / name, 1000) for name in ("pretrain", "search")]
-        p = given(parts=2, processes=processes)
+        p = given(parts=2, processes=processes, checkpoint_every=1000)
         imagenet.launch(p, TEAM.device, made[0])
         imagenet.launch(p, TEAM.device, made[1], "learned", TREE)
         assert [len([*checkpoints.folder.glob("*.pt")]) for checkpoints in made] == [1, 1]

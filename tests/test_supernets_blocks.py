@@ -52,7 +52,7 @@ def test_a_pool_stands_before_the_block_and_both_choices_share_it():
     pooled = x.unfold(2, 2, 2).unfold(3, 2, 2).amax((-2, -1))
     assert torch.equal(layer(x, PoolingSpace.IDENTITY), block(x))
     assert torch.equal(layer(x, PoolingSpace.POOL), block(pooled))
-    assert layer.active(PoolingSpace.IDENTITY) is layer.active(PoolingSpace.POOL) is block
+    assert layer.alone(PoolingSpace.IDENTITY) is layer.alone(PoolingSpace.POOL)[1] is block
 
 
 @pytest.mark.parametrize(("width", "stride"), [(4, 1), (6, 1), (4, 2)])

@@ -244,7 +244,7 @@ def test_a_mobile_layer_has_the_blocks_of_its_names():
         net = make_supernet(MOBILE, width=4)
     for layer, names in zip(net.layers, MOBILE.ops, strict=True):
         for op, name in enumerate(names[:-1]):
-            block, (kernel, expansion, *squeeze) = layer.active(op), name.split()
+            block, (kernel, expansion, *squeeze) = layer.alone(op), name.split()
             hidden, a = block.project[0].in_channels, block.expand[0].in_channels
             assert block.filter[0].kernel_size == (int(kernel[1:]),) * 2
             assert hidden == int(expansion[1:]) * a

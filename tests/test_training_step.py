@@ -329,18 +329,26 @@ def test_training_on_the_gpu_is_that_on_the_cpu(new_net):
 
 
 @pytest.mark.parametrize(
-    ("name", "available", "device"),
-    [("cpu", True, "cpu"), ("auto", False, "cpu"), ("auto", True, "cuda"), ("cuda", True, "cuda")],
+    ("name", "there", "device"),
+    [
+        ("cpu", "cuda mps", "cpu"),
+        ("auto", "", "cpu"),
+        ("auto", "cuda", "cuda"),
+        ("auto", "cuda mps", "cuda"),
+        ("auto", "mps", "mps"),
+        ("cuda", "cuda mps", "cuda"),
+        ("mps", "cuda mps", "mps"),
+        ("mps", "", "device is mps, but PyTorch finds no MPS device here; use device: cpu or auto"),
+        ("cuda", "mps", "device is cuda, but PyTorch finds no CUDA device here; use device: cpu or auto"),
+        ("gpu", "cuda mps", "device is 'gpu'; allowed: auto, cpu, cuda, mps"),
+    ],
 )
-def test_a_device_is_picked(monkeypatch, name, available, device):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
-    assert pick_device(name) == torch.device(device)
-
-
-@pytest.mark.parametrize(
-    ("name", "line"), [("cuda", "finds no CUDA device here"), ("gpu", "allowed: auto, cpu, cuda")]
-)
-def test_a_device_that_is_not_there_is_refused(monkeypatch, name, line):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(HnasError, match=f"^device is .*{name}.*{line}"):
+def test_a_device_is_picked_or_refused(monkeypatch, name, there, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in there)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in there)
+    if " " not in device:
+        assert pick_device(name) == torch.device(device)
+        return
+    with pytest.raises(HnasError) as caught:
         pick_device(name)
+    assert str(caught.value) == device

@@ -9,6 +9,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from hnas_kit import evaluation, training
 from hnas_kit.data import Dataset
+from hnas_kit.data.rendering import layout
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, make_supernet, prune
@@ -60,7 +61,7 @@ def train(
     new = generators.torch("weights")
     net = prune(make_supernet(space, *sizes, shared=False, generator=new), arch)
     batches = dataset.batches(dataset.train, batch_size, generators)
-    net.to(batches.device, memory_format=torch.channels_last)
+    net.to(batches.device, memory_format=layout(batches.device))
     average, after_step, states = None, None, {"generators": generators}
     if ema_decay:
         average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)

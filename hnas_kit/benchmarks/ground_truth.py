@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,13 @@ class Protocol:
     lr: float = 0.03
     weight_decay: float = 1.0e-3
     momentum: float = 0.9
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """How they are trained, by the names of :func:`hnas_kit.benchmarks.alone.train`."""
+        return {
+            name: getattr(self, name) for name in ("epochs", "batch_size", "lr", "weight_decay", "momentum")
+        }
 
 
 PROTOCOLS = {

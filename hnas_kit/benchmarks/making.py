@@ -28,18 +28,8 @@ def train_alone(space: SearchSpace, dataset: data.Dataset, arch: Arch, seed: int
 
 def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
     start = time.perf_counter()
-    accuracy = train_alone(
-        make_space(protocol.space),
-        data.load(protocol.dataset),
-        arch,
-        seed,
-        width=protocol.width,
-        epochs=protocol.epochs,
-        batch_size=protocol.batch_size,
-        lr=protocol.lr,
-        weight_decay=protocol.weight_decay,
-        momentum=protocol.momentum,
-    )
+    space, dataset = make_space(protocol.space), data.load(protocol.dataset)
+    accuracy = train_alone(space, dataset, arch, seed, width=protocol.width, **protocol.training)
     seconds = time.perf_counter() - start
     result = {"protocol": asdict(protocol), "accuracy": accuracy, "seconds": round(seconds, 2)}
     write_atomic(path, json.dumps(result).encode())

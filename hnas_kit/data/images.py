@@ -20,7 +20,7 @@ from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 _UNREADABLE = (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error, Image.DecompressionBombError)
 
 
-def _members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """(relative name, reader) of every file of a folder, or of a tar archive."""
     if source.is_dir():
         for path in sorted(p for p in source.rglob("*") if p.is_file()):
@@ -31,6 +31,10 @@ def _members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             for member in archive:
                 if member.isfile():
                     yield member.name, lambda m=member: archive.extractfile(m).read()
+            # tarfile takes the end of a file, or what it cannot read, for the end of the archive
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("it was cut short: its end is not marked")
     except _UNREADABLE as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists every format it tried
         raise HnasError(f"{source} is no folder and no tar archive that can be read ({reason})") from error
@@ -47,7 +51,7 @@ def decode_images(source: Path) -> tuple[dict, tuple[str, ...]]:
     """
     found: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
     size = None
-    for name, read in _members(source):
+    for name, read in members(source):
         parts = name.split("/")
         if len(parts) < 3 or parts[-3] not in ("train", "test", "val") or parts[-1].startswith("."):
             continue
@@ -85,11 +89,6 @@ def source_key(source: Path) -> str:
     """Changes when the images may have: names, sizes and times of change of the files."""
     files = sorted(source.rglob("*")) if source.is_dir() else [source]
     return _key(source, (f for f in files if f.is_file()))
-
-
-def folder_key(source: Path) -> str:
-    """Changes when images are added, removed or renamed; not every one of a million is looked at."""
-    return _key(source, sorted([*source.glob("*"), *source.glob("*/*/")]))
 
 
 def load_images(source: Path, cache: Path) -> tuple[dict, tuple[str, ...]]:

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from hnas_kit.data import streaming
 from hnas_kit.data.dataset import Dataset, Split
-from hnas_kit.data.images import folder_key, load_images, source_key
+from hnas_kit.data.fingerprints import check_known, fingerprint
+from hnas_kit.data.images import load_images
 from hnas_kit.data.rendering import digits_render, photo_render, resized, shrunk, textures_render
 from hnas_kit.errors import HnasError
 
 
-def _digits(device: torch.device) -> Dataset:
+def _digits(device: torch.device, _: int) -> Dataset:
     """The 1,797 digits that scikit-learn ships: 900 to train, the rest, drawn three times each, to test."""
     from sklearn.datasets import load_digits
 
@@ -27,18 +28,11 @@ def _digits(device: torch.device) -> Dataset:
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))  # writers come in blocks
     whole = Split(images, labels)
     classes = tuple(str(d) for d in range(10))
-    return Dataset(
-        "digits",
-        classes,
-        whole.take(order[:900]),
-        whole.take(order[900:]),
-        digits_render,
-        image_size=16,
-        views=3,
-    )
+    train, test = whole.take(order[:900]), whole.take(order[900:])
+    return Dataset("digits", classes, train, test, digits_render, image_size=16, views=3)
 
 
-def _textures(device: torch.device) -> Dataset:
+def _textures(device: torch.device, _: int) -> Dataset:
     """Four textures at three zooms, 8,004 patches each to train, validate and test, from separate parts."""
     from hnas_kit.data.textures import CLASSES, SIZE, patches
 
@@ -67,11 +61,12 @@ def _photos(
     test = Split(arrays["test_x"].to(device), arrays["test_y"].to(device))
     pixels = train.images.transpose(0, 1).flatten(1)
     # moments from a histogram: exact, and no float copy of the whole data set
-    counts = torch.stack([torch.bincount(c.int(), minlength=256) for c in pixels]).double()
-    level = torch.arange(256, device=device, dtype=torch.float64) / 255
+    counts = torch.stack([torch.bincount(c.int(), minlength=256) for c in pixels])
+    counts = counts.cpu().double()  # which Apple's GPUs do not have
+    level = torch.arange(256, dtype=torch.float64) / 255
     mean = (counts * level).sum(1) / counts.sum(1)
     std = ((counts * level**2).sum(1) / counts.sum(1) - mean**2).clamp_min(1e-12).sqrt()
-    render = photo_render(mean.float(), std.float())
+    render = photo_render(mean.float().to(device), std.float().to(device))
     return Dataset(name, classes, train, test, render, image_size=train.images.shape[-1])
 
 
@@ -122,12 +117,13 @@ def _cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
             f"data set cifar10_jpeg is not in {folders}; put the folder cifar10_jpeg (train/<class>/*.jpg, "
             "test/<class>/*.jpg) or cifar10_jpeg.tar.xz there, or set HNAS_DATA_DIR to where it is"
         )
+    check_known("cifar10_jpeg", source)
     return _images("cifar10_jpeg", source, device, image_size)
 
 
-EMBEDDED: dict[str, Callable[[torch.device], Dataset]] = {"digits": _digits, "textures": _textures}
-
-PHOTOS: dict[str, Callable[[torch.device, int], Dataset]] = {
+NAMED: dict[str, Callable[[torch.device, int], Dataset]] = {
+    "digits": _digits,
+    "textures": _textures,
     "cifar10": _cifar10,
     "cifar10_jpeg": _cifar10_jpeg,
 }
@@ -159,15 +155,20 @@ def _own_folder(name: str) -> tuple[str, Path] | None:
 
 
 def version(name: str) -> str:
-    """Changes when the images of ``LAYOUT:PATH`` may have; empty for a named data set, which is fixed."""
-    if not (own := _own_folder(name)):
-        return ""
-    key = source_key if own[0] == "folder" else folder_key
-    return key(own[1])
+    """Number and checksum of the images of a data set in files, see :func:`fingerprint`.
+
+    Empty for what is part of a package, for CIFAR-10, whose files torchvision compares with their checksums,
+    and for what is not there.
+    """
+    own = _own_folder(name)
+    source = (
+        own[1] if own else find("cifar10_jpeg", "cifar10_jpeg.tar.xz") if name == "cifar10_jpeg" else None
+    )
+    return fingerprint(source) if source else ""
 
 
 def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, workers: int = 0) -> Dataset:
-    """A data set on the device: a name of ``EMBEDDED`` or ``PHOTOS``, or one's own images as ``LAYOUT:PATH``.
+    """A data set on the device: a name of ``NAMED``, or one's own images as ``LAYOUT:PATH``.
 
     Training and test images are in random order, the same at every call (:func:`fixed_order`).
 
@@ -189,13 +190,11 @@ def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, wor
         dataset = streaming.load(*own, device, image_size, workers)
     elif own:
         dataset = _images(own[1].name, own[1], device, image_size)
-    elif name in PHOTOS:
-        dataset = PHOTOS[name](device, image_size)
-    elif name in EMBEDDED:
-        dataset = EMBEDDED[name](device)
+    elif name in NAMED:
+        dataset = NAMED[name](device, image_size)
     else:
         layouts = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
-        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join([*EMBEDDED, *PHOTOS])}, {layouts}")
+        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(NAMED)}, {layouts}")
     if name not in SHUFFLED:
         parts = {part: getattr(dataset, part) for part in ("train", "test")}
         dataset = replace(dataset, **{part: s.take(fixed_order(len(s))) for part, s in parts.items()})

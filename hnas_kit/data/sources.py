@@ -2,14 +2,13 @@
 
 import importlib
 import io
-import multiprocessing
 import os
 import tempfile
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Protocol
 
 import numpy as np
@@ -22,7 +21,7 @@ from hnas_kit.errors import HnasError
 
 JPEG = 0  # FFCV's code of a picture kept as JPEG; any other is kept as pixels
 QUALITY = 90  # of JPEG that is written (FFCV's default, and that of its ImageNet files)
-PAGE = 2**24  # bytes that FFCV writes at a time; a picture must fit in one
+PAGE = 2**23  # bytes that FFCV writes at a time (its default); a picture must fit in one
 
 
 class Source(Protocol):
@@ -175,63 +174,39 @@ def _betons(folder: Path) -> tuple[tuple[str, ...], Source, Source]:
 LAYOUTS = {"imagefolder": _folders, "ffcv": _betons}
 
 
-class _Pictures:
-    """What FFCV's processes ask for: a picture's pixels and its label."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.broken = multiprocessing.Value("q", -1)  # one that cannot be read: FFCV would wait for ever
-
-    def __len__(self) -> int:
-        return len(self.source.labels)
-
-    def __getitem__(self, i: int) -> tuple[np.ndarray, int]:
-        pixels = np.zeros((1, 1, 3), np.uint8)
-        if self.broken.value < 0:
-            try:
-                pixels = self.read(int(i))
-            except Exception:
-                self.broken.value = i
-        return pixels, int(self.source.labels[i])
-
-    def read(self, i: int) -> np.ndarray:
-        image = self.source.read(i)
-        if 3 * image.width * image.height > PAGE:  # as JPEG it fits nearly always
-            image.save(kept := io.BytesIO(), "JPEG", quality=QUALITY)
-            if 2 * len(kept.getvalue()) > PAGE:
-                raise ValueError(f"at {image.width}x{image.height} pixels it is too large")
-        return np.asarray(image)
+def _unusable(source: Source, i: int, error: Exception) -> HnasError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return HnasError(f"{source.name(i)} is not an image that can be kept ({reason})")
 
 
 def _write(source: Source, path: Path, workers: int) -> None:
-    fields, pictures = ffcv("fields"), _Pictures(source)
-    kept = {
-        "image": fields.RGBImageField(write_mode="jpg", jpeg_quality=QUALITY),
-        "label": fields.IntField(),
-    }
-    writer = ffcv("writer").DatasetWriter(str(path), kept, page_size=PAGE, num_workers=workers)
-    # FFCV waits for ever for a process of its own that has died, so this one looks on
-    before, seen = set(multiprocessing.active_children()), set()
-    writing = threading.Thread(target=writer.from_indexed_dataset, args=(pictures,), daemon=True)
-    writing.start()
-    try:
-        while writing.is_alive():
-            writing.join(0.2)
-            seen |= set(multiprocessing.active_children()) - before
-            if any(process.exitcode for process in seen):
-                raise HnasError(f"a process that writes {path.name} died: is there space and memory enough?")
-    finally:
-        for process in seen:
-            process.kill()
-    if pictures.broken.value >= 0:
-        i = pictures.broken.value
+    """Write a file with FFCV's own parts, in this process: FFCV's processes wait for ever if one has died."""
+    fields, writer = ffcv("fields"), ffcv("writer")
+    image = fields.RGBImageField(write_mode="jpg", jpeg_quality=QUALITY)
+    made = writer.DatasetWriter(str(path), {"image": image, "label": fields.IntField()}, page_size=PAGE)
+    made.num_samples = len(source.labels)
+
+    def read(i: int) -> np.ndarray:
         try:
-            pictures.read(i)
-        except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise HnasError(f"{source.name(i)} is not an image that can be kept ({reason})") from error
-    if not torch.equal(Beton(path).labels, source.labels):
-        raise HnasError(f"{path.name} was not written whole; start again")
+            return np.asarray(source.read(i))
+        except Exception as error:  # a broken file may raise anything
+            raise _unusable(source, i, error) from error
+
+    made.prepare()
+    made.metadata_sm.close()  # meant for its processes
+    made.metadata_sm.unlink()
+    metadata = np.zeros(made.num_samples, made.metadata_type)
+    allocator = writer.MemoryAllocator(str(path), made.data_region_start, PAGE)
+    with allocator, ThreadPoolExecutor(workers) as readers:
+        for some in np.array_split(range(made.num_samples), -(-made.num_samples // (16 * workers))):
+            for i, pixels in zip(some.tolist(), readers.map(read, some.tolist()), strict=True):
+                sample = pixels, int(source.labels[i])
+                try:
+                    writer.handle_sample(sample, i, metadata.dtype.names, metadata, allocator, made.fields)
+                except ValueError as error:
+                    raise _unusable(source, i, error) from error
+    made.metadata_sm = SimpleNamespace(buf=metadata.view(np.uint8))
+    made.finalize(allocator.allocations)
 
 
 def write_betons(folder: Path, target: Path, workers: int) -> list[Path]:
@@ -240,7 +215,7 @@ def write_betons(folder: Path, target: Path, workers: int) -> list[Path]:
     Args:
         folder: see ``LAYOUTS``.
         target: where they go, for ``ffcv:TARGET``; pictures are kept as JPEG.
-        workers: processes that read images.
+        workers: threads that read images.
 
     Raises:
         HnasError: if FFCV or images are missing, one cannot be read, or there is no space.

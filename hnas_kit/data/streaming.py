@@ -93,11 +93,7 @@ class Stream:
         return self.share()[0]
 
     def share(self, team: Team = LONE, parts: int = 1) -> list[tuple[Tensor, Tensor]]:
-        """What a process trains on of the next batch, cut into equal parts; no other images are read.
-
-        Raises:
-            HnasError: if parts or processes cannot be equal.
-        """
+        """As :meth:`hnas_kit.data.Batches.share`; no other images are read."""
         mine = team.mine(parts, self.batch_size)
         if self._cut != (mine, parts):
             self._cut = mine, parts
@@ -238,15 +234,7 @@ class StreamedDataset:
         return read(self._decoder(split, train=False), cut, self.device, self.workers)
 
     def fixed(self, split: Part, limit: int | None = None) -> tuple[Tensor, Tensor]:
-        """Input (M, 3, H, W) and labels (M,) of a split, the same at every call: for comparing networks.
-
-        Args:
-            split: which images.
-            limit: only this many of them, from the start (default: all; each takes 0.6 MB at 224 pixels).
-
-        Raises:
-            HnasError: if there are not that many.
-        """
+        """As :meth:`hnas_kit.data.Dataset.fixed`; each image takes 0.6 MB at 224 pixels."""
         x, y = zip(*self.pieces(split, limit), strict=True)
         return torch.cat(x), torch.cat(y)
 

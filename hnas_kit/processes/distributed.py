@@ -12,7 +12,6 @@ launcher could still end a run, so it belongs inside a cluster.
 from __future__ import annotations
 
 import functools
-import ipaddress
 import itertools
 import json
 import multiprocessing
@@ -289,7 +288,7 @@ def _store() -> TCPStore:
     """What the processes find each other by: the launcher's, or else the first of them serves it."""
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     (family, *_, place), *_ = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
-    if ipaddress.ip_address(place[0]).is_loopback:
+    if place[0] in ("127.0.0.1", "::1") or os.environ.get("LOCAL_WORLD_SIZE") == str(_size()):
         _stay_inside()
     serves = {}
     if _rank() == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":

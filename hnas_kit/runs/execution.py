@@ -1,107 +1,22 @@
-"""Executing notebooks with papermill: one, or those of a profile that are not up to date."""
+"""Executing the notebooks of a profile that are not up to date, side by side where they can be."""
 
-from __future__ import annotations
-
-import contextlib
-import json
-import logging
-import os
-import sys
+import multiprocessing
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
+from collections.abc import Callable, Iterable, Mapping
+from multiprocessing.connection import Connection, wait
+from typing import Any
 
 from hnas_kit import benchmarks
 from hnas_kit.errors import Failure, HnasError
-from hnas_kit.runs import folders, locks, places
-from hnas_kit.runs.params import ASKED, NOTEBOOKS, Parameters
+from hnas_kit.processes.parallel import cores
+from hnas_kit.runs import folders
+from hnas_kit.runs.notebook import execute, hand_over
+from hnas_kit.runs.params import NOTEBOOKS, Parameters
+from hnas_kit.runs.places import READS
 from hnas_kit.runs.profiles import checked
 
-# A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
-KERNEL_IS_QUIET = [
-    "--IPKernelApp.log_level=CRITICAL",
-    *(
-        f"""--IPKernelApp.exec_lines=__import__("logging").getLogger("{name}").setLevel("CRITICAL")"""
-        for name in ("tornado", "asyncio")
-    ),
-]
 
-
-class OwnKernel(AsyncKernelManager):
-    """A kernel of the interpreter that this process runs in, whatever else is called python3 here."""
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=argv, display_name="Python 3", language="python")
-
-
-def execute(notebook: str, run: str, values: dict) -> None:
-    """Run one notebook; the executed copy is kept as ``<notebook>.ipynb``.
-
-    While it runs, and if it fails, the copy is ``<notebook>.attempt.ipynb``: an earlier one stays.
-    """
-    target = places.outputs_root() / run / f"{notebook}.ipynb"
-    attempt = target.with_name(f"{notebook}.attempt.ipynb")
-    places.cells(notebook)
-    with locks.alone(target.with_suffix("")), _asked(notebook, values):
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _papermill(notebook, attempt, values)
-            with open(attempt, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(attempt, target)
-        except OSError as error:
-            raise Failure(
-                f"cannot write {target}: {error.strerror}; free space or choose another folder"
-            ) from error
-
-
-@contextlib.contextmanager
-def _asked(notebook: str, values: dict) -> Iterator[None]:
-    """Let the kernel know what was asked for: see :func:`hnas_kit.runs.params.read`."""
-    os.environ[ASKED] = json.dumps({notebook: values})
-    try:
-        yield
-    finally:
-        del os.environ[ASKED]
-
-
-def _papermill(notebook: str, attempt: Path, values: dict) -> None:
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    # it warns of each parameter that is not in the notebook's own cell; all of them are checked
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    try:
-        papermill.execute_notebook(
-            places.project_root() / "notebooks" / f"{notebook}.ipynb",
-            attempt,
-            values,
-            kernel_name="python3",
-            kernel_manager_class=f"{__name__}.{OwnKernel.__name__}",
-            progress_bar=False,
-            # on a busy machine a kernel may be slow to start and to hand over outputs, which would be lost
-            start_timeout=300,
-            iopub_timeout=300,
-            extra_arguments=KERNEL_IS_QUIET,
-        )
-    except PapermillExecutionError as error:
-        known = error.ename in (HnasError.__name__, Failure.__name__)
-        line = " ".join((error.evalue if known else f"{error.ename}: {error.evalue}").split())
-        raise Failure(f"{notebook}, cell {error.exec_count}: {line} (see {attempt})") from None
-    except DeadKernelError:
-        raise Failure(
-            f"{notebook}: its process died, perhaps for want of memory; "
-            "started again it goes on from its last checkpoint"
-        ) from None
-
-
-def left_out(params: dict[str, Parameters], notebook: str) -> str:
+def left_out(params: Mapping[str, Parameters], notebook: str) -> str:
     """Why a notebook cannot run with the others, in words; empty if it can."""
     if notebook != "05_ablations" or params[notebook].runs:
         return ""
@@ -112,27 +27,93 @@ def left_out(params: dict[str, Parameters], notebook: str) -> str:
     return ""
 
 
+def _cores(p: Parameters) -> int:
+    """How many of this machine's cores a notebook is given; all of them if it trains on a GPU."""
+    whole = cores()
+    if getattr(p, "device", "cpu") != "cpu" and folders.device_of(p).type != "cpu":
+        return whole
+    wanted = [getattr(p, name, 1) for name in ("threads", "processes")]
+    if p.notebook == "05_ablations":
+        wanted.append(p.workers)
+    return min(whole, max(whole if count == 0 else count for count in wanted))
+
+
+def _begin(notebook: str, run: str, values: dict) -> Connection:
+    """Execute a notebook in a process of its own (papermill's kernels may hang in threads); its result."""
+    context = multiprocessing.get_context("spawn")
+    result, sender = context.Pipe(duplex=False)
+    # a daemon: it ends with this process, and its kernel with it
+    context.Process(target=hand_over, args=(sender, notebook, run, values), daemon=True).start()
+    sender.close()
+    return result
+
+
+def _ended(running: Mapping[str, Connection]) -> tuple[str, HnasError | None]:
+    """Wait for the first notebook to end; its name and its error."""
+    ready = wait(running.values())[0]
+    notebook = next(name for name, result in running.items() if result is ready)
+    try:
+        return notebook, ready.recv()
+    except EOFError:
+        return notebook, Failure(f"{notebook}: its process died; started again it goes on")
+
+
+def _tried(function: Callable[..., None], *args: Any) -> HnasError | None:
+    try:
+        function(*args)
+    except HnasError as error:
+        return error
+
+
+def _ready(todo: list[str], running: Iterable[str], params: Mapping[str, Parameters]) -> list[str]:
+    """Notebooks that wait for no other, as many as there are cores for beside those that run."""
+    free, found = cores() - sum(_cores(params[name]) for name in running), []
+    for place, notebook in enumerate(todo):
+        if {*running, *todo[:place]}.isdisjoint(READS[notebook]) and _cores(params[notebook]) <= free:
+            found.append(notebook)
+            free -= _cores(params[notebook])
+    return found
+
+
+def _need_not_run(notebook: str, params: dict[str, Parameters], force: bool) -> bool:
+    """Whether a notebook is left out or up to date; says so."""
+    if says := left_out(params, notebook):
+        print(f"{notebook:22}{says}", flush=True)
+    elif manifest := None if force else folders.up_to_date(params[notebook]):
+        note = "" if folders.same_code(manifest) else "; made by other code, --force makes it anew"
+        says = f"{manifest['headline']} (up to date{note})"
+        print(f"{notebook:22}{says}", flush=True)
+    return bool(says)
+
+
 def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
-    """Run the notebooks of a profile from ``first`` on, leaving out what is up to date; the run's name."""
+    """Run the notebooks of a profile from ``first`` on, leaving out what is up to date; the run's name.
+
+    Those that need not wait for each other run side by side, as far as there are cores. After one has failed
+    none is begun, and its error is raised when those that run have ended.
+    """
     params, run = checked(profile)
-    for notebook in [name for name in NOTEBOOKS if name in profile and name >= first]:
-        print(f"{notebook:14}", end="", flush=True)
-        if reason := left_out(params, notebook):
-            print(f"{'':8}{reason}", flush=True)
-            continue
-        manifest = None if force else folders.up_to_date(params[notebook])
-        if manifest:
-            note = "" if folders.same_code(manifest) else "; made by other code, --force makes it anew"
-            print(f"{'':8}{manifest['headline']} (up to date{note})", flush=True)
-            continue
-        start = time.perf_counter()
-        try:
-            execute(notebook, run, params[notebook].model_dump())
-        except HnasError:
-            print("failed", flush=True)
-            raise
-        print(
-            f"{time.perf_counter() - start:5.0f} s  {folders.Finished(run, notebook).manifest['headline']}",
-            flush=True,
-        )
+    todo = [name for name in NOTEBOOKS if name in profile and name >= first]
+    running: dict[str, Connection] = {}
+    started, failed = {}, None
+    while running or (todo and not failed):
+        ready = [] if failed else _ready(todo, running, params)
+        todo = [name for name in todo if name not in ready]
+        new = [name for name in ready if not _need_not_run(name, params, force)]
+        for notebook in new:
+            print(f"{notebook:22}begins", flush=True)
+            started[notebook] = time.perf_counter()
+        if len(new) == 1 and not running and not _ready(todo, new, params):
+            notebook, error = new[0], _tried(execute, new[0], run, params[new[0]].model_dump())
+        else:
+            running |= {name: _begin(name, run, params[name].model_dump()) for name in new}
+            if len(new) < len(ready) or not running:
+                continue  # what waited for those that need not run may be ready now
+            notebook, error = _ended(running)
+            del running[notebook]
+        failed = failed or error
+        says = "failed" if error else folders.Finished(run, notebook).manifest["headline"]
+        print(f"{notebook:14}{time.perf_counter() - started[notebook]:5.0f} s {says}", flush=True)
+    if failed:
+        raise failed
     return run

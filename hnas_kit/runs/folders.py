@@ -14,8 +14,8 @@ import shutil
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,12 +23,12 @@ from tqdm import tqdm
 
 from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import Failure, HnasError
-from hnas_kit.files import json_value, npz_value, read_csv, sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import sha256, torch_bytes, write_atomic
 from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.runs import locks
+from hnas_kit.runs.finished import FORMAT, Finished, manifest_checksum, recover, set_aside
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
-from hnas_kit.runs.places import READS, SEARCHES, notebook_digest, outputs_root
-from hnas_kit.runs.schema import check_run
+from hnas_kit.runs.places import READS, notebook_digest, outputs_root
 from hnas_kit.training import Checkpoints, pick_device
 
 try:
@@ -36,130 +36,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
-FORMAT = "hnas_kit run 3"
 ABSENT = "what it reads is not there"
-
-
-class Finished:
-    """The finished part of a run that one notebook made; every read is checked against its manifest.
-
-    Args:
-        run: the run's name.
-        notebook: which notebook made it.
-
-    Raises:
-        HnasError: if it is missing, unfinished or foreign; the line names the notebook to run.
-    """
-
-    def __init__(self, run: str, notebook: str) -> None:
-        self.notebook = notebook
-        self.folder = place(run, notebook)
-        stand_in = os.environ.get("HNAS_REFERENCE")  # set by tests: a small artefact for a missing one
-        if not self.folder.exists() and stand_in:
-            self.folder = Path(stand_in) / notebook
-        self._remedy = f"run notebooks/{notebook}.ipynb with run: {run}"
-        path = self.folder / "manifest.json"
-        if not path.exists():
-            why = _abandoned(self.folder)
-            raise HnasError(f"{self.folder} holds no finished {notebook}{why}; {self._remedy}")
-        try:
-            self.manifest = json_value(path)
-            foreign = self.manifest["format"] != FORMAT or self.manifest["notebook"] != notebook
-            needed = {"params", "lineage", "runs", "fingerprint", "outputs", "headline", "provenance"}
-            absent = needed - self.manifest.keys()
-            if absent and not foreign:
-                raise KeyError(*sorted(absent))
-            if not foreign and self.manifest.get("checksum") != manifest_checksum(self.manifest):
-                raise ValueError("it is not what was written: its checksum differs")
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise Failure(f"{path} is corrupt ({error!r}); {self._remedy}") from error
-        if foreign:
-            raise HnasError(f"{path} was not made by {notebook} of this kit; {self._remedy}")
-
-    @property
-    def params(self) -> dict[str, Any]:
-        return self.manifest["params"]
-
-    @property
-    def outputs(self) -> dict[str, str]:
-        """Checksum of each artefact."""
-        return self.manifest["outputs"]
-
-    @property
-    def runs(self) -> dict[str, str]:
-        """The run of this notebook and of each that it follows from."""
-        return self.manifest["runs"]
-
-    def read(self, name: str) -> bytes:
-        """An artefact's content; raises :class:`HnasError` if it is missing, foreign or corrupt."""
-        path = self.folder / name
-        if name not in self.outputs or not path.is_file():
-            raise Failure(f"{path} is missing; {self._remedy}")
-        data = path.read_bytes()
-        if sha256(data) != self.outputs[name]:
-            raise Failure(
-                f"{path} is corrupt or not the file that was saved (checksum differs); {self._remedy}"
-            )
-        return data
-
-    def load(self, name: str) -> Any:
-        """An artefact as Python values, by its ending: see :meth:`Stage.save`."""
-        data = self.read(name)
-        if name.endswith(".pt"):
-            return torch_value(data)
-        if name.endswith(".npz"):
-            return npz_value(data)
-        if name.endswith(".csv"):
-            return read_csv(io.BytesIO(data), index_col=0)
-        return json.loads(data)
-
-
-def place(run: str, notebook: str) -> Path:
-    """The folder that holds what a notebook made, or would; raises :class:`HnasError` for no run's name.
-
-    A swap that was cut short is undone, unless another process is at it: then it may be ``<notebook>.old``.
-    """
-    check_run(run)
-    folder = outputs_root() / run / notebook
-    old = _old(folder)
-    if old.exists():
-        with contextlib.suppress(Failure, OSError), locks.alone(folder):
-            recover(folder)
-    return old if old.exists() and not folder.exists() else folder
-
-
-def _old(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.old")
-
-
-def manifest_checksum(manifest: dict[str, Any]) -> str:
-    """SHA-256 of all that a manifest says but this itself."""
-    said = {name: value for name, value in manifest.items() if name != "checksum"}
-    return sha256(json.dumps(said, sort_keys=True).encode())
-
-
-def _abandoned(folder: Path) -> str:
-    """At which cell the newest attempt failed, in words; empty if there is none, or none that says so."""
-    begun = folder.parent.glob(f"{folder.name}.attempt-*/manifest.json")
-    for path in sorted(begun, key=lambda path: path.stat().st_mtime, reverse=True):
-        with contextlib.suppress(ValueError, KeyError, TypeError, OSError):
-            state = json_value(path)
-            return f" ({state['status']} at cell {state['cell']}: {state['error']})"
-    return ""
-
-
-def search_of(run: str, notebook: str = "") -> Finished:
-    """The finished search of a run.
-
-    Args:
-        run: the run's name.
-        notebook: of :data:`SEARCHES`; empty for the first that is there.
-
-    Raises:
-        HnasError: see :class:`Finished`.
-    """
-    there = [name for name in SEARCHES if place(run, name).exists()]
-    return Finished(run, notebook or (there or SEARCHES)[0])
 
 
 class Stage:
@@ -169,6 +46,8 @@ class Stage:
         params: the notebook's validated parameters.
     """
 
+    _running: ClassVar["Stage | None"] = None  # in this process, the last that was begun
+
     def __init__(self, params: Parameters) -> None:
         self.params, self.notebook = params, params.notebook
         self._start, self._started = time.perf_counter(), datetime.now(UTC)
@@ -176,6 +55,7 @@ class Stage:
         if getattr(params, "threads", 0):
             torch.set_num_threads(params.threads)
         self.upstream = upstream(params)
+        check_images(params, self.upstream)
         self.fingerprint = fingerprint(params, self.upstream)
         self.lineage = {self.notebook: result_params(params)}  # and of all notebooks before it
         self.runs = {self.notebook: params.run}  # likewise
@@ -185,7 +65,9 @@ class Stage:
         self.folder = outputs_root() / params.run / self.notebook
         self.attempt = self.folder.with_name(f"{self.notebook}.attempt-{self.fingerprint[:8]}")
         self._outputs: dict[str, str] = {}
-        self._watch_cells()
+        Stage._running = self
+        if "IPython" in sys.modules and (shell := sys.modules["IPython"].get_ipython()):
+            shell.events.register("post_run_cell", _after_cell)  # once, however often it is asked for
 
     def checkpoints(self, name: str, every: int) -> Checkpoints:
         """Checkpoints of one long loop of this notebook."""
@@ -231,14 +113,14 @@ class Stage:
         locks.take(self.folder)
         recover(self.folder)
         self._complete()
-        self._write_manifest("done", headline=headline, figures=figures)
+        self.write_manifest("done", headline=headline, figures=figures)
         if self.folder.exists():
-            os.rename(self.folder, _old(self.folder))
+            os.rename(self.folder, set_aside(self.folder))
         os.rename(self.attempt, self.folder)
         recover(self.folder)
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)  # last: until here it could be resumed
         locks.release(self.folder)
-        self._unwatch_cells()
+        Stage._running = None
 
     def _complete(self) -> None:
         """Have in the attempt all that was saved, and nothing else but checkpoints.
@@ -261,7 +143,8 @@ class Stage:
                     raise Failure(f"{here} has gone since it was saved; run the notebook again")
                 write_atomic(here, data)
 
-    def _write_manifest(self, status: str, **more: Any) -> None:
+    def write_manifest(self, status: str, **more: Any) -> None:
+        """Write what is known of this attempt so far, and its ``status``: done or failed."""
         record = {
             "format": FORMAT,
             "notebook": self.notebook,
@@ -272,6 +155,7 @@ class Stage:
             "runs": self.runs,
             "fingerprint": self.fingerprint,
             "inputs": inputs(self.notebook, self.upstream),
+            "images": images(self.params, self.upstream),
             "outputs": self._outputs,
             "device": str(self.device),
             "started": self._started.isoformat(timespec="seconds"),
@@ -282,39 +166,14 @@ class Stage:
         data = json.dumps(record | {"checksum": manifest_checksum(record)}, indent=2)
         write_atomic(self.attempt / "manifest.json", data.encode() + b"\n")
 
-    def _watch_cells(self) -> None:
-        """In a notebook, have the manifest say at which cell a run failed."""
-        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-        self._events = shell.events if shell else None
-        if self._events:
-            for old in [
-                f
-                for f in self._events.callbacks["post_run_cell"]
-                if isinstance(getattr(f, "__self__", None), Stage)
-            ]:
-                self._events.unregister("post_run_cell", old)
-            self._events.register("post_run_cell", self._after_cell)
 
-    def _unwatch_cells(self) -> None:
-        if self._events:
-            self._events.unregister("post_run_cell", self._after_cell)
-
-    def _after_cell(self, result: Any) -> None:
-        error = result.error_in_exec or result.error_before_exec
-        if error is not None and self.attempt.exists():
-            self._write_manifest(
-                "failed", cell=result.execution_count, error=f"{type(error).__name__}: {error}"
-            )
-
-
-def recover(folder: Path) -> None:
-    """Undo a swap of folders that was cut short: the older result is put back, or its rest removed."""
-    old = _old(folder)
-    if old.exists():
-        if folder.exists():
-            shutil.rmtree(old)
-        else:
-            os.rename(old, folder)
+def _after_cell(result: Any) -> None:
+    """In a notebook, have the manifest say at which cell a run failed."""
+    stage, error = Stage._running, result.error_in_exec or result.error_before_exec
+    if stage is not None and error is not None and stage.attempt.exists():
+        with contextlib.suppress(Failure):  # the cell's own error is told
+            what = f"{type(error).__name__}: {error}"
+            stage.write_manifest("failed", cell=result.execution_count, error=what)
 
 
 def device_of(params: Parameters) -> Any:
@@ -350,10 +209,26 @@ def inputs(notebook: str, parts: dict[str, Finished]) -> dict[str, str]:
     return files | {name: part.manifest["fingerprint"] for name, part in parts.items()}
 
 
+def images(params: Parameters, parts: dict[str, Finished]) -> str:
+    """Number and checksum of the images that a notebook's result follows from, as far as they are files."""
+    pretrain = parts.get("01_pretrain")
+    return dataset_version(getattr(params, "dataset", pretrain.params["dataset"] if pretrain else ""))
+
+
+def check_images(params: Parameters, parts: dict[str, Finished]) -> None:
+    """Raise :class:`HnasError` if 01_pretrain was made with other images than a notebook would read now."""
+    before = parts["01_pretrain"].manifest.get("images", "") if "01_pretrain" in parts else ""
+    if before and params.notebook != "03_tree" and (now := images(params, parts)) != before:
+        raise HnasError(
+            f"{params.notebook}: the images of {parts['01_pretrain'].params['dataset']} have changed since "
+            f"01_pretrain was made (it had {before}, now {now or 'none'}); run 01_pretrain again"
+        )
+
+
 def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
     """SHA-256 of all that a notebook's result follows from: code, parameters, device, images, inputs."""
     own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
-    own += filter(None, (dataset_version(getattr(params, "dataset", "")), *gathered(params)))
+    own += filter(None, (images(params, parts), *gathered(params)))
     return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
 
 
@@ -390,6 +265,8 @@ def outdated(params: Parameters) -> str:
     before = part.manifest["inputs"]
     if changed := [name for name in parts if before.get(name) != parts[name].manifest["fingerprint"]]:
         return f"made again: {', '.join(changed)}"
+    if part.manifest.get("images", "") != images(params, parts):
+        return "its images changed"
     return "its code, data or kind of device changed"
 
 

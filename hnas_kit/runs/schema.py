@@ -7,7 +7,6 @@ they are given, so what was registered counts. Nothing here imports what compute
 from __future__ import annotations
 
 import difflib
-import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pydantic import (
 
 from hnas_kit.errors import HnasError
 from hnas_kit.names import COMMUNICATIONS, PHASED, PRECISIONS, READINGS, REWARDS, SAMPLERS, SPACES, TREES
+from hnas_kit.runs.run_names import LONGEST, run_name
 from hnas_kit.samplers.methods import Method
 
 if TYPE_CHECKING:
@@ -59,35 +59,6 @@ def _size(value: int) -> int:
     if 0 < value < 8:
         raise ValueError("Input should be at least 8, or 0 for the size that the images have")
     return value
-
-
-PLAIN_NAME = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
-# what lies in a run's folder has these names, and a run may lie in another one's folder
-RESERVED = re.compile(r"\d\d_[a-z]+(\..*)?|retrain-.*|.*\.(html|csv|ipynb|json|lock|tmp|old)")
-LONGEST = 120  # letters of a part of a name; file systems take 255, and more is added to it
-
-
-def run_name(value: str) -> str:
-    """A run's name; raises :class:`ValueError`, with what is allowed, for another text."""
-    parts = value.split("/")
-    if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", part) for part in parts):
-        raise ValueError(PLAIN_NAME)
-    if len(value) > 4 * LONGEST or max(map(len, parts)) > LONGEST:
-        raise ValueError(f"should have at most {LONGEST} letters (and {4 * LONGEST} with its folders)")
-    if taken := [part for part in parts if RESERVED.fullmatch(part)]:
-        raise ValueError(
-            f"should not have the part {taken[0]}, which is a name of what lies in a run's folder"
-        )
-    return value
-
-
-def check_run(value: str) -> None:
-    """Raise :class:`HnasError` for what is not a run's name."""
-    try:
-        run_name(value)
-    except ValueError as error:
-        shown = value if len(value) <= LONGEST else f"{value[:20]}..."
-        raise HnasError(f"run is {shown!r}: {error}") from None
 
 
 RunName = Annotated[str, AfterValidator(run_name)]
@@ -193,7 +164,7 @@ class Source(Parameters):
 class Compute(Parameters):
     """Notebooks that run the network."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="that the network runs on; auto: a GPU if there is one"
     )
     threads: Whole = Field(1, description="CPU threads, 0 for all cores; for a small network one is best")

@@ -25,8 +25,9 @@ import pandas as pd
 from hnas_kit.errors import Failure, HnasError, Interrupted
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
-from hnas_kit.runs import consistency, execution, folders, grids, locks, places
+from hnas_kit.runs import consistency, folders, grids, locks, places
 from hnas_kit.runs.grids import Key, Plan, Task, shown
+from hnas_kit.runs.notebook import execute
 from hnas_kit.runs.profiles import shared
 
 Place = tuple[Path, Path, dict[str, str]]  # where a task is run as if it were: folder, project, environment
@@ -164,7 +165,7 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
 def _execute(task: Task, attempts: int = 3) -> None:
     """Kernels that start at the same moment can take each other's ports: then start it again."""
     try:
-        execution.execute(*task.key, task.params.model_dump())
+        execute(*task.key, task.params.model_dump())
     except RuntimeError:
         if attempts == 1:
             raise

@@ -52,17 +52,22 @@ def bonus(exploration, linear, log_parent, visits):
 
 
 @numba.njit(cache=True)
+def _score(table, rule, here, log_parent):
+    """R of a node from the present counts."""
+    own = here.value + rule.weight * table[here.group]
+    if rule.exploration > 0:
+        own += bonus(rule.exploration, rule.linear, log_parent, here.visits)
+    return own
+
+
+@numba.njit(cache=True)
 def scores(nodes, table, rule, first, last):
     """R by which the nodes from ``first`` to before ``last`` are drawn now; that of the root is its C."""
     rule, found = Rule(*rule), np.empty(last - first)
     for node in range(first, last):
         here = nodes[node]
-        if rule.stored:
-            found[node - first] = here.score
-        else:
-            log_parent = math.log(max(nodes[here.parent].visits, 1)) if node else 0.0
-            own = here.value + rule.weight * table[here.group]
-            found[node - first] = own + bonus(rule.exploration, rule.linear, log_parent, here.visits)
+        log_parent = math.log(max(nodes[here.parent].visits, 1)) if node else 0.0
+        found[node - first] = here.score if rule.stored else _score(table, rule, here, log_parent)
     return found
 
 
@@ -86,14 +91,8 @@ def descend(nodes, table, rule, node, temperature, draws, scratch):
         best = -math.inf
         for i in range(n):
             child = nodes[first + i]
-            if rule.stored:
-                score = child.score
-            else:
-                score = child.value + rule.weight * table[child.group]
-                if rule.exploration > 0:
-                    score += bonus(rule.exploration, rule.linear, log_parent, child.visits)
-            scratch[i] = score
-            best = max(best, score)
+            scratch[i] = child.score if rule.stored else _score(table, rule, child, log_parent)
+            best = max(best, scratch[i])
         total = 0.0
         for i in range(n):
             scratch[i] = math.exp((scratch[i] - best) / temperature)
@@ -144,8 +143,7 @@ def backup(nodes, table, members, rule, leaf, reward):
     while rule.stored and node > 0:
         here = nodes[node]
         log_parent = math.log(nodes[here.parent].visits)
-        own = here.value + rule.weight * table[here.group]
-        here.score = own + bonus(rule.exploration, rule.linear, log_parent, here.visits)
+        here.score = _score(table, rule, here, log_parent)
         node = here.parent
 
 

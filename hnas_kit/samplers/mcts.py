@@ -96,19 +96,14 @@ class MCTS(TreeSearch):
     """Tree search with Boltzmann selection over a UCT reward, on any tree (Sec. 4, Eq. 2 to 4).
 
     The tree is fully expanded from the start, so there is neither expansion nor roll-out. An unvisited node
-    counts as visited once in the exploration bonus. ``bonus``, ``start``, ``warmup`` and ``refresh`` choose
-    between readings of the paper, see :data:`READINGS`.
+    counts as visited once in the exploration bonus.
 
     Args:
         tree: learned, default or any other tree.
         beta: smoothing of C (Eq. 4), from 0 to below 1.
         exploration: lambda, at least 0.
         temperature: T of Eq. 2, above 0.
-        bonus: ``sqrt`` (Eq. 3) or ``linear`` (Algorithm 1 as typeset).
-        start: C is ``one`` at the start (Sec. 5), or the ``first`` reward of a node replaces it.
-        warmup: the uniform phases draw ``architectures`` alike (Sec. 5), or at every node its ``branches``.
-        refresh: R follows from the present counts at each ``draw`` (Eq. 3), or is stored, at first C, and
-            recomputed for the nodes of the ``path`` just taken, after all their counts (Algorithm 1).
+        bonus, start, warmup, refresh: readings of the paper, see :data:`READINGS`.
 
     Attributes:
         value: (V,) C of each node, 1 at the start.

@@ -1,7 +1,7 @@
 """The steps of the search inside a window of MACs (Sec. 5.4): pool, pre-training, searches, Table 5.
 
-What trains may run in several processes (:func:`launch`), and leaves its result beside its checkpoints. One
-that was finished is not run again.
+What trains may run in several processes (:func:`launch`), and leaves its result beside its checkpoints; it is
+not run again when it has finished.
 """
 
 from collections.abc import Mapping, Sequence

@@ -237,11 +237,15 @@ def _search(
 ) -> Sequence[np.ndarray]:
     """All seeds; the candidates of each for the final choice."""
     if isinstance(sampler, Uniform | RandomSearch):
-        _uniform(plan, record)
-        if isinstance(sampler, RandomSearch):
-            return [
-                _highest(*rows, final_samples) for rows in zip(record.chosen, record.rewards, strict=True)
-            ]
+        for seed, chosen, rewards in zip(plan.seeds, record.chosen, record.rewards, strict=True):
+            rng = np.random.default_rng(seed)
+            chosen[:] = rng.integers(len(plan.accuracy), size=len(chosen))
+            rewards[:] = rng.binomial(plan.batch_size, plan.accuracy[chosen] * plan.growth) / plan.batch_size
+        if isinstance(sampler, RandomSearch):  # of each the architectures whose best reward is highest
+            rows = zip(record.chosen, record.rewards, strict=True)
+            best = [pd.Series(rewards).groupby(chosen).max() for chosen, rewards in rows]
+            ranked = [one.sort_values(ascending=False, kind="stable") for one in best]
+            return [one.index.to_numpy()[:final_samples] for one in ranked]
         rngs = [np.random.default_rng([seed, 2]) for seed in plan.seeds]
         return [rng.integers(len(plan.accuracy), size=final_samples) for rng in rngs]
     if isinstance(sampler, Evolution):
@@ -267,20 +271,6 @@ def _search(
         )  # fmt: skip
         compiled_searches.search(state, sampler.rule, sampler.exploit().rule, None, plan, record)
     return record.candidates
-
-
-def _uniform(plan: Plan, record: Record) -> None:
-    """All seeds of uniform draws."""
-    for seed, chosen, rewards in zip(plan.seeds, record.chosen, record.rewards, strict=True):
-        rng = np.random.default_rng(seed)
-        chosen[:] = rng.integers(len(plan.accuracy), size=len(chosen))
-        rewards[:] = rng.binomial(plan.batch_size, plan.accuracy[chosen] * plan.growth) / plan.batch_size
-
-
-def _highest(chosen: np.ndarray, rewards: np.ndarray, count: int) -> np.ndarray:
-    """The architectures whose best reward of one search is highest, best first."""
-    drawn = pd.Series(rewards).groupby(chosen).max()
-    return drawn.sort_values(ascending=False, kind="stable").index.to_numpy()[:count]
 
 
 def _choose(candidates: np.ndarray, accuracy: np.ndarray, scored: int, rng: np.random.Generator) -> int:

@@ -1,13 +1,10 @@
 """The paper's example of eight architectures, computed: three binary choices a, b, c (Fig. 1 and 2)."""
 
-import itertools
-
 import numpy as np
 
 from hnas_kit import distances, trees
-from hnas_kit.errors import HnasError
 from hnas_kit.samplers import Sampler
-from hnas_kit.spaces import Arch, SearchSpace
+from hnas_kit.spaces import SearchSpace
 from hnas_kit.trees import ArchTree
 
 
@@ -16,20 +13,10 @@ class ToySpace(SearchSpace):
 
     name = "toy"
     ops = (("0", "1"),) * 3
+    separator = ""
 
     def describe(self) -> str:
-        return "three digits, each 0 or 1"
-
-    def enumerate(self) -> list[Arch]:
-        return list(itertools.product(range(2), repeat=3))
-
-    def parse(self, text: str) -> Arch:
-        if len(text) != 3 or set(text) - {"0", "1"}:
-            raise HnasError(f"{text!r} is not an architecture of the toy space: write {self.describe()}")
-        return tuple(map(int, text))
-
-    def format(self, arch: Arch) -> str:
-        return "".join(map(str, self.canonical(arch)))
+        return "3 layers of 0 or 1"
 
 
 SPACE = ToySpace()

@@ -82,10 +82,6 @@ class OptionalPool(nn.Module):
     def forward(self, x: Tensor, op: int) -> Tensor:
         return self.block(F.max_pool2d(x, 2) if op == PoolingSpace.POOL else x)
 
-    def active(self, op: int) -> nn.Module:
-        """The module whose weights choice ``op`` uses."""
-        return self.block
-
     def alone(self, op: int) -> nn.Module:
         """Choice ``op`` as a module that takes no choice; it shares the weights."""
         return nn.Sequential(nn.MaxPool2d(2), self.block) if op == PoolingSpace.POOL else self.block
@@ -141,11 +137,9 @@ class Choice(nn.Module):
     def forward(self, x: Tensor, op: int) -> Tensor:
         return self.choices[op](x)
 
-    def active(self, op: int) -> nn.Module:
-        """The module whose weights choice ``op`` uses."""
+    def alone(self, op: int) -> nn.Module:
+        """Choice ``op`` as a module that takes no choice."""
         return self.choices[op]
-
-    alone = active
 
 
 class Only(nn.Module):
@@ -158,11 +152,8 @@ class Only(nn.Module):
     def forward(self, x: Tensor, op: int) -> Tensor:
         return self.module(x)
 
-    def active(self, op: int) -> nn.Module:
-        """The module whose weights it uses."""
+    def alone(self, op: int) -> nn.Module:
         return self.module
-
-    alone = active
 
 
 class Classifier(nn.Module):

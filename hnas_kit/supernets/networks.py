@@ -27,8 +27,8 @@ class Supernet(nn.Module):
 
     Args:
         stem: the fixed first layers, (B, in_channels, H, W) -> features.
-        layers: one module per searched layer: ``layer(x, op)`` runs operation ``op``, ``layer.active(op)``
-            is the module whose weights it uses, and ``layer.alone(op)`` one that runs it and nothing else.
+        layers: one module per searched layer: ``layer(x, op)`` runs operation ``op``, and
+            ``layer.alone(op)`` is a module that runs it and nothing else, with the same weights.
         head: features -> logits (B, num_classes).
     """
 

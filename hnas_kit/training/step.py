@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 
 from hnas_kit.data import Batches
+from hnas_kit.data.rendering import layout
 from hnas_kit.errors import Failure, HnasError, require_one_of
 from hnas_kit.names import PRECISIONS
 from hnas_kit.processes.distributed import LONE, Team
@@ -31,12 +32,23 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``; raises :class:`HnasError` if it is absent."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise HnasError(f"device is {name!r}; allowed: auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise HnasError("device is cuda, but PyTorch finds no CUDA device here; use device: cpu or auto")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    """``cuda``, ``mps`` (Apple's), ``cpu``, or ``auto``: the first of these that is there.
+
+    Raises:
+        HnasError: if it is absent.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name not in ("auto", *there):
+        raise HnasError(f"device is {name!r}; allowed: auto, cpu, cuda, mps")
+    if name != "auto" and not there[name]:
+        raise HnasError(
+            f"device is {name}, but PyTorch finds no {name.upper()} device here; use device: cpu or auto"
+        )
+    return torch.device(next(kind for kind, is_there in there.items() if is_there and name in ("auto", kind)))
 
 
 class Losses:
@@ -89,7 +101,9 @@ class Statistics:
 
     def step_done(self, team: Team) -> None:
         for buffer, *left in zip(self.buffers, *self.left, strict=True):
-            buffer.copy_(torch.stack(left).double().mean(0))  # of counts, too, which are all alike
+            # of counts, too, which are all alike; Apple's GPUs have no double precision
+            wide = torch.float32 if buffer.device.type == "mps" else torch.float64
+            buffer.copy_(torch.stack(left).to(wide).mean(0))
         team.average(b for b in self.buffers if b.is_floating_point())
         self.before = [b.clone() for b in self.buffers]
         self.left.clear()
@@ -190,7 +204,7 @@ def train(
     """
     require_one_of("precision", precision, PRECISIONS)
     device = batches.device
-    net.to(device, memory_format=torch.channels_last)
+    net.to(device, memory_format=layout(device))
     optimiser = torch.optim.SGD(
         net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
     )
