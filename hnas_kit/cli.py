@@ -125,6 +125,12 @@ def _report(args: argparse.Namespace) -> None:
     print(report.write(args.run))
 
 
+def _verify(args: argparse.Namespace) -> None:
+    from hnas_kit import verification
+
+    print("\n".join(verification.verify(args.run)))
+
+
 def _benchmark(args: argparse.Namespace) -> None:
     from hnas_kit import benchmarks
     from hnas_kit.runs import locks
@@ -243,6 +249,11 @@ def _add_results(commands: argparse._SubParsersAction) -> None:
     report = commands.add_parser("report", help="write outputs/<run>/report.html again")
     report.add_argument("run")
     report.set_defaults(call=_report)
+    verify = commands.add_parser(
+        "verify", help="check a run: files, manifests, what was read, printed numbers"
+    )
+    verify.add_argument("run")
+    verify.set_defaults(call=_verify)
     export = commands.add_parser("export", help="write the architecture that a run found as a file")
     export.add_argument(
         "run", help="with a finished search; or the folder of a finished hnas retrain, for its weights"

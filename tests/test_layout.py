@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = (
     "errors", "statuses", "names", "files", "randomness", "provenance", "processes", "spaces", "supernets",
     "cost", "data", "problem", "training", "evaluation", "distances", "trees", "samplers", "rewards",
-    "search", "flags", "benchmarks", "runs", "studies", "figures", "report", "export", "retraining", "verification", "cli",
+    "search", "flags", "benchmarks", "runs", "studies", "figures", "report", "export",
+    "retraining", "verification", "cli",
 )
 # fmt: on
 
