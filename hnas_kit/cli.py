@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import sys
 import time
 from pathlib import Path
@@ -44,8 +45,8 @@ def _run(args: argparse.Namespace) -> None:
     profile = {name: values for name, values in profile.items() if name <= last}
     if not any(name >= first for name in profile):
         raise HnasError(f"no notebook of the profile is from {first} to {last}")
-    if args.seeds is not None and args.seeds < 1:
-        raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
+    if args.seeds is not None and not 1 <= args.seeds <= 1000:
+        raise HnasError(f"--seeds is {args.seeds}; it must be at least 1 and at most 1000")
     checked, run = profiles.checked(profile)
     searches = [p for p in checked.values() if isinstance(p, params.Phased)]
     mistakes = [p.unused(name.rpartition(".")[2] for name in changes) for p in searches]
@@ -334,6 +335,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _call(args: argparse.Namespace) -> None:
+    if platform.system() == "Windows":
+        raise HnasError(
+            "hnas runs on Linux and macOS; on Windows use the Windows Subsystem for Linux (WSL 2)"
+        )
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         args.call(args)
         return

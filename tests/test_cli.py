@@ -346,11 +346,11 @@ def empty(tmp_path, monkeypatch):
         ("run quick -p 01.epochs 2", "unknown notebook '01'; allowed: 01_pretrain, 02_distances, "),
         ("run quick -p lr 1e-3 -p 04_mcts.beta 2", "04_mcts: beta is 2: Input should be less than 1"),
         ("run quick -p run ../x", "01_pretrain: run is '../x': should be a plain name"),
-        ("run quick --seeds 0", "--seeds is 0; it must be at least 1"),
+        ("run quick --seeds 0", "--seeds is 0; it must be at least 1 and at most 1000"),
         ("report a", "{outputs}/a/04_mcts holds no finished 04_mcts; run notebooks/04_mcts.ipynb with run"),
         ("benchmark digits", "unknown benchmark 'digits' (did you mean 'digits-pooling'?); allowed: digits-"),
         ("benchmark cifar10-pooling", "unknown benchmark 'cifar10-pooling'"),
-        ("benchmark digits-pooling --seeds 0", "seeds is 0; it must be at least 1"),
+        ("benchmark digits-pooling --seeds 0", "seeds is 0; it must be at least 1 and at most 1000"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(empty, capsys, arguments, said):

@@ -107,6 +107,7 @@ def load_images(source: Path, cache: Path) -> tuple[dict, tuple[str, ...]]:
         print(f"{cached} is corrupt; decoding {source} again")
     arrays, classes = decode_images(source)
     data = torch_bytes({"arrays": arrays, "classes": list(classes)})
-    write_atomic(cached, data)
-    write_atomic(digest, sha256(data).encode())
+    with contextlib.suppress(Failure):  # they are decoded again where they cannot be kept
+        write_atomic(cached, data)
+        write_atomic(digest, sha256(data).encode())
     return arrays, classes

@@ -113,9 +113,9 @@ class Search(Source, Phased):
     batch_size: BatchSize = 64
     exploration: Exploration = 0.02
     final: one_of(FINAL_CHOICES) = Field("samples", description="the best of some draws, or the best path")
-    retrain: Whole = Field(0, description="trainings of what was found, alone from new weights")
+    retrain: int = Field(0, ge=0, le=1000, description="trainings of what was found, alone from new weights")
     retrain_epochs: Count = Field(5, description="of each")
-    simulated: Whole = Field(50, description="simulated searches of each method, 0 for none")
+    simulated: int = Field(50, ge=0, le=100_000, description="simulated searches of each method, 0 for none")
 
     @property
     def searched(self) -> dict[str, Method]:
@@ -155,7 +155,7 @@ class Ablations(Source, Compute):
 
     runs: NoRun = Field("", description='run of finished sweeps to gather; "" rehearses here')
     epochs: Count = Field(1, description="of each search of the rehearsal")
-    seeds: Count = Field(3, description="searches of each method of Table 1 in the rehearsal")
+    seeds: int = Field(3, ge=1, le=1000, description="searches of each method of Table 1 in the rehearsal")
     scored: Whole = Field(1000, description="validation images for its final choices, 0 for all")
     workers: Whole = Field(0, description="processes of the rehearsal, 0 for one a core")
 
@@ -167,12 +167,16 @@ class Imagenet(Phased):
     notebook = "06_imagenet"
 
     dataset: Dataset = "textures"
-    image_size: int = Field(36, ge=8, description="images are resized to so many pixels (paper: 224)")
+    image_size: int = Field(
+        36, ge=8, le=4096, description="images are resized to so many pixels (paper: 224)"
+    )
     workers: Whole = Field(0, description="processes that read images too many for memory; 0: none beside")
     width: Width = 8
     low: Positive = Field(277.2, description="of the window, millions of MACs of the network of full size")
     high: Positive = Field(280.0, description="likewise")
-    pool: int = Field(64, ge=2, description="architectures under the learned tree (paper: 5000)")
+    pool: int = Field(
+        64, ge=2, le=20_000, description="architectures under the learned tree (paper: 5000)"
+    )  # distances of 20,000 are 3 GB
     images: Images = 128
     measure: one_of(MEASURES) = Field("kl", description="of the distance between outputs")
     linkage: Linkage = "ward"
@@ -259,7 +263,7 @@ class Simulate(Protocol):
     """
 
     temperature_start: FirstTemperature = 0.01
-    seeds: int = Field(100, ge=1, le=2**32, description="searches of each method, with the seeds from 0 on")
+    seeds: int = Field(100, ge=1, le=100_000, description="searches of each method, with the seeds from 0 on")
     steps: Count = Field(11_760, description="of each search")
     rewards: Literal["true", "supernet"] = Field(
         "true", description="whose accuracies rewards and the final choice follow"

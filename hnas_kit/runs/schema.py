@@ -63,8 +63,9 @@ def _size(value: int) -> int:
 
 RunName = Annotated[str, AfterValidator(run_name)]
 NoRun = Annotated[str, AfterValidator(lambda value: run_name(value) if value else value)]
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
+MOST = 10**7  # of anything that is counted: beyond it are slips of the hand
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Whole = Annotated[int, Field(ge=0, le=MOST)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -76,10 +77,12 @@ Dataset = Annotated[
 ]
 ImageSize = Annotated[
     int,
-    Field(ge=0, description="of the network's input, pixels, at least 8; 0: as the images are"),
+    Field(ge=0, le=4096, description="of the network's input, pixels, at least 8; 0: as the images are"),
     AfterValidator(_size),
 ]
-Width = Annotated[Count, Field(description="channels of the stem (paper: 16; macro and mobile 32)")]
+Width = Annotated[
+    int, Field(ge=1, le=4096, description="channels of the stem (paper: 16; macro and mobile 32)")
+]
 BatchSize = Annotated[Count, Field(description="images a step, and in the reward")]
 LearningRate = Annotated[Positive, Field(description="initial learning rate, cosine to 0")]
 WeightDecay = Annotated[NotNegative, Field(description="of SGD")]
@@ -91,7 +94,7 @@ TreeName = Annotated[
 Communication = Annotated[
     one_of(COMMUNICATIONS, empty=True), Field(description='between the nodes of mcts_reg; others: ""')
 ]
-Models = Annotated[Count, Field(description="supernets of a mixture")]
+Models = Annotated[int, Field(ge=1, le=64, description="supernets of a mixture")]
 Coefficient = Annotated[
     float, Field(ge=0, le=1, description="weight of the communication between nodes (MCTS + Reg)")
 ]
