@@ -152,7 +152,7 @@ def _export(args: argparse.Namespace) -> None:
     from hnas_kit import export, retraining
 
     export.check(args.file)
-    if (Path(args.run) / "result.json").exists():
+    if os.path.isfile(Path(args.run) / "result.json"):  # False for names that no file can have
         if args.method or args.notebook:
             raise HnasError(f"--method and --notebook are of a search, and {args.run} is a training alone")
         network, example, facts = retraining.trained(Path(args.run))

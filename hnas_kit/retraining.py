@@ -183,4 +183,6 @@ def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
     write_atomic(folder / "weights.pt", contents)
     write_atomic(folder / "result.json", json.dumps(record, indent=2).encode() + b"\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    for path in folder.glob(".*.tmp"):  # of a process that was killed
+        path.unlink()
     return record

@@ -30,6 +30,7 @@ from hnas_kit.runs.finished import FORMAT, Finished, manifest_checksum, recover,
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
 from hnas_kit.runs.places import READS, notebook_digest, outputs_root
 from hnas_kit.training import Checkpoints, pick_device
+from hnas_kit.trees import ArchTree
 
 try:
     import resource
@@ -91,7 +92,7 @@ class Stage:
         locks.take(self.folder)
         if name.endswith(".pt"):
             data = torch_bytes(value)
-        elif hasattr(value, "to_bytes"):
+        elif isinstance(value, ArchTree):
             data = value.to_bytes()
         elif name.endswith(".npz"):
             np.savez_compressed(buffer := io.BytesIO(), **value)
@@ -109,15 +110,24 @@ class Stage:
         self._outputs[name] = sha256(data)
 
     def finish(self, headline: str, **figures: Any) -> None:
-        """Write the manifest and put the folder in place; ``headline`` is the one line to print of it."""
+        """Write the manifest and put the folder in place; ``headline`` is the one line to print of it.
+
+        Raises:
+            Failure: if the disk is full or the folder cannot be written; an earlier result stays.
+        """
         locks.take(self.folder)
-        recover(self.folder)
-        self._complete()
-        self.write_manifest("done", headline=headline, figures=figures)
-        if self.folder.exists():
-            os.rename(self.folder, set_aside(self.folder))
-        os.rename(self.attempt, self.folder)
-        recover(self.folder)
+        try:
+            recover(self.folder)
+            self._complete()
+            self.write_manifest("done", headline=headline, figures=figures)
+            if self.folder.exists():
+                os.rename(self.folder, set_aside(self.folder))
+            os.rename(self.attempt, self.folder)
+            recover(self.folder)
+        except OSError as error:
+            raise Failure(
+                f"cannot write {self.folder}: {error.strerror}; free space or choose another folder"
+            ) from None
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)  # last: until here it could be resumed
         locks.release(self.folder)
         Stage._running = None

@@ -81,6 +81,7 @@ def _papermill(notebook: str, attempt: Path, values: dict) -> None:
             attempt,
             values,
             kernel_name="python3",
+            language="python",  # a notebook that was stripped does not say it
             kernel_manager_class=f"{__name__}.{OwnKernel.__name__}",
             progress_bar=False,
             # on a busy machine a kernel may be slow to start and to hand over outputs, which would be lost

@@ -33,7 +33,7 @@ def project_root() -> Path:
 
 def profile_folder(profile: str) -> Path:
     """The folder that a profile's name or path stands for; raises :class:`HnasError` if there is none."""
-    if Path(profile).is_dir():
+    if os.path.isdir(profile):  # False for names that no folder can have
         return Path(profile)
     folders = (project_root() / "params").iterdir()
     require_one_of("profile", profile, sorted(p.name for p in folders if p.is_dir() and p.name != "sweeps"))
