@@ -13,12 +13,26 @@ from hnas_kit.runs.params import NOTEBOOKS
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def parsed(text: str) -> ast.Module:
+    return ast.parse("\n".join(line for line in text.splitlines() if line[:1] != "%"))
+
+
+def names_of(target: ast.AST) -> list[ast.Name]:
+    return [node for node in ast.walk(target) if isinstance(node, ast.Name)]
+
+
+def names(tree: ast.AST, kind: type[ast.expr_context]) -> set[str]:
+    """Names that are stored or loaded, but those of comprehensions and of functions."""
+    inner = {id(n) for c in ast.walk(tree) if isinstance(c, ast.comprehension) for n in ast.walk(c.target)}
+    inner |= {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    found = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, kind)]
+    own = {n.id for c in ast.walk(tree) if isinstance(c, ast.comprehension) for n in names_of(c.target)}
+    return {node.id for node in found if id(node) not in inner} - (own if kind is ast.Load else set())
+
+
 def rebound(cells: list[tuple[str, bool]], parameters: set[str]) -> list[str]:
-    """Names that are imported, or parameters, and given another value; cells with whether they are tagged."""
-    trees = [
-        (ast.parse("\n".join(line for line in text.splitlines() if line[:1] != "%")), tagged)
-        for text, tagged in cells
-    ]
+    """Names with another value: modules, parameters, what other cells need; cells with their tag."""
+    trees = [(parsed(text), tagged) for text, tagged in cells]
     imported = {
         (alias.asname or alias.name).partition(".")[0]
         for tree, _ in trees
@@ -26,15 +40,13 @@ def rebound(cells: list[tuple[str, bool]], parameters: set[str]) -> list[str]:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
+    stored = [names(tree, ast.Store) for tree, _ in trees]
     found = []
-    for tree, tagged in trees:
-        inner = {
-            id(n) for c in ast.walk(tree) if isinstance(c, ast.comprehension) for n in ast.walk(c.target)
-        }
-        for node in ast.walk(tree):
-            stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in inner
-            if stored and (node.id in imported or (node.id in parameters and not tagged)):
-                found.append(node.id)
+    for (tree, tagged), own in zip(trees, stored, strict=True):
+        found += sorted(own & imported)
+        found += sorted(own & parameters) if not tagged else []
+        needed = names(tree, ast.Load) - own
+        found += sorted(name for name in needed if sum(name in others for others in stored) > 1)
     return found
 
 
@@ -58,7 +70,9 @@ def test_no_cell_rebinds_a_module_or_a_parameter(notebook):
         ("[figures for figures in []]", False, []),
         ("seed = 1", False, ["seed"]),
         ("seed = 1", True, []),
+        ("x = [1]\nx", False, ["x"]),
     ],
 )
 def test_what_is_rebound_is_found(text, tagged, found):
-    assert rebound([("from hnas_kit import figures", False), (text, tagged)], {"seed"}) == found
+    others = [("from hnas_kit import figures\nx = 1", False), ("x", False)]
+    assert rebound([*others, (text, tagged)], {"seed"}) == found
