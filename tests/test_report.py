@@ -356,3 +356,14 @@ def test_every_text_of_a_manifest_is_escaped(outputs):
     content = marked(content) | kept
     path.write_text(json.dumps(content | {"checksum": manifest_checksum(content)}))
     assert "<img src=x" not in report.write("a").read_text()
+
+
+def test_the_reports_numbers_are_those_of_the_tables_they_come_from(outputs):
+    finish("a")
+    page, found = report.write("a").read_text(), Finished("a", "04_mcts").load("found.csv")
+    rows = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", page, re.DOTALL)]
+    shown = {row[0]: row[1:4] for row in rows if len(row) > 4}
+    for method, row in found.iterrows():
+        architecture, accuracy, rank = shown[method]
+        assert (architecture, float(rank)) == (row["architecture"], row["rank"])
+        assert float(accuracy) == round(row["accuracy"], 2)
