@@ -9,7 +9,7 @@ from hnas_kit.runs.places import READS, SEARCHES, outputs_root, profile_folder, 
 
 __getattr__, __dir__ = lazy(
     __name__,
-    dict.fromkeys(("FORMAT", "Finished", "place", "search_of"), "finished")
+    dict.fromkeys(("FORMAT", "Finished", "know", "place", "search_of"), "finished")
     | dict.fromkeys(
         (
             "Stage",

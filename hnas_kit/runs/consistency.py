@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from hnas_kit import data, plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.problem import Problem
 from hnas_kit.runs import folders, places
@@ -111,9 +112,11 @@ def check_one(p: Parameters, images: Mapping[str, Any]) -> None:
     """Check one notebook's parameters against images of ``dataset``, ``image_size`` and so on; see above."""
     known = {"space": "mobile", "image_size": 0, "workers": 0, "seed": 0} | dict(images)
     try:
-        there, size = _images(known["dataset"], known["image_size"], known["workers"])
+        code = data.version(known["dataset"]), *plugins.digests(p.plugins)
+        there, size = _images(known["dataset"], known["image_size"], known["workers"], code)
     except HnasError as error:
         raise type(error)(f"{p.notebook}: dataset is {known['dataset']!r}: {error}") from None
+    features = smallest_features(known["space"], size) if COUNTED[p.notebook] else 1
     for name, splits in COUNTED[p.notebook].items():
         value, most = getattr(p, name), min(there[split] for split in splits)
         if value > most:
@@ -121,7 +124,6 @@ def check_one(p: Parameters, images: Mapping[str, Any]) -> None:
             raise HnasError(
                 f"{p.notebook}: {name} is {value}; data set {known['dataset']} has {most} images {which}"
             )
-        features = smallest_features(known["space"], size)
         at_once = value // getattr(p, "parts", 1) if name == "batch_size" else value
         if value and at_once * features < 2:
             raise HnasError(
@@ -131,8 +133,11 @@ def check_one(p: Parameters, images: Mapping[str, Any]) -> None:
 
 
 @lru_cache(maxsize=8)
-def _images(dataset: str, image_size: int, workers: int) -> tuple[dict[str, int], int]:
-    """How many images there are to train, validate and test on, and the size of the network's input."""
+def _images(dataset: str, image_size: int, workers: int, code: tuple[str, ...]) -> tuple[dict[str, int], int]:
+    """How many images there are to train, validate and test on, and the size of the network's input.
+
+    ``code`` is what they follow from.
+    """
     values = {"space": "pooling", "width": 1, "seed": 0}
     problem = Problem.of(values | {"dataset": dataset, "image_size": image_size, "workers": workers})
     parts = {"train": problem.train, "valid": problem.valid, "test": problem.dataset.test}

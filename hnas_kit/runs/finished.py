@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from hnas_kit import plugins
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import json_value, npz_value, read_csv, sha256, torch_value
 from hnas_kit.runs import locks
@@ -132,7 +133,14 @@ def search_of(run: str, notebook: str = "") -> Finished:
         HnasError: see :class:`Finished`.
     """
     there = [name for name in SEARCHES if place(run, name).exists()]
-    return Finished(run, notebook or (there or SEARCHES)[0])
+    part = Finished(run, notebook or (there or SEARCHES)[0])
+    know(part)
+    return part
+
+
+def know(*parts: Finished) -> None:
+    """Import the plugins that finished notebooks were made with; raises :class:`HnasError` if one is gone."""
+    plugins.load(dict.fromkeys(file for part in parts for file in part.manifest.get("plugins", {})))
 
 
 def recover(folder: Path) -> None:

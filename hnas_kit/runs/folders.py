@@ -21,12 +21,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from hnas_kit import benchmarks, plugins
 from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import sha256, torch_bytes, write_atomic
 from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.runs import locks
-from hnas_kit.runs.finished import FORMAT, Finished, manifest_checksum, recover, set_aside
+from hnas_kit.runs.finished import FORMAT, Finished, know, manifest_checksum, recover, set_aside
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
 from hnas_kit.runs.places import READS, notebook_digest, outputs_root
 from hnas_kit.training import Checkpoints, pick_device
@@ -153,6 +154,12 @@ class Stage:
                     raise Failure(f"{here} has gone since it was saved; run the notebook again")
                 write_atomic(here, data)
 
+    def _plugins(self) -> dict[str, str]:
+        """The files of one's own that this notebook and those before it were made with, and their digests."""
+        before = [part.manifest.get("plugins", {}) for part in self.upstream.values()]
+        own = dict(zip(self.params.plugins, plugins.digests(self.params.plugins), strict=True))
+        return {name: digest for known in (*before, own) for name, digest in known.items()}
+
     def write_manifest(self, status: str, **more: Any) -> None:
         """Write what is known of this attempt so far, and its ``status``: done or failed."""
         record = {
@@ -160,6 +167,7 @@ class Stage:
             "notebook": self.notebook,
             "status": status,
             "params": self.params.model_dump(),
+            "plugins": self._plugins(),
             "readings": getattr(self.params, "readings", ""),  # of the paper, in words
             "lineage": self.lineage,
             "runs": self.runs,
@@ -201,7 +209,9 @@ def upstream(params: Parameters) -> dict[str, Finished]:
         return {}
     nearest = Finished(params.upstream, names[-1])
     others = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in names[:-1]}
-    return others | {names[-1]: nearest}
+    parts = others | {names[-1]: nearest}
+    know(*parts.values())
+    return parts
 
 
 def gathered(params: Parameters) -> list[str]:
@@ -239,6 +249,9 @@ def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
     """SHA-256 of all that a notebook's result follows from: code, parameters, device, images, inputs."""
     own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
     own += filter(None, (images(params, parts), *gathered(params)))
+    own += plugins.digests(params.plugins)
+    if hasattr(params, "space") and (truth := benchmarks.version(params.space, params.dataset)):
+        own.append(truth)
     return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
 
 
@@ -277,7 +290,7 @@ def outdated(params: Parameters) -> str:
         return f"made again: {', '.join(changed)}"
     if part.manifest.get("images", "") != images(params, parts):
         return "its images changed"
-    return "its code, data or kind of device changed"
+    return f"its code, {'plugins, ' if params.plugins else ''}data or kind of device changed"
 
 
 def same_code(manifest: dict) -> bool:

@@ -77,7 +77,7 @@ def _papermill(notebook: str, attempt: Path, values: dict) -> None:
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
-            places.project_root() / "notebooks" / f"{notebook}.ipynb",
+            places.notebook_path(notebook),
             attempt,
             values,
             kernel_name="python3",
