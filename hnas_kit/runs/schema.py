@@ -76,9 +76,8 @@ def _size(value: int) -> int:
 Files = Annotated[list[str], BeforeValidator(plugins.listed)]
 RunName = Annotated[str, AfterValidator(run_name)]
 NoRun = Annotated[str, AfterValidator(lambda value: run_name(value) if value else value)]
-MOST = 10**7  # of anything that is counted: beyond it are slips of the hand
-Count = Annotated[int, Field(ge=1, le=MOST)]
-Whole = Annotated[int, Field(ge=0, le=MOST)]
+Count = Annotated[int, Field(ge=1, le=10**7)]  # beyond it are slips of the hand
+Whole = Annotated[int, Field(ge=0, le=10**7)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -340,8 +339,7 @@ class Entry(BaseModel):
 
 def explain(error: dict, cls: type[BaseModel]) -> str:
     """One mistake that validation found, in words."""
-    place, inside = list(error["loc"]), "entry" in error["loc"]
-    place = [part for part in place if part not in ("entry", "name")]
+    place, inside = [part for part in error["loc"] if part not in ("entry", "name")], "entry" in error["loc"]
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     if error["type"] == "extra_forbidden":
         return unknown(name, (Entry if inside else cls).model_fields, str(place[-1]))
