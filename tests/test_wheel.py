@@ -51,7 +51,7 @@ def test_a_wheel_runs_in_an_empty_folder(tmp_path):
 
     place = call(python, "-c", "import hnas_kit; print(hnas_kit.__file__)", folder=empty)
     assert place.startswith(str(env))
-    tiny = "-p epochs 0 -p width 2 -p scored 100".split()
+    tiny = ["-p", "epochs", "0", "-p", "width", "2", "-p", "scored", "100"]
     said = call(env / "bin" / "hnas", "run", "quick", "--to", "01", *tiny, folder=empty, HNAS_DEVICE="cpu")
     assert "supernet: mean accuracy" in said
     assert (empty / "outputs/quick/01_pretrain/manifest.json").exists()
