@@ -6,6 +6,7 @@ A command imports what it needs when it runs: help, a table of parameters or a m
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -177,7 +178,32 @@ def _ffcv(args: argparse.Namespace) -> None:
     print(f"data set ffcv:{target}")
 
 
+def _readings(seeds: int) -> None:
+    from hnas_kit import runs
+    from hnas_kit.studies import readings
+
+    start = time.perf_counter()
+    with runs.progress(len(list(readings.cells())), "cells") as bar:
+        table = readings.run(bar.update, seeds)
+    target = places.outputs_root() / "readings.csv"
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    fitted = readings.rule(table)
+    seconds = time.perf_counter() - start
+    print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {seconds:.0f} s")
+    for bonus, (a, b) in fitted.items():
+        print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")
+    print(readings.tested(table, fitted).round(3).to_string())
+    print(readings.same(table).round(3).to_string())
+    print(target)
+
+
 def _simulate(args: argparse.Namespace) -> None:
+    if args.what == "readings":
+        if args.steps or args.rewards or args.parameter:
+            raise HnasError("simulate readings goes through all of them: it takes --seeds alone")
+        seeds = {} if args.seeds is None else {"seeds": args.seeds}
+        params.Simulate.checked(seeds, "simulate")
+        return _readings(args.seeds or 0)
     given = {n: v for n in ("seeds", "steps", "rewards") if (v := getattr(args, n)) is not None}
     how = params.Simulate.checked(_changes(args) | given, "simulate")
     from hnas_kit.studies import study  # not before a mistake is told
@@ -291,6 +317,13 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
         help="compare all samplers and trees on NAS-Bench-Macro, in seconds, without a network",
         description="Search NAS-Bench-Macro with known accuracies as rewards, with every sampler and tree. "
         "Settings (-p): hnas parameters simulate.",
+    )
+    simulate.add_argument(
+        "what",
+        nargs="?",
+        choices=("methods", "readings"),
+        default="methods",
+        help="readings: those of the paper, with lambda, tree and length, into outputs/readings.csv",
     )
     simulate.add_argument("--seeds", type=int, help="searches of each method (default 100)")
     simulate.add_argument("--steps", type=int, help="of each search (default 11,760, the paper's)")
