@@ -16,7 +16,7 @@ ORDER = (
     "errors", "names", "files", "places", "plugins", "randomness", "provenance", "processes", "spaces",
     "supernets", "cost", "data", "problem", "training", "evaluation", "distances", "trees", "samplers",
     "rewards", "search", "benchmarks", "runs", "studies", "figures", "report", "compare", "export",
-    "retraining", "cli",
+    "retraining", "commands", "cli",
 )
 # fmt: on
 
