@@ -61,7 +61,7 @@ def visits_by_rank(histories: Mapping[str, pd.DataFrame], ranks: pd.Series) -> F
     )
     order, colour = ranks.sort_values(), colours(histories)
     size, quarter = -(-len(order) // BARS), len(order) / 4
-    starts = np.arange(0, len(order), size)
+    starts, best = np.arange(0, len(order), size), {}
     for axis, (name, history) in zip(axes.flat, histories.items(), strict=True):
         drawn = history.loc[history["phase"] == PHASES[2], "architecture"]
         share = drawn.value_counts(normalize=True).reindex(order.index, fill_value=0).to_numpy()
@@ -69,12 +69,15 @@ def visits_by_rank(histories: Mapping[str, pd.DataFrame], ranks: pd.Series) -> F
         axis.bar(starts + (1 + size) / 2, heights, color=colour[name], width=0.85 * size)
         axis.axhline(100 * size / len(order), color="0.5", linestyle=":")
         axis.set(xlabel="true rank (1: best)")
-        best = 100 * share[order.to_numpy() <= quarter].sum()
-        axis.set_title(f"{name}: {best:.0f} % to the best quarter", color="black")
+        axis.set_title(name, color=colour[name], weight="bold")
+        best[name] = f"{100 * share[order.to_numpy() <= quarter].sum():.0f} %"
     top = 1.04 * max(axis.get_ylim()[1] for axis in axes.flat)
-    for axis in axes.flat:
+    for axis, share in zip(axes.flat, best.values(), strict=True):
+        axis.text(0.5, top, f"best quarter: {share}", va="bottom")
         axis.plot([0.5, 0.5, quarter + 0.5, quarter + 0.5], [0.98 * top, top, top, 0.98 * top], color="0.2")
-        axis.set_ylim(0, 1.05 * top)
+        axis.set_ylim(0, 1.12 * top)
+    said = ", ".join(f"{name} {share}" for name, share in best.items())
+    figure.suptitle(f"Share of the third phase on the truly best quarter: {said}", size="medium")
     axes[0, 0].set_ylabel("draws in the third phase (%)")
     axes[0, 0].text(len(order), 100 * size / len(order), "uniform", ha="right", va="bottom", size="small")
     return figure

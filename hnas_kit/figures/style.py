@@ -13,7 +13,7 @@ from hnas_kit.training import PHASES
 
 # Okabe and Ito, "Color universal design" (2008): told apart by readers of every kind of colour vision
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-SKY, PURPLE, YELLOW, BLACK, GRAY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#999999"
+SKY, PURPLE, YELLOW, BLACK, GRAY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#6B6B6B"
 
 COLOURS = {
     "learned": BLUE,

@@ -127,7 +127,9 @@ def disagreement(
     answers = outputs[:, worst].astype(float)
     four = [int(answers.max(axis=1).argmax())]
     while len(four) < min(4, len(answers)):
-        four.append(int(cdist(answers, answers[four]).min(axis=1).argmax()))
+        far = cdist(answers, answers[four]).min(axis=1)
+        far[four] = -1  # none twice, even if all answer alike
+        four.append(int(far.argmax()))
     four.sort()
     answers, names = answers[four], [names[i] for i in four]
     kept = np.sort(np.argsort(-answers.max(axis=0), kind="stable")[:6])  # classes that somebody answers

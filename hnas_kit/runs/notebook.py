@@ -38,6 +38,7 @@ def execute(notebook: str, run: str, values: dict) -> None:
             start_timeout=300,
             iopub_timeout=300,
             extra_arguments=KERNEL_IS_QUIET,
+            coalesce_streams=True,  # of a progress bar only its last line is kept
         )
     except PapermillExecutionError as error:
         what = error.evalue if error.ename == HnasError.__name__ else f"{error.ename}: {error.evalue}"
