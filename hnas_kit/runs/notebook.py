@@ -88,6 +88,7 @@ def _papermill(notebook: str, attempt: Path, values: dict) -> None:
             start_timeout=300,
             iopub_timeout=300,
             extra_arguments=KERNEL_IS_QUIET,
+            coalesce_streams=True,  # of a progress bar only its last line is kept
         )
     except PapermillExecutionError as error:
         known = error.ename in (HnasError.__name__, Failure.__name__)
