@@ -115,17 +115,6 @@ DATASETS = Registry(
     check="hnas_kit.data.loading:check_loader",
 )
 LAYOUTS = ("folder", "imagefolder", "ffcv")  # of one's own images: as data set LAYOUT:PATH
-
-
-def known_dataset(value: str) -> str:
-    """A data set's name, or ``LAYOUT:PATH``, as it is; raises ValueError for any other."""
-    layout, colon, path = value.partition(":")
-    if value not in DATASETS and not (colon and path and layout in LAYOUTS):
-        own = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
-        raise ValueError(f"unknown data set; allowed: {', '.join(DATASETS)}, {own}")
-    return value
-
-
 ENCODINGS = ("vector", "onehot")  # of an architecture
 MEASURES = ("kl", "l2", "cross_entropy")  # of the distance between outputs
 LINKAGES = ("ward", "average", "complete")

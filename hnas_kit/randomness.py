@@ -39,6 +39,10 @@ class Generators:
             self._torch[name] = generator
         return self._torch[name]
 
+    def at_step(self, step: int) -> None:
+        """Seed what a network draws by itself, such as dropout: a step's draws follow from seed and step."""
+        torch.manual_seed(hash((self.seed, step)) % 2**63)
+
     def state_dict(self) -> dict:
         return {
             "numpy": {name: g.bit_generator.state for name, g in self._numpy.items()},

@@ -281,7 +281,6 @@ def test_a_mistake_in_a_plugin_is_one_line(tmp_path, text, line, capsys, outputs
         ({"04_mcts": {"sampler": "mcts"}}, "settings are of samplers that were registered"),
         ({"04_mcts": {"reward": "thrifty"}}, "reward is 'thrifty'"),
         ({"01_pretrain": {"space": "groupd"}}, "space is 'groupd'"),
-        ({"01_pretrain": {"dataset": "turn"}}, "dataset is 'turn': unknown data set; allowed: digits"),
         ({"01_pretrain": {"plugins": [3]}}, "plugins"),
     ],
 )
@@ -297,6 +296,7 @@ def test_a_wrong_use_is_refused_before_anything_starts(profile, changes, line):
 @pytest.mark.parametrize(
     ("text", "notebook", "own", "line"),
     [
+        ("", "01_pretrain", {"dataset": "turn"}, "unknown data set 'turn' (did you mean 'turned'?)"),
         (REWARD.format("lambda a, x, y: x"), "04_mcts", {"reward": "mine"}, "gives a Tensor of shape (4, 2)"),
         (REWARD.format("lambda a, x, y: None"), "04_mcts", {"reward": "mine"}, "gives nothing"),
         (REWARD.format("lambda a, x, y: 0 * float('inf')"), "04_mcts", {"reward": "mine"}, "gives nan"),

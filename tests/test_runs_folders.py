@@ -375,9 +375,11 @@ def test_the_project_is_found_from_any_folder(project, tmp_path, monkeypatch):
     assert runs.project_root() == project
     monkeypatch.chdir(tmp_path)  # not in a copy: the package's own
     assert runs.project_root() == ROOT
-    package = tmp_path / "site-packages" / "hnas_kit"  # which holds copies, installed without the project
+    package = tmp_path / "site-packages" / "hnas_kit"  # installed without the project: its copies of it
     monkeypatch.setattr("hnas_kit.places.PACKAGE", package)
+    monkeypatch.delenv("HNAS_OUTPUTS", raising=False)
     assert runs.project_root() == package
+    assert runs.outputs_root() == tmp_path / "outputs"
 
 
 def test_outputs_lie_in_the_project_unless_told_otherwise(project, outputs, monkeypatch):

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from hnas_kit import plugins
-from hnas_kit.names import DATASETS, REWARDS, SPACES
+from hnas_kit.errors import require_one_of
+from hnas_kit.names import DATASETS, LAYOUTS, REWARDS, SPACES
 from hnas_kit.runs.params import Parameters, Pretrain, Search
+
+
+def known_dataset(name: str) -> None:
+    """Raise :class:`HnasError` unless a data set goes by that name, or it is one's own folder."""
+    layout, colon, path = name.partition(":")
+    if not (colon and path and layout in LAYOUTS):
+        require_one_of("data set", name, (*DATASETS, *(f"{layout}:PATH" for layout in LAYOUTS)))
 
 
 def check(params: Mapping[str, Parameters]) -> None:
@@ -19,11 +27,13 @@ def check(params: Mapping[str, Parameters]) -> None:
     Raises:
         HnasError: one line, if something does not work, or not with the rest.
     """
+    for each in params.values():
+        known_dataset(getattr(each, "dataset", "textures"))
     p, search = params.get("01_pretrain"), params.get("04_mcts")
     if not isinstance(p, Pretrain):
         return
     named = []
-    if isinstance(search, Search):
+    if REWARDS.brought and isinstance(search, Search):
         named = [search.reward_of(m) for m in search.searched.values() if "reward" in m.allowed]
     rewards = tuple(name for name in dict.fromkeys(named) if name in REWARDS.brought)
     if rewards or p.space in SPACES.brought or p.dataset in DATASETS.brought:

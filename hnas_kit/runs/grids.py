@@ -79,6 +79,18 @@ class Plan:
     rows: list[Row]
     tasks: dict[Key, Task]
 
+    def check(self) -> None:
+        """Raise :class:`HnasError` if what a row uses of one's own does not work, see :mod:`.brought`."""
+        for row in self.rows:
+            brought.check(self._of(row.key))
+
+    def _of(self, key: Key) -> dict[str, Parameters]:
+        """The parameters of a task and of all that it needs, by notebook."""
+        task, found = self.tasks[key], {}
+        for need in task.needs:
+            found |= self._of(need)
+        return found | {key[0]: task.params}
+
 
 def read(path: Path, own: Mapping[str, Any]) -> SweepFile:
     """A sweep file's content, with ``own`` run, seeds or profile instead of the file's.
@@ -136,7 +148,6 @@ def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
             try:
                 made = _tasks(assign(base, values), base, file.run, seed)
                 _used(made, values)
-                brought.check({name: task.params for name, task in made.items()})
             except HnasError as error:
                 raise HnasError(f"point {label!r}: {error}") from None
             tasks |= {task.key: task for task in made.values() if task.key not in tasks}

@@ -34,7 +34,6 @@ from hnas_kit.names import (
     SAMPLERS,
     SPACES,
     TREES,
-    known_dataset,
 )
 from hnas_kit.runs.run_names import LONGEST, run_name
 from hnas_kit.samplers.methods import Method, misplaced
@@ -87,7 +86,6 @@ Space = Annotated[one_of(SPACES), Field(description="search space")]
 Dataset = Annotated[
     str,
     Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH"),
-    AfterValidator(known_dataset),
 ]
 Settings = Annotated[
     dict[str, bool | int | float | str | None], Field(description="of a sampler that was registered")

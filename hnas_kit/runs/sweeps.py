@@ -51,6 +51,7 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
         limit = "with --scheduler the workers are those it has" if scheduler else "it must be at least 1"
         raise HnasError(f"--workers is {workers}; {limit}")
     plan = grids.load(path, changes)
+    plan.check()
     for task in plan.tasks.values():
         if not scheduler:  # else the workers' devices count
             folders.device_of(task.params)

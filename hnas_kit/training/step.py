@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -151,15 +151,6 @@ def _gradients(
     return torch.cat(logits), mean
 
 
-def _seeded(steps: Iterable[int], states: Mapping[str, Any]) -> Iterator[int]:
-    """Each step with PyTorch's own generator seeded for it: a Dropout of one's own network draws there."""
-    seed = getattr(states.get("generators"), "seed", 0)
-    for step in steps:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1)[0]))
-            yield step
-
-
 def train(
     net: nn.Module,
     batches: Batches,
@@ -214,9 +205,8 @@ def train(
     require_one_of("precision", precision, PRECISIONS)
     device = batches.device
     net.to(device, memory_format=layout(device))
-    optimiser = torch.optim.SGD(
-        net.parameters(), lr=lr, momentum=momentum, weight_decay=weight_decay, nesterov=momentum > 0
-    )
+    rates = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+    optimiser = torch.optim.SGD(net.parameters(), **rates, nesterov=momentum > 0)
     schedule = _schedule(optimiser, steps, warmup_steps)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     losses, statistics = Losses(steps, device), Statistics(net, parts)
@@ -224,12 +214,13 @@ def train(
         "net": net, "optimiser": optimiser, "schedule": schedule, "batches": batches, "losses": losses,
         **(states or {}), **({"scaler": scaler} if scaler.is_enabled() else {}),
     }  # fmt: skip
-    start = _start(team, checkpoints, states)
-    progress = progress or (lambda steps: None)
+    start, progress = _start(team, checkpoints, states), progress or (lambda steps: None)
+    draw_at = states["generators"].at_step if "generators" in states else lambda step: None
     progress(start)
     look_every = 1 if device.type == "cpu" else 50  # on a GPU, looking at a loss waits for it
     net.train()
-    for step in _seeded(range(start, steps), states):
+    for step in range(start, steps):
+        draw_at(step)
         arch, done = choose(step), step + 1
         optimiser.zero_grad(set_to_none=True)
         share = batches.share(team, parts)
