@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hnas_kit import cli
+from hnas_kit import cli, commands
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import profiles
 from hnas_kit.runs.params import NOTEBOOKS
@@ -277,7 +277,7 @@ NAMES = sorted({name for cls in NOTEBOOKS.values() for name in cls.model_fields}
 def test_any_text_given_to_a_parameter_ends_in_a_value_or_in_one_line(name, text):
     profile, line = profiles.load_profile(ROOT / "params" / "quick"), ""
     try:
-        changed = profiles.override(profile, {name: cli._value(name, text)})
+        changed = profiles.override(profile, {name: commands._value(name, text)})
         params, _ = profiles.checked(changed)
     except HnasError as error:
         line, status = str(error), error.status

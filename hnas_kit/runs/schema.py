@@ -159,6 +159,9 @@ class Checked(BaseModel):
             mistakes = "; ".join(explain(e, cls) for e in error.errors())
             raise HnasError(f"{where}: {mistakes}") from None
 
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # of lists, too
+
     @classmethod
     def defaults(cls) -> dict[str, Any]:
         """The default of every parameter that has one."""
