@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hnas_kit import cli
+from hnas_kit import cli, commands
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import profiles
 from hnas_kit.runs.params import NOTEBOOKS
@@ -70,14 +70,14 @@ MISTAKES = [
         "run quick -p run simulate.csv",
         "01_pretrain: run is 'simulate.csv': should not have the part simulate.",
     ),
-    (f"report {LONG}", f"run is '{LONG[:20]}...': should have at most 120 letters"),
+    (f"report {LONG}", f"run is '{LONG[:59]}... (302 letters): should have at most 120 letters"),
     ("report ../x", f"run is '../x': {PLAIN}"),
     ("verify ../x", f"run is '../x': {PLAIN}"),
     ("verify none", "{outputs}/none holds no finished notebook"),
-    (f"export {LONG} x.onnx", f"run is '{LONG[:20]}...': should have at most 120 letters"),
+    (f"export {LONG} x.onnx", f"run is '{LONG[:59]}... (302 letters): should have at most 120 letters"),
     ("export none x.onnx", "{outputs}/none/04_mcts holds no finished 04_mcts; run notebooks/04_mcts.ipynb"),
     ("export none x.txt", "x.txt ends in '.txt'; allowed: .pt2, .onnx"),
-    (f"retrain {LONG}", f"run is '{LONG[:20]}...': should have at most 120 letters"),
+    (f"retrain {LONG}", f"run is '{LONG[:59]}... (302 letters): should have at most 120 letters"),
     # profiles and sweep files
     (f"run {LONG}", "unknown profile 'nnnn"),
     ("run {own}", "{own}/notes.yaml: there is no notebook notes; allowed: 01_pretrain"),
@@ -277,7 +277,7 @@ NAMES = sorted({name for cls in NOTEBOOKS.values() for name in cls.model_fields}
 def test_any_text_given_to_a_parameter_ends_in_a_value_or_in_one_line(name, text):
     profile, line = profiles.load_profile(ROOT / "params" / "quick"), ""
     try:
-        changed = profiles.override(profile, {name: cli._value(name, text)})
+        changed = profiles.override(profile, {name: commands._value(name, text)})
         params, _ = profiles.checked(changed)
     except HnasError as error:
         line, status = str(error), error.status

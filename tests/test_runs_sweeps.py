@@ -178,6 +178,10 @@ def test_texts_of_any_kind_are_told_apart(one, other):
         ({"run": "../a"}, "run is '../a': should be a plain name"),
         ({"notebook": "03"}, "notebook is '03': Input should be '01_pretrain', "),
         ({"grid": []}, "grid is []: List should have at least 1 item"),
+        (
+            {"grid": [{"product": {"epochs": [*range(1, 102)], "batch_size": [*range(1, 12)]}}]},
+            "point 1: its product has 1111 points; at most 1000 are allowed",
+        ),
         ({"grid": [3]}, "grid[0] is 3: Input should be a valid dictionary"),
         ({"grid": None}, "grid is None: Input should be a valid list"),
         ({"profile": "quik"}, "unknown profile 'quik' (did you mean 'quick'?); allowed: "),

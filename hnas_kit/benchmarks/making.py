@@ -56,6 +56,8 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
         HnasError: if there is no such space or data set.
     """
     ending = max((s for s in SPACES if name.endswith(f"-{s}")), key=len, default="")
+    if "-" not in name:
+        require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
     if not ending:
         require_one_of("search space", name.rpartition("-")[2], SPACES)
     where = name.removesuffix(f"-{ending}")

@@ -7,6 +7,7 @@ What several points of a grid have in common is one task in one folder,
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from hnas_kit.runs.schema import RunName, explain
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
 LONGEST_SLUG = 100  # characters
+MOST = 1000  # points of a product
 
 
 class SweepFile(BaseModel):
@@ -180,6 +182,8 @@ def points(grid: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
         if twice := sorted(own.keys() & axes.keys()):
             raise HnasError(f"point {number}: {twice[0]} is given beside the product and in it")
         lists = [values if isinstance(values, list) else [values] for values in axes.values()]
+        if (count := math.prod(map(len, lists))) > MOST:
+            raise HnasError(f"point {number}: its product has {count} points; at most {MOST} are allowed")
         for values in product(*lists):
             chosen = dict(zip(axes, values, strict=True))
             label = [str(entry["label"])] if "label" in entry else [f"{n} {shown(v)}" for n, v in own.items()]

@@ -26,10 +26,15 @@ def run_name(value: str) -> str:
     return value
 
 
+def shortened(value: object) -> str:
+    """A value as it was given, in one line that can be read."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:60]}... ({len(text)} letters)"
+
+
 def check_run(value: str) -> None:
     """Raise :class:`HnasError` for what is not a run's name."""
     try:
         run_name(value)
     except ValueError as error:
-        shown = value if len(value) <= LONGEST else f"{value[:20]}..."
-        raise HnasError(f"run is {shown!r}: {error}") from None
+        raise HnasError(f"run is {shortened(value)}: {error}") from None

@@ -35,7 +35,7 @@ from hnas_kit.names import (
     SPACES,
     TREES,
 )
-from hnas_kit.runs.run_names import LONGEST, run_name
+from hnas_kit.runs.run_names import run_name, shortened
 from hnas_kit.samplers.methods import Method, misplaced
 
 if TYPE_CHECKING:
@@ -350,12 +350,6 @@ def explain(error: dict, cls: type[BaseModel]) -> str:
     if error["type"] == "string_pattern_mismatch":  # of a label; a run's name says itself what is wrong
         message = "should be 1 to 60 letters, digits, spaces and _ . , + = ( ) - after a letter or digit"
     return f"{name} is {shortened(error['input'])}: {message}" if name else message
-
-
-def shortened(value: Any) -> str:
-    """A value as it was given, in one line that can be read."""
-    text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[:60]}... ({len(text)} letters)"
 
 
 def unknown(name: str, known: Iterable[str], last: str = "") -> str:

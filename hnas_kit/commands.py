@@ -1,0 +1,239 @@
+"""What each command does with its arguments; :mod:`hnas_kit.cli` says what they are.
+
+A command imports what it needs when it runs: help, a table of parameters or a mistake in one take no second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from pathlib import Path
+
+from hnas_kit.errors import HnasError
+from hnas_kit.files import write_atomic, yaml_value
+from hnas_kit.runs import brought, params, places, profiles
+from hnas_kit.runs.params import NOTEBOOKS
+
+
+def _value(name: str, text: str) -> object:
+    """What is given with ``-p``; a text stays what it is, also where it looks like a number."""
+    value = yaml_value(text, f"-p {name}: {text!r}") if text else ""
+    return text if profiles.is_text(name) and not isinstance(value, str) else value
+
+
+def _notebook(option: str, text: str, others: tuple[str, ...] = ()) -> str:
+    """The notebook that an option names: its number, or its name; or one of the others."""
+    for name in (*NOTEBOOKS, *others):
+        if text in (name, name.split("_")[0]):
+            return name
+    allowed = ", ".join((*NOTEBOOKS, *others))
+    raise HnasError(f"{option} {text}: there is no such notebook; allowed: {allowed}")
+
+
+def _changes(args: argparse.Namespace) -> dict[str, object]:
+    return {name: _value(name, text) for name, text in args.parameter}
+
+
+def run(args: argparse.Namespace) -> None:
+    profile, changes = profiles.load_profile(places.profile_folder(args.profile)), _changes(args)
+    profile = profiles.override(profile, changes)
+    first, last = _notebook("--from", args.start), _notebook("--to", args.end)
+    profile = {name: values for name, values in profile.items() if name <= last}
+    if not any(name >= first for name in profile):
+        raise HnasError(f"no notebook of the profile is from {first} to {last}")
+    if args.seeds is not None and not 1 <= args.seeds <= 1000:
+        raise HnasError(f"--seeds is {args.seeds}; it must be at least 1 and at most 1000")
+    checked, run = profiles.checked(profile)
+    searches = [p for p in checked.values() if isinstance(p, params.Phased)]
+    mistakes = [p.unused(name.rpartition(".")[2] for name in changes) for p in searches]
+    if searches and all(mistakes):  # what concerns one of them is given to it
+        raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
+    _check_devices(checked)
+    brought.check(checked)
+    from hnas_kit.runs import consistency
+
+    consistency.refuse_unread(checked, first, changes)
+    consistency.check(checked, first)
+    for line in profiles.shared([name for name in profile if name >= first], changes):
+        print(line)
+    for line in consistency.made_otherwise(checked, first):
+        print(line)
+    seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
+    wanted = [profiles.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
+    (_plan if args.dry_run else _all if seeds else _one)(wanted or [profile], first, args.force)
+
+
+def _check_devices(checked: dict[str, params.Parameters]) -> None:
+    from hnas_kit.runs import folders
+
+    for p in checked.values():
+        folders.device_of(p)
+
+
+def _plan(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
+    from hnas_kit.runs import planning
+
+    for profile in wanted:
+        print("\n".join(planning.plan(profile, first, force)))
+
+
+def _one(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
+    from hnas_kit import report, runs
+    from hnas_kit.runs import execution
+
+    run = execution.run_profile(wanted[0], first, force)
+    if any(runs.place(run, name).exists() for name in runs.SEARCHES):
+        print(f"{runs.search_of(run).manifest['headline']}; report: {report.write(run)}")
+    else:
+        print(f"results: {runs.outputs_root() / run}")
+
+
+def _all(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
+    """One run for each seed, and a table over them."""
+    from hnas_kit import report
+    from hnas_kit.runs import execution
+
+    searched, finished = wanted[0].keys() & set(places.SEARCHES), []
+    for seed, profile in enumerate(wanted):
+        print(f"seed {seed}")
+        finished.append(execution.run_profile(profile, first, force))
+        if searched:
+            report.write(finished[-1])
+    if searched:
+        print(report.over_seeds(finished).to_string(float_format="{:.2f}".format))
+
+
+def parameters(args: argparse.Namespace) -> None:
+    from hnas_kit.runs import meanings
+
+    others = tuple(name for name in meanings.DESCRIBED if name not in NOTEBOOKS)
+    chosen = [_notebook("parameters", args.notebook, others)] if args.notebook else meanings.DESCRIBED
+    print("\n\n".join(map(meanings.table, chosen)))
+
+
+def sweep(args: argparse.Namespace) -> None:
+    from hnas_kit.runs import sweeps
+
+    sweeps.run(args.file, _changes(args), args.scheduler, args.workers)
+
+
+def report(args: argparse.Namespace) -> None:
+    from hnas_kit import report
+
+    print(report.write(args.run))
+
+
+def verify(args: argparse.Namespace) -> None:
+    from hnas_kit import verification
+
+    print("\n".join(verification.verify(args.run)))
+
+
+def benchmark(args: argparse.Namespace) -> None:
+    how = params.Benchmark.checked(changes := _changes(args), "hnas benchmark")
+    from hnas_kit import benchmarks
+    from hnas_kit.runs import locks
+
+    own = args.name not in benchmarks.PROTOCOLS
+    benchmarks.check(args.name, args.seeds, own)
+    if not own and (given := [name for name in changes if name != "plugins"]):
+        raise HnasError(f"{args.name} is made as the package's table was: {given[0]} cannot be set")
+    protocol = benchmarks.make_protocol(args.name, **how.model_dump(exclude={"plugins"})) if own else None
+    folder, start = args.out or benchmarks.folder_of(args.name), time.perf_counter()
+
+    def show(done: int, total: int) -> None:
+        print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
+
+    with locks.alone(folder):
+        benchmarks.make(args.name, folder, args.seeds, show, protocol)
+    print(f"\n{folder / benchmarks.stem(args.name)}.csv")
+
+
+def export(args: argparse.Namespace) -> None:
+    from hnas_kit import export, retraining
+
+    export.check(args.file)
+    if os.path.isfile(Path(args.run) / "result.json"):  # False for names that no file can have
+        if args.method or args.notebook:
+            raise HnasError(f"--method and --notebook are of a search, and {args.run} is a training alone")
+        network, example, facts = retraining.trained(Path(args.run))
+    else:
+        network, example, facts = export.found(args.run, args.method, args.notebook)
+    export.save(export.program(network, example), args.file, facts)
+    print(f"{args.file}: {', '.join(f'{name} {value}' for name, value in facts.items())}")
+
+
+def compare(args: argparse.Namespace) -> None:
+    from hnas_kit import compare
+
+    print(compare.compare(args.run, args.other, args.notebook))
+
+
+def notebooks(args: argparse.Namespace) -> None:
+    places.copy_notebooks(args.folder)
+    print(f"{len(NOTEBOOKS)} notebooks in {args.folder}; hnas run takes those of a folder called notebooks")
+
+
+def retrain(args: argparse.Namespace) -> None:
+    from hnas_kit import retraining
+
+    named = {name: getattr(args, name) for name in ("space", "architecture", "dataset", "width")}
+    given = {name: value for name, value in named.items() if value is not None}
+    given |= _changes(args)
+    print(retraining.retrain(*retraining.parameters(args.run, args.method, given, args.notebook)))
+
+
+def ffcv(args: argparse.Namespace) -> None:
+    from hnas_kit.data.sources import write_betons
+    from hnas_kit.processes.parallel import cores
+
+    target = args.out or args.folder
+    write_betons(args.folder, target, cores())
+    print(f"data set ffcv:{target}")
+
+
+def _readings(seeds: int) -> None:
+    from hnas_kit import runs
+    from hnas_kit.studies import readings
+
+    start = time.perf_counter()
+    with runs.progress(len(list(readings.cells())), "cells") as bar:
+        table = readings.run(bar.update, seeds)
+    target = places.outputs_root() / "readings.csv"
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    fitted = readings.rule(table)
+    seconds = time.perf_counter() - start
+    print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {seconds:.0f} s")
+    for bonus, (a, b) in fitted.items():
+        print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")
+    print(readings.tested(table, fitted).round(3).to_string())
+    print(readings.same(table).round(3).to_string())
+    print(target)
+
+
+def simulate(args: argparse.Namespace) -> None:
+    if args.what == "readings":
+        if args.steps or args.rewards or args.parameter:
+            raise HnasError("simulate readings goes through all of them: it takes --seeds alone")
+        seeds = {} if args.seeds is None else {"seeds": args.seeds}
+        params.Simulate.checked(seeds, "simulate")
+        return _readings(args.seeds or 0)
+    given = {n: v for n in ("seeds", "steps", "rewards") if (v := getattr(args, n)) is not None}
+    how = params.Simulate.checked(_changes(args) | given, "simulate")
+    from hnas_kit.studies import study  # not before a mistake is told
+
+    start = time.perf_counter()
+    subject = study.setting(how.space, how.dataset)
+    table = study.table(study.run(subject, how, study.compared(subject)))
+    seconds = time.perf_counter() - start
+    target = places.outputs_root() / "simulate.csv"
+    write_atomic(target, table.to_csv().encode())
+    what = "NAS-Bench-Macro" if how.space == "macro" else f"{how.space} on {how.dataset}"
+    print(
+        f"{what}, {how.steps:,} steps, {how.seeds} seeds each, {seconds:.0f} s; "
+        f"rewards {how.rewards}; {how.readings}"
+    )
+    print(table.to_string(float_format="{:.1f}".format))
+    print(target)
