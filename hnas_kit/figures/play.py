@@ -68,14 +68,14 @@ def _frames(tree: ArchTree, bonus: str) -> bytes:
     """What a search has learned, for every lambda, T and number of steps, in bytes.
 
     A frame has for the first of each two siblings its probability given their parent (in 255ths) and its
-    visits, then for all nodes but the root C (in 255ths).
+    visits, then for all nodes but the root C (in hundredths).
     """
     frames = []
     for exploration in EXPLORATIONS:
         for temperature in TEMPERATURES:
             sampler = MCTS(tree, exploration=exploration, temperature=temperature, bonus=bonus)
             for chance, value, visits in toy.searched(sampler, STEPS):
-                frames += [np.rint(255 * chance[1::2]), visits[1::2], np.rint(255 * value[1:])]
+                frames += [np.rint(255 * chance[1::2]), visits[1::2], np.rint(100 * value[1:])]
     return np.concatenate(frames).astype(np.uint8).tobytes()
 
 
