@@ -180,6 +180,18 @@ def _simulate(args: argparse.Namespace) -> None:
     print(target)
 
 
+def _course(args: argparse.Namespace) -> None:
+    from hnas_kit import course
+
+    there = course.write(args.folder)
+    print(f"{args.folder}: student/, solutions/, teacher.md")
+    print(
+        f"with the results of {', '.join(there)}"
+        if there
+        else "without results; first: hnas run quick --to 04"
+    )
+
+
 def _add_changes(command: argparse.ArgumentParser, what: str) -> None:
     names = {"dest": "parameter", "metavar": ("NAME", "VALUE"), "help": what}
     command.add_argument("-p", nargs=2, action="append", default=[], **names)
@@ -293,6 +305,14 @@ def _add_ffcv(commands: argparse._SubParsersAction) -> None:
     ffcv.set_defaults(call=_ffcv)
 
 
+def _add_course(commands: argparse._SubParsersAction) -> None:
+    course = commands.add_parser(
+        "course", help="write the notebooks for students, with solutions, and a teacher's page"
+    )
+    course.add_argument("folder", type=Path, help="a new folder, or an empty one")
+    course.set_defaults(call=_course)
+
+
 def parser() -> argparse.ArgumentParser:
     main = argparse.ArgumentParser(prog="hnas", description="Rebuild the paper step by step.")
     commands = main.add_subparsers(required=True, metavar="command")
@@ -305,6 +325,7 @@ def parser() -> argparse.ArgumentParser:
         _add_simulate,
         _add_benchmark,
         _add_ffcv,
+        _add_course,
     ):
         add(commands)
     return main

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = (
     "errors", "names", "files", "randomness", "provenance", "processes", "spaces", "supernets", "cost",
     "data", "problem", "training", "evaluation", "distances", "trees", "samplers", "rewards", "search",
-    "benchmarks", "runs", "studies", "figures", "report", "export", "retraining", "cli",
+    "benchmarks", "runs", "studies", "figures", "report", "export", "retraining", "course", "cli",
 )
 # fmt: on
 

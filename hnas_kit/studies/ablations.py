@@ -135,7 +135,12 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 def rehearsal(
-    upstream: Mapping[str, Finished], epochs: int, seeds: Sequence[int], device: str, scored: int = 0
+    upstream: Mapping[str, Finished],
+    epochs: int,
+    batch_size: int,
+    seeds: Sequence[int],
+    device: str,
+    scored: int = 0,
 ) -> list[tuple[dict[str, Any], Job]]:
     """Every point of the sweeps, much shorter than it should be: to see that all works, not to compare.
 
@@ -143,6 +148,7 @@ def rehearsal(
         upstream: finished notebooks 01 to 04, whose parameters are taken for all that a point leaves open;
             but the method is the paper's, whatever 04 searched with.
         epochs: of each search.
+        batch_size: images a step.
         seeds: of the searches of each point of Table 1; the other sweeps get the first.
         device: as PyTorch names it.
         scored: validation images for the final choice; 0 for all.
@@ -154,7 +160,7 @@ def rehearsal(
     """
     base = {name: part.params for name, part in upstream.items()}
     method = {"sampler": "mcts", "tree": "learned", "communication": "", "compare": []}
-    base["04_mcts"] = base["04_mcts"] | method | {"epochs": epochs}
+    base["04_mcts"] = base["04_mcts"] | method | {"epochs": epochs, "batch_size": batch_size}
     weights = upstream["01_pretrain"].read("supernet.pt")
     rows = []
     for sweep in SWEEPS:
