@@ -1,4 +1,4 @@
-"""The course that is made of the notebooks: every exercise fails unsolved at its own check, and passes solved."""
+"""The course made of the notebooks: an exercise fails unsolved at its own check, and passes solved."""
 
 from __future__ import annotations
 
