@@ -6,6 +6,7 @@ A command imports what it needs when it runs: help, a table of parameters or a m
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic, yaml_value
-from hnas_kit.runs import params, places, profiles
+from hnas_kit.runs import brought, params, places, profiles
 from hnas_kit.runs.params import NOTEBOOKS
 
 
@@ -51,6 +52,7 @@ def _run(args: argparse.Namespace) -> None:
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     _check_devices(checked)
+    brought.check(checked)
     for line in profiles.shared([name for name in profile if name >= first], changes):
         print(line)
     seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
@@ -117,16 +119,20 @@ def _report(args: argparse.Namespace) -> None:
 
 
 def _benchmark(args: argparse.Namespace) -> None:
+    how = params.Benchmark.checked(changes := _changes(args), "hnas benchmark")
     from hnas_kit import benchmarks
 
-    folder = args.out or places.outputs_root() / "benchmarks" / args.name
-    start = time.perf_counter()
+    own = args.name not in benchmarks.PROTOCOLS
+    if not own and (given := [name for name in changes if name != "plugins"]):
+        raise HnasError(f"{args.name} is made as the package's table was: {given[0]} cannot be set")
+    protocol = benchmarks.make_protocol(args.name, **how.model_dump(exclude={"plugins"})) if own else None
+    folder, start = args.out or benchmarks.folder_of(args.name), time.perf_counter()
 
     def show(done: int, total: int) -> None:
         print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
 
-    benchmarks.make(args.name, folder, args.seeds, show)
-    print(f"\n{folder / args.name}.csv")
+    benchmarks.make(args.name, folder, args.seeds, show, protocol)
+    print(f"\n{folder / benchmarks.stem(args.name)}.csv")
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -141,6 +147,17 @@ def _export(args: argparse.Namespace) -> None:
         network, example, facts = export.found(args.run, args.method, args.notebook)
     export.save(export.program(network, example), args.file, facts)
     print(f"{args.file}: {', '.join(f'{name} {value}' for name, value in facts.items())}")
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from hnas_kit import compare
+
+    print(compare.compare(args.run, args.other, args.notebook))
+
+
+def _notebooks(args: argparse.Namespace) -> None:
+    places.copy_notebooks(args.folder)
+    print(f"{len(NOTEBOOKS)} notebooks in {args.folder}; hnas run takes those of a folder called notebooks")
 
 
 def _retrain(args: argparse.Namespace) -> None:
@@ -161,19 +178,45 @@ def _ffcv(args: argparse.Namespace) -> None:
     print(f"data set ffcv:{target}")
 
 
+def _readings(seeds: int) -> None:
+    from hnas_kit import runs
+    from hnas_kit.studies import readings
+
+    start = time.perf_counter()
+    with runs.progress(len(list(readings.cells())), "cells") as bar:
+        table = readings.run(bar.update, seeds)
+    target = places.outputs_root() / "readings.csv"
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    fitted = readings.rule(table)
+    seconds = time.perf_counter() - start
+    print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {seconds:.0f} s")
+    for bonus, (a, b) in fitted.items():
+        print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")
+    print(readings.tested(table, fitted).round(3).to_string())
+    print(readings.same(table).round(3).to_string())
+    print(target)
+
+
 def _simulate(args: argparse.Namespace) -> None:
-    given = {name: getattr(args, name) for name in ("seeds", "steps", "rewards")}
-    given = {name: value for name, value in given.items() if value is not None}
+    if args.what == "readings":
+        if args.steps or args.rewards or args.parameter:
+            raise HnasError("simulate readings goes through all of them: it takes --seeds alone")
+        seeds = {} if args.seeds is None else {"seeds": args.seeds}
+        params.Simulate.checked(seeds, "simulate")
+        return _readings(args.seeds or 0)
+    given = {n: v for n in ("seeds", "steps", "rewards") if (v := getattr(args, n)) is not None}
     how = params.Simulate.checked(_changes(args) | given, "simulate")
     from hnas_kit.studies import study  # not before a mistake is told
 
     start = time.perf_counter()
-    table = study.table(study.run(study.macro(), how))
+    subject = study.setting(how.space, how.dataset)
+    table = study.table(study.run(subject, how, study.compared(subject)))
     seconds = time.perf_counter() - start
     target = places.outputs_root() / "simulate.csv"
     write_atomic(target, table.to_csv().encode())
+    what = "NAS-Bench-Macro" if how.space == "macro" else f"{how.space} on {how.dataset}"
     print(
-        f"NAS-Bench-Macro, {how.steps:,} steps, {how.seeds} seeds each, {seconds:.0f} s; "
+        f"{what}, {how.steps:,} steps, {how.seeds} seeds each, {seconds:.0f} s; "
         f"rewards {how.rewards}; {how.readings}"
     )
     print(table.to_string(float_format="{:.1f}".format))
@@ -243,6 +286,14 @@ def _add_results(commands: argparse._SubParsersAction) -> None:
     report = commands.add_parser("report", help="write outputs/<run>/report.html again")
     report.add_argument("run")
     report.set_defaults(call=_report)
+    compare = commands.add_parser("compare", help="what differs between two runs, and what both found")
+    compare.add_argument("run", help="with a finished search")
+    compare.add_argument("other", help="likewise")
+    compare.add_argument("--notebook", default="", choices=places.SEARCHES, help="that searched")
+    compare.set_defaults(call=_compare)
+    notebooks = commands.add_parser("notebooks", help="copy the six notebooks into a folder, to edit them")
+    notebooks.add_argument("folder", type=Path)
+    notebooks.set_defaults(call=_notebooks)
     export = commands.add_parser("export", help="write the architecture that a run found as a file")
     export.add_argument(
         "run", help="with a finished search; or the folder of a finished hnas retrain, for its weights"
@@ -279,6 +330,13 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
         description="Search NAS-Bench-Macro with known accuracies as rewards, with every sampler and tree. "
         "Settings (-p): hnas parameters simulate.",
     )
+    simulate.add_argument(
+        "what",
+        nargs="?",
+        choices=("methods", "readings"),
+        default="methods",
+        help="readings: those of the paper, with lambda, tree and length, into outputs/readings.csv",
+    )
     simulate.add_argument("--seeds", type=int, help="searches of each method (default 100)")
     simulate.add_argument("--steps", type=int, help="of each search (default 11,760, the paper's)")
     simulate.add_argument(
@@ -292,9 +350,10 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     benchmark = commands.add_parser(
         "benchmark", help="train every architecture alone: the ground truth table"
     )
-    benchmark.add_argument("name", help="for instance digits-pooling")
+    benchmark.add_argument("name", help="DATASET-SPACE, for instance digits-pooling")
     benchmark.add_argument("--seeds", type=int, default=5, help="trainings of each architecture (default 5)")
     benchmark.add_argument("--out", type=Path, help="folder (default outputs/benchmarks/<name>)")
+    _add_changes(benchmark, "set a parameter: hnas parameters benchmark")
     benchmark.set_defaults(call=_benchmark)
 
 

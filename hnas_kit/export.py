@@ -41,7 +41,7 @@ def search_result(run: str, method: str = "", notebook: str = "") -> tuple[Finis
 
     Returns:
         The finished search; ``space``, ``dataset``, ``width``, ``image_size`` (0: the data set's own),
-        ``workers`` and ``architecture`` (text) of the network that it found; and the method's name.
+        ``workers``, ``plugins`` and ``architecture`` (text) of the network that it found; the method's name.
 
     Raises:
         HnasError: if there is no such search.
@@ -54,6 +54,7 @@ def search_result(run: str, method: str = "", notebook: str = "") -> tuple[Finis
     known = {"space": "mobile", "workers": 0} | settings
     names = ("space", "dataset", "width", "image_size", "workers")
     of_it = {name: known[name] for name in names} | {"architecture": table.loc[method, "architecture"]}
+    of_it["plugins"] = list(part.manifest.get("plugins", {}))
     return part, of_it, method
 
 

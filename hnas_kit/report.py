@@ -12,7 +12,7 @@ import pandas as pd
 from hnas_kit import benchmarks
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_yaml, write_atomic
-from hnas_kit.runs import Finished, outputs_root, search_of
+from hnas_kit.runs import Finished, know, outputs_root, search_of
 from hnas_kit.studies.paper import LABELS, SETUP, references
 from hnas_kit.studies.paper import TABLES as PUBLISHED
 
@@ -22,7 +22,9 @@ CAPTIONS: dict[str, str] = _texts["captions"]
 
 def _differences(parts: Mapping[str, Finished]) -> str:
     """What the run does otherwise than the paper, in words, from its parameters."""
-    published, changed = SETUP[parts["01_pretrain"].params["space"]], []
+    published, changed = SETUP.get(parts["01_pretrain"].params["space"]), []
+    if published is None:
+        return "The paper has no such space."
     for name, (notebook, *settings) in _texts["settings"].items():
         if notebook in parts:
             values = [parts[notebook].params[setting] for setting in settings]
@@ -39,10 +41,11 @@ def _compared(parts: Mapping[str, Finished]) -> str:
     """Ours and the paper's columns, one row a method, or an architecture that was not searched."""
     space, dataset = (parts["01_pretrain"].params[name] for name in ("space", "dataset"))
     found, truth = parts["04_mcts"].load("found.csv"), benchmarks.for_dataset(space, dataset)
-    published = PUBLISHED["table1"][space]
-    if truth is not None:
+    published = PUBLISHED["table1"].get(space)
+    if truth is not None and published is not None:
         found = pd.concat([found, references(published, truth)])
-    published = published.reindex([LABELS.get(name, name) for name in found.index])
+    labels = [LABELS.get(name, name) for name in found.index]
+    published = pd.DataFrame(index=labels) if published is None else published.reindex(labels)
     table = pd.DataFrame(
         {
             "method": found.index,
@@ -51,7 +54,7 @@ def _compared(parts: Mapping[str, Finished]) -> str:
             "ours: true rank": found["rank"].map("{:.0f}".format),
         }
     )
-    for column in ("architecture", "best accuracy", "average accuracy", "best rank", "average rank"):
+    for column in published.columns.drop("search time", errors="ignore"):
         table[f"paper: {column}"] = ["not reported" if pd.isna(v) else v for v in published[column]]
     return table.replace("nan", "no ground truth").to_html(index=False, border=0)
 
@@ -82,7 +85,9 @@ def _parts(run: str) -> dict[str, Finished]:
         parts["04_mcts"] = search
         with contextlib.suppress(HnasError):
             parts["05_ablations"] = Finished(run, "05_ablations")
-    return parts if window is None else parts | {"06_imagenet": window}
+    parts = parts if window is None else parts | {"06_imagenet": window}
+    know(*parts.values())
+    return parts
 
 
 def write(run: str) -> Path:

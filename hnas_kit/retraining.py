@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hnas_kit import benchmarks, data, runs
+from hnas_kit import benchmarks, data, plugins, runs
 from hnas_kit.benchmarks import alone
 from hnas_kit.errors import HnasError
 from hnas_kit.export import facts, network, search_result
@@ -33,9 +33,11 @@ def recipe(space: str, dataset: str) -> dict[str, Any]:
         HnasError: if there is no such space.
     """
     name = make_space(space).name
-    protocol = benchmarks.PROTOCOLS.get(f"{dataset}-{name}")
+    benchmark = f"{dataset}-{name}"
+    known = benchmark in benchmarks.PROTOCOLS or benchmarks.own(benchmark)
+    protocol = benchmarks.protocol_of(benchmark)[0] if known else None
     if protocol is None or protocol.epochs is None:
-        return Retrain.defaults() | RECIPES[name]
+        return Retrain.defaults() | RECIPES.get(name, RECIPES["macro"])
     return Retrain.defaults() | protocol.training
 
 
@@ -60,6 +62,7 @@ def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str =
     elif missing := [name for name in ("space", "architecture", "dataset") if name not in values]:
         raise HnasError(f"without a run, {', '.join(missing)} must be given")
     chosen = known | dict(values)
+    plugins.load(plugins.listed(chosen.get("plugins", [])))
     space = make_space(chosen["space"])
     known["width"] = known.get("width", default_width(space))
     p = Retrain.checked(recipe(space.name, chosen["dataset"]) | known | dict(values), "hnas retrain")
@@ -70,7 +73,8 @@ def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str =
 def folder_of(p: Retrain, label: str) -> Path:
     """Where a training's result lies: another folder for whatever makes another result."""
     followed = {name: v for name, v in runs.result_params(p).items() if name not in ("threads", "workers")}
-    key = json.dumps([followed, runs.device_of(p).type, data.version(p.dataset)], sort_keys=True)
+    follows = [followed, runs.device_of(p).type, data.version(p.dataset), *plugins.digests(p.plugins)]
+    key = json.dumps(follows, sort_keys=True)
     return runs.outputs_root() / p.run / f"retrain-{label}-{sha256(key.encode())[:8]}"
 
 
@@ -99,6 +103,7 @@ def trained(folder: Path) -> tuple[nn.Sequential, Tensor, dict[str, str]]:
     record = _finished(folder)
     if record is None:
         raise HnasError(f"{folder} holds no finished training, or a damaged one; make it with hnas retrain")
+    plugins.load(record["params"].get("plugins", []))
     weights, of_it = torch_value((folder / "weights.pt").read_bytes()), record["network"]
     sizes = tuple(int(of_it[name]) for name in ("width", "image_size", "in_channels", "num_classes"))
     state = weights.get("average", weights["net"])

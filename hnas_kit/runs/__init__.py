@@ -16,6 +16,7 @@ __getattr__, __dir__ = lazy(
             "Stage",
             "device_of",
             "fingerprint",
+            "know",
             "peak_memory_mb",
             "progress",
             "same_code",

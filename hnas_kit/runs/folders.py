@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from hnas_kit import benchmarks, plugins
 from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
@@ -116,7 +117,14 @@ def search_of(run: str, notebook: str = "") -> Finished:
         HnasError: see :class:`Finished`.
     """
     there = [name for name in SEARCHES if (outputs_root() / run / name).exists()]
-    return Finished(run, notebook or (there or SEARCHES)[0])
+    part = Finished(run, notebook or (there or SEARCHES)[0])
+    know(part)
+    return part
+
+
+def know(*parts: Finished) -> None:
+    """Import the plugins that finished notebooks were made with; raises :class:`HnasError` if one is gone."""
+    plugins.load(dict.fromkeys(file for part in parts for file in part.manifest.get("plugins", {})))
 
 
 class Stage:
@@ -192,6 +200,12 @@ class Stage:
         shutil.rmtree(old, ignore_errors=True)
         Stage._running = None
 
+    def _plugins(self) -> dict[str, str]:
+        """The files of one's own that this notebook and those before it were made with, and their digests."""
+        before = [part.manifest.get("plugins", {}) for part in self.upstream.values()]
+        own = dict(zip(self.params.plugins, plugins.digests(self.params.plugins), strict=True))
+        return {name: digest for known in (*before, own) for name, digest in known.items()}
+
     def write_manifest(self, status: str, **more: Any) -> None:
         """Write what is known of this attempt so far, and its ``status``: done or failed."""
         record = {
@@ -199,6 +213,7 @@ class Stage:
             "notebook": self.notebook,
             "status": status,
             "params": self.params.model_dump(),
+            "plugins": self._plugins(),
             "readings": getattr(self.params, "readings", ""),  # of the paper, in words
             "lineage": self.lineage,
             "runs": self.runs,
@@ -246,7 +261,9 @@ def upstream(params: Parameters) -> dict[str, Finished]:
         return {}
     nearest = Finished(params.upstream, names[-1])
     others = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in names[:-1]}
-    return others | {names[-1]: nearest}
+    parts = others | {names[-1]: nearest}
+    know(*parts.values())
+    return parts
 
 
 def gathered(params: Parameters) -> list[str]:
@@ -268,6 +285,9 @@ def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
     """SHA-256 of all that a notebook's result follows from: code, parameters, device, images, inputs."""
     own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
     own += filter(None, (dataset_version(getattr(params, "dataset", "")), *gathered(params)))
+    own += plugins.digests(params.plugins)
+    if hasattr(params, "space") and (truth := benchmarks.version(params.space, params.dataset)):
+        own.append(truth)
     return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
 
 
@@ -303,7 +323,7 @@ def outdated(params: Parameters) -> str:
     before = part.manifest["inputs"]
     if changed := [name for name in parts if before.get(name) != parts[name].manifest["fingerprint"]]:
         return f"made again: {', '.join(changed)}"
-    return "its code, data or kind of device changed"
+    return f"its code, {'plugins, ' if params.plugins else ''}data or kind of device changed"
 
 
 def same_code(manifest: dict) -> bool:

@@ -22,7 +22,7 @@ def execute(notebook: str, run: str, values: dict) -> None:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    source = places.project_root() / "notebooks" / f"{notebook}.ipynb"
+    source = places.notebook_path(notebook)
     target = places.outputs_root() / run / f"{notebook}.ipynb"
     # it warns of each parameter that is not in the notebook's own cell; all of them are checked
     logging.getLogger("papermill").setLevel(logging.ERROR)

@@ -14,12 +14,14 @@ from hnas_kit.runs.schema import (
     RUN_NAME,
     BatchSize,
     Beta,
+    Checked,
     Communication,
     Compute,
     Count,
     Dataset,
     Entry,
     Exploration,
+    Files,
     FirstShare,
     FirstTemperature,
     ImageSize,
@@ -33,6 +35,7 @@ from hnas_kit.runs.schema import (
     Reward,
     Sampler,
     SecondShare,
+    Settings,
     Share,
     Source,
     Space,
@@ -43,7 +46,7 @@ from hnas_kit.runs.schema import (
     Width,
     one_of,
 )
-from hnas_kit.samplers.methods import METHODS, Method
+from hnas_kit.samplers.methods import COMPARABLE, METHODS, Method, misplaced
 
 Linkage = Annotated[one_of(LINKAGES), Field(description="how far apart two clusters are")]
 Images = Annotated[Count, Field(description="validation images that outputs are compared on")]
@@ -89,7 +92,7 @@ class Tree(Source):
 
 # an error is told of the one that was meant
 Compared = Annotated[
-    Annotated[one_of(METHODS), Tag("name")] | Annotated[Entry, Tag("entry")],
+    Annotated[one_of(COMPARABLE), Tag("name")] | Annotated[Entry, Tag("entry")],
     Discriminator(lambda value: "name" if isinstance(value, str) else "entry"),
 ]
 
@@ -100,6 +103,7 @@ class Search(Source, Phased):
     sampler: Sampler = "mcts"
     tree: TreeName = "learned"
     communication: Communication = ""
+    settings: Settings = Field({})
     models: Models = 2
     reward: Reward = "absolute validation accuracy"
     compare: list[Compared] = Field(
@@ -116,9 +120,13 @@ class Search(Source, Phased):
 
     @property
     def searched(self) -> dict[str, Method]:
-        first = Method(self.sampler, self.tree, self.communication)
-        others = [entry.method if isinstance(entry, Entry) else METHODS[entry] for entry in self.compare]
-        return {method.name: method for method in (first, *others)}
+        others = [entry.method if isinstance(entry, Entry) else COMPARABLE[entry] for entry in self.compare]
+        return {method.name: method for method in (self.first, *others)}
+
+    @property
+    def first(self) -> Method:
+        """The method whose result is the run's."""
+        return Method(self.sampler, self.tree, self.communication, settings=self.settings)
 
     def reward_of(self, method: Method) -> str:
         """The reward that a method learns from."""
@@ -139,11 +147,12 @@ class Search(Source, Phased):
 
     @model_validator(mode="after")
     def _consistent(self) -> Search:
-        first = Method(self.sampler, self.tree, self.communication)
-        if mistake := first.mistake():
+        if mistake := misplaced(self.sampler, self.settings) or self.first.mistake():
             raise ValueError(mistake)
         if len(self.searched) < 1 + len(self.compare):
-            raise ValueError(f"compare must not repeat a method, nor {first.name}, which is searched anyway")
+            raise ValueError(
+                f"compare must not repeat a method, nor {self.first.name}, which is searched anyway"
+            )
         return self
 
 
@@ -250,6 +259,19 @@ class Retrain(Training):
         return self
 
 
+class Benchmark(Checked):
+    """Of ``hnas benchmark``, for a space and a data set whose ground truth is not the package's."""
+
+    plugins: Files = Field([], description="files of one's own that register what is used")
+    width: Width = 8
+    image_size: ImageSize = 0
+    epochs: Count = Field(40, description="passes over all training images")
+    batch_size: Count = Field(128, description="images a step")
+    lr: LearningRate = 0.03
+    momentum: Share = Field(0.9, description="of SGD (Nesterov)")
+    weight_decay: WeightDecay = 1e-3
+
+
 class Simulate(Protocol):
     """Of ``hnas simulate``, which searches without a network, many times.
 
@@ -259,6 +281,9 @@ class Simulate(Protocol):
     """
 
     temperature_start: FirstTemperature = 0.01
+    plugins: Files = Field([], description="files of one's own that register what is used")
+    space: Space = "macro"
+    dataset: Dataset = "cifar10"
     seeds: int = Field(100, ge=1, le=2**32, description="searches of each method, with the seeds from 0 on")
     steps: Count = Field(11_760, description="of each search")
     rewards: Literal["true", "supernet"] = Field(
@@ -313,5 +338,10 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
 
 
 def result_params(params: Parameters) -> dict[str, Any]:
-    """The parameters that a result follows from: not where it is kept or how often it is saved."""
-    return params.model_dump(exclude={"run", "source", "device", "checkpoint_every"})
+    """The parameters that a result follows from: not where it is kept or how often it is saved.
+
+    Of plugins it is their text that counts, see :func:`hnas_kit.plugins.digests`.
+    """
+    apart = {"run", "source", "device", "checkpoint_every", "plugins"}
+    values = params.model_dump(exclude=apart)
+    return values if values.get("settings", True) else {n: v for n, v in values.items() if n != "settings"}

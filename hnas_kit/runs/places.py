@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import sha256
+from hnas_kit.files import sha256, write_atomic
+from hnas_kit.places import notebook_path, outputs_root, project_root  # noqa: F401 - of this place, too
 
 # what each notebook reads of which others, besides their parameters
 READS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -21,16 +21,6 @@ READS: dict[str, dict[str, tuple[str, ...]]] = {
 SEARCHES = ("04_mcts", "06_imagenet")  # the notebooks that search
 
 
-def project_root() -> Path:
-    """The folder that holds ``notebooks/`` and ``params/``: above the working folder, or the package's."""
-    for folder in (*(Path.cwd() / "x").parents, Path(__file__).parents[2]):
-        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
-            return folder
-    raise HnasError(
-        f"{Path.cwd()} is not inside a copy of the project (no folder with notebooks/ and params/ above it)"
-    )
-
-
 def profile_folder(profile: str) -> Path:
     """The folder that a profile's name or path stands for; raises :class:`HnasError` if there is none."""
     if Path(profile).is_dir():
@@ -40,15 +30,18 @@ def profile_folder(profile: str) -> Path:
     return project_root() / "params" / profile
 
 
-def outputs_root() -> Path:
-    """``HNAS_OUTPUTS``, or ``outputs/`` of the project."""
-    given = os.environ.get("HNAS_OUTPUTS")
-    return Path(given) if given else project_root() / "outputs"
+def copy_notebooks(folder: Path) -> None:
+    """Copy the six notebooks into a folder; raises :class:`HnasError` if one is there already."""
+    targets = {name: folder / f"{name}.ipynb" for name in READS}
+    if there := [path for path in targets.values() if path.exists()]:
+        raise HnasError(f"{there[0]} is there already; choose another folder")
+    for name, path in targets.items():
+        write_atomic(path, notebook_path(name).read_bytes())
 
 
 def notebook_digest(notebook: str) -> str:
     """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
-    path = project_root() / "notebooks" / f"{notebook}.ipynb"
+    path = notebook_path(notebook)
     # plain JSON: nbformat would take a second to import, in every kernel and every command
     code = [
         "".join(cell["source"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -22,9 +23,20 @@ from pydantic import (
     model_validator,
 )
 
+from hnas_kit import plugins
 from hnas_kit.errors import HnasError
-from hnas_kit.names import COMMUNICATIONS, PHASED, PRECISIONS, READINGS, REWARDS, SAMPLERS, SPACES, TREES
-from hnas_kit.samplers.methods import Method
+from hnas_kit.names import (
+    COMMUNICATIONS,
+    PHASED,
+    PRECISIONS,
+    READINGS,
+    REWARDS,
+    SAMPLERS,
+    SPACES,
+    TREES,
+    known_dataset,
+)
+from hnas_kit.samplers.methods import Method, misplaced
 
 if TYPE_CHECKING:
     from hnas_kit.training import Schedule
@@ -60,6 +72,7 @@ def _size(value: int) -> int:
     return value
 
 
+Files = Annotated[list[str], BeforeValidator(plugins.listed)]
 RUN_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
 RunName = Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
 Count = Annotated[int, Field(ge=1)]
@@ -71,7 +84,12 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 # parameters of several notebooks or commands, whose defaults differ
 Space = Annotated[one_of(SPACES), Field(description="search space")]
 Dataset = Annotated[
-    str, Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH")
+    str,
+    Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH"),
+    AfterValidator(known_dataset),
+]
+Settings = Annotated[
+    dict[str, bool | int | float | str | None], Field(description="of a sampler that was registered")
 ]
 ImageSize = Annotated[
     int,
@@ -128,6 +146,10 @@ class Checked(BaseModel):
         Raises:
             HnasError: one line that names each mistake and ``where``.
         """
+        if "plugins" in cls.model_fields and isinstance(
+            files := plugins.listed(values.get("plugins", [])), list
+        ):
+            plugins.load(file for file in files if isinstance(file, str))
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -148,6 +170,7 @@ class Parameters(Checked):
 
     run: RunName = Field("quick", description="name of the run folder in outputs/")
     seed: int = Field(0, ge=0, lt=2**32, description="of every random draw")
+    plugins: Files = Field([], description="files of one's own that register what is used")
 
 
 class Source(Parameters):
@@ -274,6 +297,7 @@ class Entry(BaseModel):
 
     label: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.,+=()-]{0,59}$")]
     sampler: Sampler
+    settings: Settings = {}
     tree: TreeName = ""
     communication: Communication = ""
     reward: Reward | None = None
@@ -294,11 +318,11 @@ class Entry(BaseModel):
     def method(self) -> Method:
         given = self.model_dump()
         what = [given.pop(name, "") for name in ("sampler", "tree", "communication", "label")]
-        return Method(*what, given)
+        return Method(*what, given.pop("settings", {}) | given)
 
     @model_validator(mode="after")
     def _consistent(self) -> Entry:
-        if mistake := self.method.mistake():
+        if mistake := misplaced(self.sampler, self.settings) or self.method.mistake():
             raise ValueError(mistake)
         return self
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import pandas as pd
 
+from hnas_kit import plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
@@ -135,6 +136,7 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
         if get_worker().state.nthreads > 1:
             raise HnasError("a worker runs one notebook at a time: start dask worker with --nthreads 1")
         with _placed(*place), _alone(places.outputs_root() / run, notebook):
+            plugins.load(task.params.plugins)
             keep_others(task)
             start, old = time.perf_counter(), folders.up_to_date(task.params)
             if not old:
