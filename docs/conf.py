@@ -13,7 +13,7 @@ REPOSITORY = os.environ.get("HNAS_REPOSITORY", "")  # https://github.com/OWNER/N
 project, author, copyright = "hnas_kit", "hnas_kit contributors", "hnas_kit contributors, MIT license"
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
-include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**", "notebooks/*.ipynb"]
+include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/*", "notebooks/*.ipynb"]
 nb_execution_mode = "off"  # outputs are the stored ones
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -29,7 +29,10 @@ if REPOSITORY:
         "repository_url": REPOSITORY,
         "repository_branch": "main",
         "use_repository_button": True,
-        "launch_buttons": {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"},
+        "launch_buttons": {
+            "binderhub_url": "https://mybinder.org",
+            "colab_url": "https://colab.research.google.com",
+        },
     }
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -139,6 +139,10 @@ class Checked(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
+    def __hash__(self) -> int:
+        """Of lists as well: what follows from parameters is kept by them."""
+        return hash(self.model_dump_json())
+
     @classmethod
     def checked(cls, values: Mapping[str, Any], where: str) -> Self:
         """Validate values; those left out are the defaults.
