@@ -70,9 +70,17 @@ def finished(rows: pd.DataFrame, learned: str, blind: float) -> Figure:
         axis.plot(group["paper"], range(len(group)), "D", markerfacecolor="none", color=COLOURS["default"])
         axis.text(1.01, -0.9, "p", transform=axis.get_yaxis_transform(), va="center", style="italic")
         axis.axvline(blind, color="0.6", linestyle=":")
+        differ = f"{(group['p'] < 0.05).sum()} of {group['p'].notna().sum()}"
+        axis.set_title(
+            f"{differ} differ from the learned tree (p < 0.05)", loc="left", fontsize="small", pad=16
+        )
         axis.set(xlabel=f"true rank (1 is best)\n{name}, {group['seeds'].iloc[0]} seeds", xlim=(28, 0))
     axes[0, 0].set_yticks(range(len(group)), group["method"])
     axes[0, 0].invert_yaxis()
+    axes[0, 0].plot(
+        [], [], "D", markerfacecolor="none", color=COLOURS["default"], label="the paper's, CIFAR-10"
+    )
+    figure.legend(loc="outside lower right", fontsize="small")
     return figure
 
 
