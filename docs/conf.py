@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -23,7 +24,7 @@ html_math_renderer = "mathml"
 html_show_sourcelink = False
 html_static_path = ["site.css"]
 html_css_files = ["site.css"]
-html_theme_options = {"use_download_button": False, "navigation_with_keys": False}
+html_theme_options = {"use_download_button": False, "navigation_with_keys": False, "navbar_persistent": []}
 if REPOSITORY:
     html_theme_options |= {
         "repository_url": REPOSITORY,
@@ -36,6 +37,8 @@ if REPOSITORY:
     }
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88
 START = '<!doctype html><title>hnas_kit</title><meta http-equiv="refresh" content="0; url=README.html">'
 START += '<a href="README.html">hnas_kit</a>'
 
@@ -63,14 +66,30 @@ def _block(self: object, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
-def begin(app: Sphinx, error: Exception | None) -> None:
-    """The address of the folder leads to the README."""
-    if error is None:
-        (Path(app.outdir) / "index.html").write_text(START, encoding="utf-8")
+# what the theme and pandas leave to be desired by readers who do not see the page: pattern, replacement
+POLISH = {
+    r'(<button class="btn search-button-field[^>]*?) aria-label="Search"': r"\1",  # its own text says more
+    r'<summary aria-label="Toggle hidden content">': "<summary>",
+    r'(<div id="pst-primary-sidebar")': r'\1 role="navigation" aria-label="Site"',
+    r'<th class="head">(?=<p><math)': '<th class="head" aria-label="formula">',
+    r"<th></th>|<th class=\"head\"><p></p></th>": "<td></td>",  # the corner of a table heads nothing
+}
+
+
+def finish(app: Sphinx, error: Exception | None) -> None:
+    """Polish every page; the address of the folder leads to the README."""
+    if error is not None:
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        for pattern, replacement in POLISH.items():
+            text = re.sub(pattern, replacement, text)
+        page.write_text(text, encoding="utf-8")
+    (Path(app.outdir) / "index.html").write_text(START, encoding="utf-8")
 
 
 def setup(app: Sphinx) -> None:
     # MathML, which browsers draw by themselves: a page needs no script from elsewhere
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
     app.connect("source-read", fold)
-    app.connect("build-finished", begin)
+    app.connect("build-finished", finish)

@@ -195,8 +195,3 @@ def test_settings_out_of_range_are_refused_in_one_line(make, complaint):
         make(WINDOWS["pooling"][0])
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-def test_uniform_draws_leave_nothing_to_remember():
-    budget, _ = WINDOWS["pooling"]
-    assert UniformInBudget(budget).state_dict() == {}
