@@ -38,7 +38,6 @@ if REPOSITORY:
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
-python_maximum_signature_line_length = 88
 START = '<!doctype html><title>hnas_kit</title><meta http-equiv="refresh" content="0; url=README.html">'
 START += '<a href="README.html">hnas_kit</a>'
 
@@ -71,7 +70,7 @@ POLISH = {
     r'(<button class="btn search-button-field[^>]*?) aria-label="Search"': r"\1",  # its own text says more
     r'<summary aria-label="Toggle hidden content">': "<summary>",
     r'(<div id="pst-primary-sidebar")': r'\1 role="navigation" aria-label="Site"',
-    r'<th class="head">(?=<p><math)': '<th class="head" aria-label="formula">',
+    r'(<th class="head"><p>)(?=<math)': r'\1<span class="visually-hidden">formula </span>',
     r"<th></th>|<th class=\"head\"><p></p></th>": "<td></td>",  # the corner of a table heads nothing
 }
 
