@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,7 +27,7 @@ from hnas_kit.runs.params import (
     result_params,
 )
 from hnas_kit.runs.profiles import load_profile, override
-from hnas_kit.runs.schema import Count, RunName, explain
+from hnas_kit.runs.schema import RunName, explain
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
@@ -42,7 +42,7 @@ class SweepFile(BaseModel):
     run: RunName
     profile: str
     notebook: Literal[tuple(NOTEBOOKS)]
-    seeds: Count
+    seeds: Annotated[int, Field(ge=1, le=1000)]
     grid: list[dict[str, Any]] = Field(min_length=1)
     fixed: dict[str, Any] = {}
     plugins: list[str] = []

@@ -82,8 +82,11 @@ class Sampler(ABC):
         Raises:
             HnasError: if one is neither number, text, array, tensor nor a container of such.
         """
-        over = ("archs", "budget", "space", "tree")
-        own = {name: value for name, value in vars(self).items() if name not in over}
+        own = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("archs", "space", "tree", "budget")
+        }
         return {name: _plain(f"{type(self).__name__}.{name}", value) for name, value in own.items()}
 
     def load_state_dict(self, state: dict) -> None:

@@ -159,7 +159,7 @@ def rehearsal(
         than all others together, and shows no more.
     """
     base = {name: part.params for name, part in upstream.items()}
-    method = {"sampler": "mcts", "tree": "learned", "communication": "", "compare": []}
+    method = {"sampler": "mcts", "tree": "learned", "communication": "", "settings": {}, "compare": []}
     base["04_mcts"] = base["04_mcts"] | method | {"epochs": epochs, "batch_size": batch_size}
     weights = upstream["01_pretrain"].read("supernet.pt")
     rows = []
