@@ -130,5 +130,5 @@ def test_a_folder_with_something_in_it_is_left_alone(small, capsys):
     (small / "mine.txt").write_text("mine")
     with pytest.raises(HnasError, match="is there already; name a new folder, or an empty one"):
         course.write(small)
-    assert cli.main(["course", str(small)]) == 1
+    assert cli.main(["course", str(small)]) == 2
     assert [path.name for path in small.iterdir()] == ["mine.txt"]
