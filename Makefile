@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-CODE := hnas_kit tests performance notebooks
+CODE := hnas_kit tests performance notebooks docs
 
 # Two files at a time, each process with one thread. Notebooks are named, or pytest would collect executed
 # copies from outputs/ too.
@@ -12,7 +12,7 @@ OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nb
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-gpu lab notebooks lint ffcv clean distclean
+.PHONY: help run test test-gpu lab notebooks site lint ffcv clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ lab: $(INSTALLED) ## open the notebooks in JupyterLab
 notebooks: $(INSTALLED) ## run the quick profile and store its outputs in the notebooks, and the references
 	$(BIN)/python tests/reference/record.py
 	$(BIN)/ruff format notebooks
+
+site: $(INSTALLED) .venv/.site ## the documentation, into build/site: offline, every warning is an error
+	rm -rf build/site
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -c docs -d build/doctrees . build/site
+	$(BIN)/python docs/links.py build/site
 
 lint: $(INSTALLED) ## check format and style, of the notebooks too
 	$(BIN)/ruff format --check $(CODE)
@@ -59,4 +64,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "Installing PyTorch, JupyterLab and the rest into .venv: 2 to 5 minutes, about 6 GB on disk (once)"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+.venv/.site: $(INSTALLED)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[site]'
 	@touch $@

@@ -142,6 +142,14 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     benchmark.set_defaults(call=do.benchmark)
 
 
+def _add_course(commands: argparse._SubParsersAction) -> None:
+    course = commands.add_parser(
+        "course", help="write the notebooks for students, with solutions, and a teacher's page"
+    )
+    course.add_argument("folder", type=Path, help="a new folder, or an empty one")
+    course.set_defaults(call=do.course)
+
+
 def _add_ffcv(commands: argparse._SubParsersAction) -> None:
     ffcv = commands.add_parser("ffcv", help="write train.beton and val.beton from folders of images")
     ffcv.add_argument("folder", type=Path, help="with train/<class>/* and val/<class>/*, as imagefolder:PATH")
@@ -161,6 +169,7 @@ def parser() -> argparse.ArgumentParser:
         _add_simulate,
         _add_benchmark,
         _add_ffcv,
+        _add_course,
     ):
         add(commands)
     return main

@@ -185,6 +185,14 @@ def retrain(args: argparse.Namespace) -> None:
     print(retraining.retrain(*retraining.parameters(args.run, args.method, given, args.notebook)))
 
 
+def course(args: argparse.Namespace) -> None:
+    from hnas_kit import course
+
+    there = course.write(args.folder)
+    print(f"{args.folder}: student/, solutions/, teacher.md")
+    print(f"with the results of {', '.join(there)}" if there else "without results: hnas run quick --to 04")
+
+
 def ffcv(args: argparse.Namespace) -> None:
     from hnas_kit.data.sources import write_betons
     from hnas_kit.processes.parallel import cores

@@ -55,6 +55,11 @@ def test_a_notebooks_cell_has_a_handful_of_them_as_they_are_declared(notebook):
         assert line.partition("  # ")[2] == fields[name].description
 
 
+def test_equal_parameters_have_one_hash_lists_or_not():
+    one, same, other = (NOTEBOOKS["04_mcts"].checked({"seed": seed}, "") for seed in (1, 1, 2))
+    assert len({one, same, other}) == 2
+
+
 def test_a_name_counts_from_when_it_is_registered(monkeypatch):
     alone = {"sampler": "mine", "tree": "", "compare": []}
     assert mistake("04_mcts", **alone).startswith("sampler is 'mine': Input should be 'uniform', ")

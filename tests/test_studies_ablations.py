@@ -107,6 +107,13 @@ def test_only_seeds_that_both_have_are_compared():
     assert test.loc["other", ["seeds", "wins", "losses"]].tolist() == [2, 1, 1]
 
 
+def test_finished_searches_are_one_row_a_label():
+    searches = rows(MCTS=[90.0, 92.0], mine=[80.0]).assign(best_quarter=[0.2, 0.4, 1.0])
+    table = ablations.evidence(searches)
+    assert table.loc["MCTS"].tolist() == [2, "9.0 ± 1.4", 30]
+    assert table.loc["mine"].tolist() == [1, "20.0", 100]
+
+
 def test_gathering_takes_what_is_done(tmp_path, monkeypatch):
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
     with pytest.raises(HnasError, match=r"holds no table of a sweep .*hnas sweep params/sweeps/table1"):
@@ -146,7 +153,8 @@ def test_a_rehearsed_row_is_that_of_the_notebook(finished, monkeypatch):
     upstream = {
         name: Finished("small", name) for name in ("01_pretrain", "02_distances", "03_tree", "04_mcts")
     }
-    plan = ablations.rehearsal(upstream, upstream["04_mcts"].params["epochs"], [0, 1], "cpu")
+    was = upstream["04_mcts"].params
+    plan = ablations.rehearsal(upstream, was["epochs"], was["batch_size"], [0, 1], "cpu")
     labels = [(row["sweep"], row["label"]) for row, _ in plan]
     assert labels.count(("table1", "Uniform")) == 2
     assert labels.count(("table2", "L2")) == 1
@@ -154,6 +162,8 @@ def test_a_rehearsed_row_is_that_of_the_notebook(finished, monkeypatch):
     learned = by_label["table1", "MCTS + Learned", 0]
     assert learned.key == by_label["table2", "KL", 0].key == by_label["trees", "ward linkage", 0].key
     assert by_label["figure3", "1 epoch", 0].weights is None  # is trained anew
+    assert ("figure3", "3 epochs", 0) not in by_label  # it would take longer than the searches
+    assert ("figure3", "24 epochs", 0) not in by_label
     row, history = ablations.run_job(learned)
     found, was = upstream["04_mcts"].load("found.csv").iloc[0], upstream["04_mcts"].load("learned.csv")
     assert row["architecture"] == found["architecture"]
@@ -183,7 +193,7 @@ def test_equal_searches_are_run_once_and_their_rows_share_the_result(finished, m
         name: Finished("small", name) for name in ("01_pretrain", "02_distances", "03_tree", "04_mcts")
     }
     plan = [
-        (row, job) for row, job in ablations.rehearsal(upstream, 1, [0], "cpu")
+        (row, job) for row, job in ablations.rehearsal(upstream, 1, 256, [0], "cpu")
         if row["label"] in ("KL", "ward linkage", "Mixture")
     ]  # fmt: skip
     counted = []

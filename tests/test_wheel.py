@@ -30,14 +30,14 @@ def call(*words: object, folder: Path, **environment: str) -> str:
 def test_every_package_is_named():
     folders = {path.parent for path in (ROOT / "hnas_kit").rglob("__init__.py")}
     code = {".".join(path.relative_to(ROOT).parts) for path in folders}
-    assert set(SETUP["packages"]) == code | {"hnas_kit.notebooks", "hnas_kit.params"}
+    assert set(SETUP["packages"]) == code | {"hnas_kit.docs.results", "hnas_kit.notebooks", "hnas_kit.params"}
 
 
 @pytest.mark.slow
 def test_a_wheel_runs_in_an_empty_folder(tmp_path):
     source, env, empty = tmp_path / "source", tmp_path / "env", tmp_path / "empty"
     empty.mkdir()
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "outputs", "build", "*.egg-info", "tests", "docs")
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "outputs", "build", "*.egg-info", "tests")
     shutil.copytree(ROOT, source, ignore=left_out)
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
     call(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source, folder=tmp_path)

@@ -3,6 +3,7 @@
 from hnas_kit.figures.ablations import (
     accuracy_over_steps,
     complexity,
+    finished,
     pretraining,
     ranks,
     simulated,

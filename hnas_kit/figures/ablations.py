@@ -47,6 +47,43 @@ def ranks(rows: pd.DataFrame, num_archs: int) -> Figure:
     return figure
 
 
+def finished(rows: pd.DataFrame, learned: str, blind: float) -> Figure:
+    """True rank of what finished searches found, one panel a data set: mean and standard deviation.
+
+    Args:
+        rows: with ``data``, ``seeds``, ``method``, ``rank``, ``deviation``, the ``p`` of its difference to
+            the learned tree, and the ``paper``'s rank; the last two may be missing.
+        learned: the method that the others are compared with; it is drawn in its own colour.
+        blind: the rank that a blind draw gives on average.
+    """
+    panels = dict(list(rows.groupby("data", sort=False)))
+    height = 0.36 * rows["method"].nunique() + 1.4
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(5.6 + 3.4 * (len(panels) - 1), height), sharey=True, squeeze=False
+    )
+    for axis, (name, group) in zip(axes.flat, panels.items(), strict=True):
+        for place, row in enumerate(group.itertuples()):
+            colour = COLOURS["learned"] if row.method == learned else "0.45"
+            axis.errorbar(row.rank, place, xerr=row.deviation, fmt="o", color=colour, capsize=3)
+            if not np.isnan(row.p):
+                axis.text(1.01, place, f"{row.p:.2g}", transform=axis.get_yaxis_transform(), va="center")
+        axis.plot(group["paper"], range(len(group)), "D", markerfacecolor="none", color=COLOURS["default"])
+        axis.text(1.01, -0.9, "p", transform=axis.get_yaxis_transform(), va="center", style="italic")
+        axis.axvline(blind, color="0.6", linestyle=":")
+        differ = f"{(group['p'] < 0.05).sum()} of {group['p'].notna().sum()}"
+        axis.set_title(
+            f"{differ} differ from the learned tree (p < 0.05)", loc="left", fontsize="small", pad=16
+        )
+        axis.set(xlabel=f"true rank (1 is best)\n{name}, {group['seeds'].iloc[0]} seeds", xlim=(28, 0))
+    axes[0, 0].set_yticks(range(len(group)), group["method"])
+    axes[0, 0].invert_yaxis()
+    axes[0, 0].plot(
+        [], [], "D", markerfacecolor="none", color=COLOURS["default"], label="the paper's, CIFAR-10"
+    )
+    figure.legend(loc="outside lower right", fontsize="small")
+    return figure
+
+
 def pretraining(rows: pd.DataFrame, references: Mapping[str, float]) -> Figure:
     """True accuracy of what was found, by the length of the pre-training behind the tree (Fig. 3 left).
 

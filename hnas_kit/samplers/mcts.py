@@ -107,7 +107,7 @@ class MCTS(TreeSearch):
 
     Attributes:
         value: (V,) C of each node, 1 at the start.
-        visits: (V,) visit count |a| of each node.
+        visits: (V,) visit count ``|a|`` of each node.
         nodes: (V,) of :data:`hnas_kit.samplers.compiled.NODE`: the tree, C, visits and a stored R.
         table: (groups,) G of each group of equivalent nodes; plain tree search has a single one, unused.
 

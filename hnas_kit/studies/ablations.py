@@ -22,7 +22,7 @@ from hnas_kit.files import read_csv, torch_value
 from hnas_kit.problem import Problem
 from hnas_kit.processes import parallel
 from hnas_kit.runs import Finished, grids, outputs_root, project_root
-from hnas_kit.runs.params import NOTEBOOKS, Parameters, Pretrain
+from hnas_kit.runs.params import NOTEBOOKS, Distances, Parameters, Pretrain, Tree
 from hnas_kit.spaces import ENCODINGS
 from hnas_kit.studies import paper
 from hnas_kit.supernets import Supernet
@@ -78,10 +78,16 @@ class Job:
         return "\n".join(p.model_dump_json() for p in self.params)
 
 
+@lru_cache(maxsize=2)
+def _problem(p: Pretrain, device: str) -> Problem:
+    """The images and their halves, made once in each process."""
+    return Problem.of(dict(p), device)
+
+
 @lru_cache(maxsize=8)
 def _supernet(p: Pretrain, weights: bytes | None, device: str) -> Supernet:
     """The uniformly trained supernet, from its weights or trained now (as 01_pretrain does)."""
-    problem = Problem.of(dict(p), device)
+    problem = _problem(p, device)
     if weights is None:
         return pretrain(problem, seed=p.seed, epochs=p.epochs, batch_size=p.batch_size, **p.optimiser)[0]
     net = problem.supernet()
@@ -89,31 +95,34 @@ def _supernet(p: Pretrain, weights: bytes | None, device: str) -> Supernet:
     return net.to(device)
 
 
-def _tree(job: Job, problem: Problem) -> tuple[trees.ArchTree | None, float]:
-    """The tree a job walks (as 02 and 03 make it), None without one; and its cophenetic correlation."""
-    p1, p2, p3, p4 = job.params
+@lru_cache(maxsize=16)
+def _tree(
+    kind: str, p1: Pretrain, p2: Distances, p3: Tree, weights: bytes | None, device: str
+) -> tuple[trees.ArchTree | None, float]:
+    """A tree that searches walk (as 02 and 03 make it), None without one; and its cophenetic correlation."""
+    problem = _problem(p1, device)
     archs, images = problem.space.enumerate(), partial(problem.dataset.fixed, problem.valid)
-    if p4.tree == "learned":
+    if kind == "learned":
         if p2.measure in ENCODINGS:
             distance = distances.from_encodings(problem.space.encode(archs, p2.measure), p2.decay)
         else:
-            net, (x, _) = _supernet(p1, job.weights, job.device), images(p2.images)
+            net, (x, _) = _supernet(p1, weights, device), images(p2.images)
             distance = distances.from_outputs(evaluation.outputs(net, archs, x[: p2.images]), p2.measure)
         tree = trees.learned(distance, archs, p3.linkage)
         return tree, trees.cophenetic_correlation(tree, distance)
-    if p4.tree == "accuracy":
-        net = _supernet(p1, job.weights, job.device)
+    if kind == "accuracy":
+        net = _supernet(p1, weights, device)
         return trees.accuracy(evaluation.accuracy(net, archs, *images(p1.scored or None)), archs), np.nan
-    if p4.tree == "random":
+    if kind == "random":
         return trees.random(archs, p3.seed), np.nan
-    return trees.default(problem.space) if p4.tree else None, np.nan
+    return trees.default(problem.space) if kind else None, np.nan
 
 
 def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     """One search without notebooks: the row that 04_mcts would give, and its history."""
-    p1, _, _, p4 = job.params
-    problem = Problem.of(dict(p1), job.device)
-    tree, cophenetic = _tree(job, problem)
+    *before, p4 = job.params
+    p1, problem = before[0], _problem(before[0], job.device)
+    tree, cophenetic = _tree(p4.tree, *before, job.weights, job.device)
     method = next(iter(p4.searched.values()))
     walker = method.make(problem.space, {p4.tree: tree}, **p4.sampler_settings)
     result = search.trial(
@@ -126,7 +135,12 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
 
 
 def rehearsal(
-    upstream: Mapping[str, Finished], epochs: int, seeds: Sequence[int], device: str, scored: int = 0
+    upstream: Mapping[str, Finished],
+    epochs: int,
+    batch_size: int,
+    seeds: Sequence[int],
+    device: str,
+    scored: int = 0,
 ) -> list[tuple[dict[str, Any], Job]]:
     """Every point of the sweeps, much shorter than it should be: to see that all works, not to compare.
 
@@ -134,16 +148,19 @@ def rehearsal(
         upstream: finished notebooks 01 to 04, whose parameters are taken for all that a point leaves open;
             but the method is the paper's, whatever 04 searched with.
         epochs: of each search.
+        batch_size: images a step.
         seeds: of the searches of each point of Table 1; the other sweeps get the first.
         device: as PyTorch names it.
         scored: validation images for the final choice; 0 for all.
 
     Returns:
         For each row its ``sweep``, ``label``, ``seed`` and values, and its search. Equal jobs are one search.
+        A point that trains a supernet of its own for more than ``epochs`` is left out: it would take longer
+        than all others together, and shows no more.
     """
     base = {name: part.params for name, part in upstream.items()}
     method = {"sampler": "mcts", "tree": "learned", "communication": "", "settings": {}, "compare": []}
-    base["04_mcts"] = base["04_mcts"] | method | {"epochs": epochs}
+    base["04_mcts"] = base["04_mcts"] | method | {"epochs": epochs, "batch_size": batch_size}
     weights = upstream["01_pretrain"].read("supernet.pt")
     rows = []
     for sweep in SWEEPS:
@@ -156,6 +173,8 @@ def rehearsal(
                     name: NOTEBOOKS[name].checked(p, f"{sweep}, {label}") for name, p in changed.items()
                 }
                 same = changed["01_pretrain"] == base["01_pretrain"]
+                if not same and changed["01_pretrain"]["epochs"] > epochs:
+                    continue
                 job = Job(tuple(checked.values()), weights if same else None, device, scored)
                 rows.append(({"sweep": sweep, "label": label, "seed": seed} | values, job))
     return rows
@@ -182,6 +201,24 @@ def rehearse(
         progress(1)
     rows = pd.DataFrame([row | done[job.key][0] for row, job in plan])
     return rows, {(row["sweep"], row["label"], row["seed"]): done[job.key][1] for row, job in plan}
+
+
+def evidence(rows: pd.DataFrame) -> pd.DataFrame:
+    """Finished searches in one row a label: what they found, and where their third phase went.
+
+    Args:
+        rows: of one or several sweeps, with ``label``, ``seed``, ``rank`` and ``best_quarter``.
+
+    Returns:
+        Indexed by label: ``seeds``; ``rank``, mean ± standard deviation; ``best quarter (%)``, mean.
+    """
+    groups = rows.groupby("label", sort=False)
+    found = {
+        "seeds": groups.size(),
+        "rank": groups["rank"].agg(lambda values: _spread(values, 1)),
+        "best quarter (%)": (100 * groups["best_quarter"].mean()).round(),
+    }
+    return pd.DataFrame(found).rename_axis("method")
 
 
 def sampling_methods() -> pd.DataFrame:

@@ -135,7 +135,7 @@ class _Leave(_Each):
 
 
 def mixture(nets: Sequence[Supernet]) -> Supernet:
-    """M supernets of a space as one whose first choice is the supernet: it runs (model, *architecture)."""
+    """M supernets of a space as one, run by ``(model, *architecture)``: the first choice is the supernet."""
     layers = [_Each(places) for places in zip(*(net.layers for net in nets), strict=True)]
     enter, leave = _Enter([net.stem for net in nets]), _Leave([net.head for net in nets])
     return Supernet(nn.Identity(), [enter, *layers], leave)
