@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hnas_kit import commands as do
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import places
 from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.statuses import Parser, status_of
 
 
 def _add_changes(command: argparse.ArgumentParser, what: str) -> None:
@@ -64,6 +66,11 @@ def _add_results(commands: argparse._SubParsersAction) -> None:
     report = commands.add_parser("report", help="write outputs/<run>/report.html again")
     report.add_argument("run")
     report.set_defaults(call=do.report)
+    verify = commands.add_parser(
+        "verify", help="check a run: files, manifests, what was read, printed numbers"
+    )
+    verify.add_argument("run")
+    verify.set_defaults(call=do.verify)
     compare = commands.add_parser("compare", help="what differs between two runs, and what both found")
     compare.add_argument("run", help="with a finished search")
     compare.add_argument("other", help="likewise")
@@ -143,7 +150,7 @@ def _add_ffcv(commands: argparse._SubParsersAction) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    main = argparse.ArgumentParser(prog="hnas", description="Rebuild the paper step by step.")
+    main = Parser(prog="hnas", description="Rebuild the paper step by step.")
     commands = main.add_subparsers(required=True, metavar="command")
     for add in (
         _add_run,
@@ -160,6 +167,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _call(args: argparse.Namespace) -> None:
+    if platform.system() == "Windows":
+        raise HnasError(
+            "hnas runs on Linux and macOS; on Windows use the Windows Subsystem for Linux (WSL 2)"
+        )
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         args.call(args)
         return
@@ -174,14 +185,8 @@ def _call(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; exit status 0, or 1 with one line on standard error."""
-    args = parser().parse_args(argv)
-    try:
-        _call(args)
-    except HnasError as error:
-        print(f"hnas: {error}", file=sys.stderr)
-        return 1
-    return 0
+    """Run a command; its exit status, see :func:`hnas_kit.statuses.status_of`."""
+    return status_of(lambda: _call(parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import time
 from pathlib import Path
 
@@ -42,8 +43,8 @@ def run(args: argparse.Namespace) -> None:
     profile = {name: values for name, values in profile.items() if name <= last}
     if not any(name >= first for name in profile):
         raise HnasError(f"no notebook of the profile is from {first} to {last}")
-    if args.seeds is not None and args.seeds < 1:
-        raise HnasError(f"--seeds is {args.seeds}; it must be at least 1")
+    if args.seeds is not None and not 1 <= args.seeds <= 1000:
+        raise HnasError(f"--seeds is {args.seeds}; it must be at least 1 and at most 1000")
     checked, run = profiles.checked(profile)
     searches = [p for p in checked.values() if isinstance(p, params.Phased)]
     mistakes = [p.unused(name.rpartition(".")[2] for name in changes) for p in searches]
@@ -51,7 +52,13 @@ def run(args: argparse.Namespace) -> None:
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     _check_devices(checked)
     brought.check(checked)
+    from hnas_kit.runs import consistency
+
+    consistency.refuse_unread(checked, first, changes)
+    consistency.check(checked, first)
     for line in profiles.shared([name for name in profile if name >= first], changes):
+        print(line)
+    for line in consistency.made_otherwise(checked, first):
         print(line)
     seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
     wanted = [profiles.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
@@ -77,8 +84,10 @@ def _one(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
     from hnas_kit.runs import execution
 
     run = execution.run_profile(wanted[0], first, force)
-    if any((runs.outputs_root() / run / name).exists() for name in runs.SEARCHES):
+    if any(runs.place(run, name).exists() for name in runs.SEARCHES):
         print(f"{runs.search_of(run).manifest['headline']}; report: {report.write(run)}")
+    else:
+        print(f"results: {runs.outputs_root() / run}")
 
 
 def _all(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
@@ -116,11 +125,19 @@ def report(args: argparse.Namespace) -> None:
     print(report.write(args.run))
 
 
+def verify(args: argparse.Namespace) -> None:
+    from hnas_kit import verification
+
+    print("\n".join(verification.verify(args.run)))
+
+
 def benchmark(args: argparse.Namespace) -> None:
     how = params.Benchmark.checked(changes := _changes(args), "hnas benchmark")
     from hnas_kit import benchmarks
+    from hnas_kit.runs import locks
 
     own = args.name not in benchmarks.PROTOCOLS
+    benchmarks.check(args.name, args.seeds, own)
     if not own and (given := [name for name in changes if name != "plugins"]):
         raise HnasError(f"{args.name} is made as the package's table was: {given[0]} cannot be set")
     protocol = benchmarks.make_protocol(args.name, **how.model_dump(exclude={"plugins"})) if own else None
@@ -129,7 +146,8 @@ def benchmark(args: argparse.Namespace) -> None:
     def show(done: int, total: int) -> None:
         print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
 
-    benchmarks.make(args.name, folder, args.seeds, show, protocol)
+    with locks.alone(folder):
+        benchmarks.make(args.name, folder, args.seeds, show, protocol)
     print(f"\n{folder / benchmarks.stem(args.name)}.csv")
 
 
@@ -137,7 +155,7 @@ def export(args: argparse.Namespace) -> None:
     from hnas_kit import export, retraining
 
     export.check(args.file)
-    if (Path(args.run) / "result.json").exists():
+    if os.path.isfile(Path(args.run) / "result.json"):  # False for names that no file can have
         if args.method or args.notebook:
             raise HnasError(f"--method and --notebook are of a search, and {args.run} is a training alone")
         network, example, facts = retraining.trained(Path(args.run))

@@ -15,8 +15,9 @@ from hnas_kit import benchmarks, data, plugins, runs
 from hnas_kit.benchmarks import alone
 from hnas_kit.errors import HnasError
 from hnas_kit.export import facts, network, search_result
-from hnas_kit.files import read_yaml, sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import json_value, read_yaml, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.provenance import provenance
+from hnas_kit.runs import consistency, locks
 from hnas_kit.runs.params import Retrain
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import default_width, extract
@@ -81,7 +82,7 @@ def folder_of(p: Retrain, label: str) -> Path:
 def _finished(folder: Path) -> dict[str, Any] | None:
     """What a finished training left, None if there is none."""
     try:
-        record = json.loads((folder / "result.json").read_text())
+        record = json_value(folder / "result.json")
         sound = record["format"] == FORMAT and sha256(folder / "weights.pt") == record["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -107,7 +108,8 @@ def trained(folder: Path) -> tuple[nn.Sequential, Tensor, dict[str, str]]:
     weights, of_it = torch_value((folder / "weights.pt").read_bytes()), record["network"]
     sizes = tuple(int(of_it[name]) for name in ("width", "image_size", "in_channels", "num_classes"))
     state = weights.get("average", weights["net"])
-    return network(of_it["space"], of_it["architecture"], sizes, state, shared=False)
+    alone, example, known = network(of_it["space"], of_it["architecture"], sizes, state, shared=False)
+    return alone, example, known | {"statistics": "BatchNorm's, running averages of the training"}
 
 
 def retrain(p: Retrain, label: str) -> str:
@@ -123,7 +125,11 @@ def retrain(p: Retrain, label: str) -> str:
         HnasError: for data or a batch size that cannot be used; then nothing is written.
     """
     folder = folder_of(p, label)
-    record = _finished(folder) or _train(p, label, folder)
+    record = _finished(folder)
+    if record is None:
+        consistency.check_one(p, p.model_dump())
+        with locks.alone(folder):
+            record = _train(p, label, folder)
     accuracy, truth = record["accuracy"], record["ground_truth"]
     line = f"{p.architecture} alone on {p.dataset}: {accuracy['net']:.2f} %"
     if "average" in accuracy:
@@ -182,4 +188,6 @@ def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
     write_atomic(folder / "weights.pt", contents)
     write_atomic(folder / "result.json", json.dumps(record, indent=2).encode() + b"\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    for path in folder.glob(".*.tmp"):  # of a process that was killed
+        path.unlink()
     return record

@@ -19,7 +19,7 @@ from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import Brought, Reward, make_reward
-from hnas_kit.samplers import Mixture, Sampler
+from hnas_kit.samplers import MCTS, Mixture, Sampler
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, mixture
 from hnas_kit.training import PHASES, Schedule, autocast, train
@@ -161,6 +161,23 @@ def replay(
             sampler.update(arch, reward)
             if (step + 1) % every == 0:
                 yield step + 1, sampler
+
+
+def term_spread(
+    history: pd.DataFrame, space: SearchSpace, sampler: MCTS, schedule: Schedule, looks: int = 100
+) -> pd.DataFrame:
+    """How much each term of Eq. 3 favoured one sibling over another during a finished search, in units of T.
+
+    Args:
+        history, space, sampler, schedule: see :func:`replay`.
+        looks: about how many times to look, evenly over the search.
+
+    Returns:
+        By step, ``C`` and ``exploration``, see :meth:`hnas_kit.samplers.MCTS.sibling_spread`.
+    """
+    replayed = replay(history, space, sampler, schedule, max(schedule.steps // looks, 1))
+    spread = {step: seen.sibling_spread() for step, seen in replayed}
+    return pd.DataFrame.from_dict(spread, orient="index", columns=["C", "exploration"])
 
 
 def choose_final(

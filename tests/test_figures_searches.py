@@ -101,11 +101,14 @@ def test_a_search_with_another_reward_stands_on_the_right_alone(histories):
 
 def test_visits_are_those_of_the_third_phase_by_rank(histories):
     ranks = TRUTH.rank(ascending=False)
-    axes = figures.visits_by_rank(histories, ranks).axes
-    assert [axis.get_title() for axis in axes] == ["learned", "uniform"]
-    learned, uniform = ([bar.get_height() for bar in axis.patches] for axis in axes)
+    figure = figures.visits_by_rank(histories, ranks)
+    assert [axis.get_title() for axis in figure.axes] == ["learned", "uniform"]
+    learned, uniform = ([bar.get_height() for bar in axis.patches] for axis in figure.axes)
     assert learned == [100] + [0] * 35  # the last name is the best one
     np.testing.assert_allclose(np.flatnonzero(uniform) + 1, ranks[NAMES[13:20]].sort_values())
+    assert figure.get_suptitle().endswith("learned 100 %, uniform 0 %")
+    assert [texts(axis.texts)[0] for axis in figure.axes] == ["best quarter: 100 %", "best quarter: 0 %"]
+    assert set(figure.axes[0].lines[-1].get_xdata()) == {0.5, 9.5}  # the bracket
     empty = {"learned": histories["learned"].head(8)}  # a search too short to have a third phase
     assert not any(bar.get_height() for bar in figures.visits_by_rank(empty, ranks).axes[0].patches)
 

@@ -71,9 +71,40 @@ def test_ranking_names_the_favourite_and_the_best():
     estimate = pd.Series(10.0, index=NAMES)
     estimate["[4,3,3]"] = 30
     (axis,) = figures.ranking(estimate, TRUTH, tau=0.128).axes
-    assert texts(axis.get_legend().texts) == ["truly best: [8,1,1]", "favourite: [4,3,3]"]
-    assert axis.get_title() == "Kendall's tau 0.13"
+    assert texts(axis.texts) == ["truly best: [8,1,1]", "favourite: [4,3,3]"]
+    assert axis.get_title() == "The favourite is truly number 13 of 36 (Kendall's tau 0.13)"
     np.testing.assert_allclose(axis.collections[0].get_offsets(), np.column_stack([TRUTH, estimate]))
+
+
+@pytest.mark.parametrize(("networks", "shown"), [(9, 4), (2, 2)])
+def test_the_image_on_which_networks_disagree_most_is_shown_with_their_kl(networks, shown):
+    outputs = np.full((networks, 5, 7), 1 / 7)
+    outputs[1:, 3] = np.roll([0.7, 0.2, *[0.02] * 5], 2)
+    x = np.random.default_rng(0).normal(size=(5, 3, 6, 6))
+    classes = [f"class {c}" for c in range(7)]
+    image, *bars, kl = figures.disagreement(outputs, x, np.array([0, 1, 2, 6, 4]), NAMES, classes).axes
+    assert image.get_title() == "it is: class 6"
+    assert len(bars) == shown
+    assert bars[0].get_title() == NAMES[0]
+    assert len(kl.texts) == shown**2
+    answer = outputs[1, 3]
+    assert kl.texts[shown].get_text() == f"{(answer * np.log(answer * 7)).sum():.1f}"
+    assert kl.texts[0].get_text() == "0.0"
+
+
+@pytest.mark.parametrize("truth", [None, TRUTH], ids=["no truth", "truth"])
+def test_distances_stand_in_the_order_that_is_given(truth):
+    order, distance = np.random.default_rng(0).permutation(36), np.add.outer(np.arange(36.0), np.arange(36.0))
+    figure = figures.ordered_distances(distance, order, NAMES, truth)
+    matrix, strip = figure.axes[:2]
+    np.testing.assert_array_equal(matrix.images[0].get_array(), distance[np.ix_(order, order)])
+    assert texts(matrix.get_yticklabels()) == [NAMES[i] for i in order]
+    if truth is None:
+        assert not strip.images
+    else:
+        np.testing.assert_array_equal(strip.images[0].get_array()[:, 0], truth.to_numpy()[order])
+        gap = np.abs(np.diff(truth.to_numpy()[order])).mean()
+        assert f"{gap:.1f} points" in figure.get_suptitle()
 
 
 @pytest.mark.parametrize("names", [["kl"], ["kl", "l2", "cross_entropy"]])

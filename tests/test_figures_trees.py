@@ -130,12 +130,19 @@ def test_dendrogram_lines_are_as_wide_as_their_share_of_draws():
     assert all(0.35 <= line.get_alpha() <= 1 for line in axis.lines)
 
 
-def test_variance_levels_has_a_curve_a_tree():
-    curves = {name: ([1, 2, 36], [0, 0.4, 1]) for name in ("learned", "default", "random")}
-    (axis,) = figures.variance_levels(curves, 36).axes
-    labels = ["split at random, on average", "learned tree", "default tree", "random tree"]
-    assert texts(axis.get_legend().texts) == [line.get_label() for line in axis.lines] == labels
-    np.testing.assert_allclose(axis.lines[0].get_ydata()[[0, -1]], [0, 1])
+def test_groups_are_those_of_the_first_levels_the_worst_on_the_left():
+    forest = {"learned": trees.accuracy(TRUTH, ARCHS), "random": trees.random(ARCHS, 0)}
+    figure = figures.groups(forest, TRUTH)
+    axes = np.reshape(figure.axes, (2, 3))
+    for row, tree in zip(axes, forest.values(), strict=True):
+        counts, shares = trees.variance_explained(tree, TRUTH)
+        for level, axis in enumerate(row, start=1):
+            assert axis.get_title() == f"{counts[level]} groups explain {100 * shares[level]:.0f} %"
+            dots = axis.collections[0].get_offsets()
+            np.testing.assert_allclose(np.sort(dots[:, 1]), np.sort(TRUTH))
+            means = [dots[dots[:, 0] == place, 1].mean() for place in range(counts[level])]
+            assert means == sorted(means)
+    assert "learned 75 %" in figure.get_suptitle()  # two halves of equally spaced values: 243 / 323.75
 
 
 @pytest.mark.parametrize("truth", [None, TRUTH], ids=["no truth", "truth"])

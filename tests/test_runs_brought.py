@@ -72,7 +72,7 @@ def run(*words: object) -> None:
 
 def said(capsys, *words: object) -> str:
     """The one line of a command that refuses."""
-    assert cli.main([str(word) for word in words]) == 1
+    assert cli.main([str(word) for word in words]) == 2
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     return line.removeprefix("hnas: ").strip()

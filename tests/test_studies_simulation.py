@@ -320,7 +320,10 @@ def test_random_search_chooses_among_the_highest_rewards():
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"sampler": make_sampler("mixture", space=SPACE)}, "Mixture cannot be simulated; allowed: uniform"),
+        (
+            {"sampler": make_sampler("mixture", space=SPACE)},
+            "Mixture cannot be simulated; allowed: every sampler but a mixture",
+        ),
         ({"benchmark": TRUTH.iloc[1:]}, r"the benchmark has no accuracy of \[1,1,8\] \(1 are missing\)"),
         ({"benchmark": TRUTH - 90}, r"the benchmark has the accuracy -.* of \[1,1,8\]; allowed: 0 to 100 %"),
         ({"estimate": TRUTH["accuracy"] * math.nan}, r"the estimate has the accuracy nan of \[1,1,8\]"),

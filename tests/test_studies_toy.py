@@ -19,15 +19,39 @@ def test_there_are_eight_architectures():
         toy.SPACE.parse("012")
 
 
-def test_the_learned_tree_decides_the_layer_that_matters_first():
-    tree = toy.learned_tree()
-    groups = tree.groups(1)
-    c = np.array([arch[2] for arch in tree.archs])
-    assert len(set(zip(groups.tolist(), c.tolist(), strict=True))) == 2  # the root splits by c
-    accuracy = [toy.ACCURACY[arch] for arch in tree.archs]
-    first = {name: trees.variance_explained(t, accuracy)[1][1] for name, t in
-             {"learned": tree, "default": trees.default(toy.SPACE)}.items()}  # fmt: skip
-    assert first["learned"] > 0.8 > 0.1 > first["default"]
+def test_outputs_are_probabilities_that_know_nothing_of_accuracy(monkeypatch):
+    before = toy.outputs()
+    assert before.shape == (8, 3, 3)
+    np.testing.assert_allclose(before.sum(axis=2), 1)
+    monkeypatch.setattr(toy, "ACCURACY", dict.fromkeys(toy.ARCHS, 0.5))
+    np.testing.assert_array_equal(toy.outputs(), before)
+
+
+@pytest.mark.parametrize(
+    ("influence", "first"), [((0.2, 0.6, 1.2), "c"), ((1.2, 0.6, 0.2), "a"), ((0.3, 1.2, 0.6), "b")]
+)
+def test_the_learned_tree_asks_first_what_changes_answers_most(influence, first):
+    tree = toy.learned_tree(influence)
+    assert {toy.question(tree, 1), toy.question(tree, 2)} == {f"{first} = 0", f"{first} = 1"}
+
+
+def test_the_learned_tree_parts_good_from_bad_and_the_default_tree_does_not():
+    for tree, expected in ((toy.learned_tree(), (0.485, 0.76)), (trees.default(toy.SPACE), (0.6125, 0.6325))):
+        assert toy.means(tree)[1:3] == pytest.approx(expected)
+        assert toy.means(tree)[0] == pytest.approx(np.mean(list(toy.ACCURACY.values())))
+    tree = trees.default(toy.SPACE)
+    assert [toy.pattern(tree, v) for v in (0, 1, 3, 8)] == ["···", "0··", "00·", "001"]
+    assert [toy.question(tree, v) for v in (2, 4, 8)] == ["a = 1", "b = 1", "c = 1"]
+
+
+def test_a_search_is_looked_at_after_the_steps_that_are_asked_for():
+    looked = toy.searched(MCTS(toy.learned_tree()), (0, 1, 7))
+    assert [visits[0] for _, _, visits in looked] == [0, 1, 7]
+    assert np.all(looked[0][1] == 1)
+    once = MCTS(toy.learned_tree())
+    chance, value, _ = toy.searched(once, (7,))[0]
+    np.testing.assert_array_equal(value, looked[2][1])
+    np.testing.assert_array_equal(chance, once.conditional())
 
 
 def test_independent_layers_cannot_say_what_the_joint_distribution_says():

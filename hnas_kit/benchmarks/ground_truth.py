@@ -123,7 +123,7 @@ def _read(name: str) -> pd.DataFrame:
         space = make_space("macro")
         index = pd.Index([space.format(arch) for arch in space.enumerate()], name="architecture")
         return pd.DataFrame(accuracy, index, [f"seed{s}" for s in range(accuracy.shape[1])])
-    with (folder / f"{name}.csv").open() as file:
+    with (folder / f"{name}.csv").open(encoding="utf-8") as file:
         return read_csv(file, comment="#", index_col="architecture")
 
 

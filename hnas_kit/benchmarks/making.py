@@ -14,7 +14,7 @@ from hnas_kit import data, plugins
 from hnas_kit.benchmarks import alone
 from hnas_kit.benchmarks.ground_truth import PROTOCOLS, Protocol, folder_of, stem
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import write_atomic
+from hnas_kit.files import json_value, write_atomic
 from hnas_kit.names import SPACES
 from hnas_kit.processes import parallel
 from hnas_kit.provenance import provenance
@@ -56,6 +56,8 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
         HnasError: if there is no such space or data set.
     """
     ending = max((s for s in SPACES if name.endswith(f"-{s}")), key=len, default="")
+    if "-" not in name:
+        require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
     if not ending:
         known = [n for n, p in PROTOCOLS.items() if p.epochs]
         require_one_of("benchmark", name, [*known, *(f"DATASET-{space}" for space in SPACES)])
@@ -68,11 +70,19 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
 def _done(path: Path, protocol: Protocol) -> dict | None:
     """A finished training of that protocol, None if there is none."""
     try:
-        result = json.loads(path.read_text())
+        result = json_value(path)
     except (OSError, ValueError):
         return None
     same = result.get("protocol") == asdict(protocol) and result.get("plugins", []) == _code()
     return result if same else None
+
+
+def check(name: str, seeds: int, own: bool = False) -> None:
+    """Raise :class:`HnasError` for what :func:`make` cannot make; of one's ``own`` the name is another."""
+    if not own:
+        require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
+    if not 1 <= seeds <= 1000:
+        raise HnasError(f"seeds is {seeds}; it must be at least 1 and at most 1000")
 
 
 def make(
@@ -98,10 +108,8 @@ def make(
         The table as :func:`per_seed` gives it.
     """
     if protocol is None:
-        require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
+        check(name, seeds)
         protocol = PROTOCOLS[name], 10
-    if seeds < 1:
-        raise HnasError(f"seeds is {seeds}; it must be at least 1")
     protocol, num_classes = protocol
     space = make_space(protocol.space)
     archs = space.enumerate()

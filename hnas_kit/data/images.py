@@ -1,5 +1,6 @@
 """Folders and archives of images, decoded once to tensors."""
 
+import contextlib
 import hashlib
 import io
 import lzma
@@ -12,14 +13,14 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 
 # what a damaged archive or image raises
 _UNREADABLE = (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error, Image.DecompressionBombError)
 
 
-def _members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """(relative name, reader) of every file of a folder, or of a tar archive."""
     if source.is_dir():
         for path in sorted(p for p in source.rglob("*") if p.is_file()):
@@ -30,6 +31,10 @@ def _members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             for member in archive:
                 if member.isfile():
                     yield member.name, lambda m=member: archive.extractfile(m).read()
+            # tarfile takes the end of a file, or what it cannot read, for the end of the archive
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("it was cut short: its end is not marked")
     except _UNREADABLE as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists every format it tried
         raise HnasError(f"{source} is no folder and no tar archive that can be read ({reason})") from error
@@ -93,7 +98,7 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
     """
     found: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
     size, cut = None, False
-    for name, read in _members(source):
+    for name, read in members(source):
         parts = name.split("/")
         if len(parts) < 3 or parts[-3] not in ("train", "test", "val") or hidden("/".join(parts[-2:])):
             continue
@@ -146,11 +151,6 @@ def source_key(source: Path) -> str:
     return _key(source, (f for f in files if f.is_file()))
 
 
-def folder_key(source: Path) -> str:
-    """Changes when images are added, removed or renamed; not every one of a million is looked at."""
-    return _key(source, sorted([*source.glob("*"), *source.glob("*/*/")]))
-
-
 def load_images(source: Path, cache: Path, image_size: int = 0) -> tuple[dict, tuple[str, ...]]:
     """What :func:`decode_images` gives, kept in a tensor file with its checksum in the ``cache`` folder.
 
@@ -164,13 +164,15 @@ def load_images(source: Path, cache: Path, image_size: int = 0) -> tuple[dict, t
         if cached.exists() and digest.exists():
             data = cached.read_bytes()
             if sha256(data) == digest.read_text().strip():
-                value = torch_value(data)
-                return value["arrays"], tuple(value["classes"])
+                with contextlib.suppress(Failure, KeyError, TypeError):
+                    value = torch_value(data)
+                    return value["arrays"], tuple(value["classes"])
             print(f"{cached} is corrupt; decoding {source} again")
     arrays, classes = decode_images(source, image_size) if image_size else decode_images(source)
     name = sized if arrays["train_x"].shape[-1] == image_size else stem
     cached, digest = cache / f"{name}.pt", cache / f"{name}.sha256"
     data = torch_bytes({"arrays": arrays, "classes": list(classes)})
-    write_atomic(cached, data)
-    write_atomic(digest, sha256(data).encode())
+    with contextlib.suppress(Failure):  # they are decoded again where they cannot be kept
+        write_atomic(cached, data)
+        write_atomic(digest, sha256(data).encode())
     return arrays, classes

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from hnas_kit.data import streaming
 from hnas_kit.data.dataset import Dataset, Split
-from hnas_kit.data.images import folder_key, load_images, source_key
+from hnas_kit.data.fingerprints import check_known, fingerprint
+from hnas_kit.data.images import load_images
 from hnas_kit.data.rendering import digits_render, photo_render, resized, shrunk, textures_render
 from hnas_kit.errors import HnasError
 from hnas_kit.names import DATASETS, LAYOUTS
@@ -130,6 +131,7 @@ def cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
             f"data set cifar10_jpeg is not in {folders}; put the folder cifar10_jpeg (train/<class>/*.jpg, "
             "test/<class>/*.jpg) or cifar10_jpeg.tar.xz there, or set HNAS_DATA_DIR to where it is"
         )
+    check_known("cifar10_jpeg", source)
     return _images("cifar10_jpeg", source, device, image_size)
 
 
@@ -157,11 +159,16 @@ def _own_folder(name: str) -> tuple[str, Path] | None:
 
 
 def version(name: str) -> str:
-    """Changes when the images of ``LAYOUT:PATH`` may have; empty for a named data set, which is fixed."""
-    if not (own := _own_folder(name)):
-        return ""
-    key = source_key if own[0] == "folder" else folder_key
-    return key(own[1])
+    """Number and checksum of the images of a data set in files, see :func:`fingerprint`.
+
+    Empty for what is part of a package, for CIFAR-10, whose files torchvision compares with their checksums,
+    and for what is not there.
+    """
+    own = _own_folder(name)
+    source = (
+        own[1] if own else find("cifar10_jpeg", "cifar10_jpeg.tar.xz") if name == "cifar10_jpeg" else None
+    )
+    return fingerprint(source) if source else ""
 
 
 def register(name: str, loader: Callable[[torch.device], Dataset]) -> None:

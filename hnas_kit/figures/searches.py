@@ -37,7 +37,8 @@ def search_curves(
         if truth is not None:
             shown.append((axes[0, 1], truth[history["architecture"]]))
         for axis, values in shown:
-            (lines[name],) = axis.plot(step, smooth(values.to_numpy(), window), color=colour[name])
+            dashes = ("-", "--", "-.", ":")[list(histories).index(name) % 4]  # told apart in gray, too
+            (lines[name],) = axis.plot(step, smooth(values.to_numpy(), window), dashes, color=colour[name])
     what = "validation accuracy of the drawn\narchitecture in the supernet (%)"
     axes[0, 0].set(xlabel="step", ylabel=what if percent == 100 else f"{reward}\nof the drawn architecture")
     if truth is not None:
@@ -52,26 +53,33 @@ def search_curves(
 def visits_by_rank(histories: Mapping[str, pd.DataFrame], ranks: pd.Series) -> Figure:
     """How often the third phase drew each architecture, from the truly best to the truly worst.
 
-    Many architectures are taken together, in groups of neighbouring ranks.
+    The best quarter is bracketed, with the share of draws that went to it. Many architectures are taken
+    together, in groups of neighbouring ranks.
     """
     figure, axes = plt.subplots(
-        1, len(histories), figsize=(3.4 * len(histories), 2.9), sharey=True, squeeze=False
+        1, len(histories), figsize=(3.6 * len(histories), 3.3), sharey=True, squeeze=False
     )
-    order = ranks.sort_values()
+    order, colour = ranks.sort_values(), colours(histories)
+    size, quarter = -(-len(order) // BARS), len(order) / 4
+    starts, best = np.arange(0, len(order), size), {}
     for axis, (name, history) in zip(axes.flat, histories.items(), strict=True):
         drawn = history.loc[history["phase"] == PHASES[2], "architecture"]
         share = drawn.value_counts(normalize=True).reindex(order.index, fill_value=0).to_numpy()
-        size = -(-len(order) // BARS)
-        starts = np.arange(0, len(order), size)
-        axis.bar(
-            starts + (1 + size) / 2,
-            100 * np.add.reduceat(share, starts),
-            color=colours(histories)[name],
-            width=0.85 * size,
-        )
+        heights = 100 * np.add.reduceat(share, starts)
+        axis.bar(starts + (1 + size) / 2, heights, color=colour[name], width=0.85 * size)
         axis.axhline(100 * size / len(order), color="0.5", linestyle=":")
-        axis.set(xlabel="true rank", title=name)
+        axis.set(xlabel="true rank (1: best)")
+        axis.set_title(name, color=colour[name], weight="bold")
+        best[name] = f"{100 * share[order.to_numpy() <= quarter].sum():.0f} %"
+    top = 1.04 * max(axis.get_ylim()[1] for axis in axes.flat)
+    for axis, share in zip(axes.flat, best.values(), strict=True):
+        axis.text(0.5, top, f"best quarter: {share}", va="bottom")
+        axis.plot([0.5, 0.5, quarter + 0.5, quarter + 0.5], [0.98 * top, top, top, 0.98 * top], color="0.2")
+        axis.set_ylim(0, 1.12 * top)
+    said = ", ".join(f"{name} {share}" for name, share in best.items())
+    figure.suptitle(f"Share of the third phase on the truly best quarter: {said}", size="medium")
     axes[0, 0].set_ylabel("draws in the third phase (%)")
+    axes[0, 0].text(len(order), 100 * size / len(order), "uniform", ha="right", va="bottom", size="small")
     return figure
 
 

@@ -11,16 +11,20 @@ from numpy.typing import ArrayLike
 
 from hnas_kit.training import PHASES
 
+# Okabe and Ito, "Color universal design" (2008): told apart by readers of every kind of colour vision
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+SKY, PURPLE, YELLOW, BLACK, GRAY = "#56B4E9", "#CC79A7", "#F0E442", "#000000", "#6B6B6B"
+
 COLOURS = {
-    "learned": "#1f5fa8",
-    "default": "#d9772b",
-    "random": "#8a8a8a",
-    "uniform": "#3a8f5c",
-    "regularised": "#8a5a2b",
-    "boltzmann": "#7b4fa0",
-    "independent": "#c22f4e",
-    "mixture": "#2a9d9d",
-    "accuracy": "#b59b1c",
+    "learned": BLUE,
+    "default": VERMILLION,
+    "random": GRAY,
+    "uniform": GREEN,
+    "regularised": BLACK,
+    "boltzmann": PURPLE,
+    "independent": ORANGE,
+    "mixture": SKY,
+    "accuracy": YELLOW,
 }
 
 OTHERS = ("#4d4d4d", "#e3a5b8", "#88c0d0", "#a3be8c", "#d08770")  # of methods with a label of their own
@@ -47,6 +51,7 @@ def use_style() -> None:
             "axes.titlesize": "medium",
             "legend.frameon": False,
             "figure.constrained_layout.use": True,
+            "text.parse_math": False,  # a class may be called a$b$
         }
     )
 

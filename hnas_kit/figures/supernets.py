@@ -9,8 +9,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+from scipy.spatial.distance import cdist
 
-from hnas_kit.figures.style import ACCURACY, smooth
+from hnas_kit.figures.style import ACCURACY, BLUE, SKY, VERMILLION, smooth
 from hnas_kit.spaces import Arch, PoolingSpace, SearchSpace
 
 SHOWN = 400  # rows of a distance matrix
@@ -40,7 +41,7 @@ def architectures(space: SearchSpace, archs: Sequence[Arch]) -> Figure:
     if isinstance(space, PoolingSpace):
         cells = np.array([np.cumsum((0, *arch)) for arch in archs])
         columns, names = ["stem", *map(str, range(1, 10))], ["full", "half", "quarter"]
-        title, shades = "resolution of each layer", ["#1f5fa8", "#7fb2d9", "#dcebf5"]
+        title, shades = "resolution of each layer", [BLUE, SKY, "#dcebf5"]
     else:
         cells, columns = np.array(archs), [str(layer) for layer in range(1, space.num_layers + 1)]
         names = max(space.ops, key=len)
@@ -66,8 +67,8 @@ def loss_curve(losses: ArrayLike, steps_per_epoch: int) -> Figure:
     """Training loss by epoch: every step, and the mean over an epoch."""
     epochs = np.arange(1, len(losses) + 1) / steps_per_epoch
     figure, axis = plt.subplots(figsize=(6, 3))
-    axis.plot(epochs, losses, color="#bcd2e8", linewidth=0.6, label="each step (one architecture)")
-    axis.plot(epochs, smooth(losses, steps_per_epoch), color="#1f5fa8", label="mean over an epoch")
+    axis.plot(epochs, losses, color="0.8", linewidth=0.6, label="each step (one architecture)")
+    axis.plot(epochs, smooth(losses, steps_per_epoch), color=BLUE, label="mean over an epoch")
     axis.set(
         xlabel="epoch",
         ylabel="training loss",
@@ -81,18 +82,118 @@ def loss_curve(losses: ArrayLike, steps_per_epoch: int) -> Figure:
 def ranking(
     estimate: pd.Series, truth: pd.Series, tau: float, what: str = "accuracy in the supernet (%)"
 ) -> Figure:
-    """Estimated against true accuracy, the estimate's favourite and the truly best one named."""
-    figure, axis = plt.subplots(figsize=(6.6, 3.6))
-    axis.scatter(truth, estimate, c=truth, cmap=ACCURACY, s=28)
+    """Estimated against true accuracy; the estimate's favourite and the truly best one are named."""
+    figure, axis = plt.subplots(figsize=(6.6, 4.2))
+    axis.scatter(truth, estimate, color="0.55", s=28)
     favourite, best = estimate.idxmax(), truth.idxmax()
-    for name, word, colour in ((best, "truly best", "#d9772b"), (favourite, "favourite", "#c22f4e")):
-        axis.scatter(truth[name], estimate[name], s=110, facecolors="none", edgecolors=colour, linewidths=1.8)
-        axis.scatter(
-            [], [], s=60, facecolors="none", edgecolors=colour, linewidths=1.8, label=f"{word}: {name}"
+    corners = {"left": (0.02, 0.94), "right": (0.98, 0.2)}  # empty, where the estimate orders well
+    for name, word, colour, side in (
+        (best, "truly best", BLUE, "right"),
+        (favourite, "favourite", VERMILLION, "left"),
+    ):
+        point = truth[name], estimate[name]
+        axis.scatter(*point, s=60, color=colour, zorder=3)
+        axis.annotate(
+            f"{word}: {name}",
+            point,
+            corners[side],
+            textcoords="axes fraction",
+            ha=side,
+            color=colour,
+            weight="bold",
+            arrowprops={"arrowstyle": "-", "color": colour},
         )
-    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    axis.margins(0.1)
-    axis.set(xlabel="true accuracy, trained alone (%)", ylabel=what, title=f"Kendall's tau {tau:.2f}")
+    axis.margins(0.12)
+    rank = int((truth > truth[favourite]).sum()) + 1
+    title = f"The favourite is truly number {rank} of {len(truth)} (Kendall's tau {tau:.2f})"
+    axis.set(xlabel="true accuracy, trained alone (%)", ylabel=what, title=title)
+    return figure
+
+
+def disagreement(
+    outputs: np.ndarray, x: np.ndarray, y: np.ndarray, names: Sequence[str], classes: Sequence[str]
+) -> Figure:
+    """The image on which networks disagree most, four answers to it, and the KL divergence of each two.
+
+    The first of the four is the surest, each other one the farthest from those before it.
+
+    Args:
+        outputs: (N, B, C) class probabilities of N networks.
+        x, y: (B, channels, height, width) and (B,), the images and their labels.
+        names: of the networks.
+        classes: names of the C classes.
+    """
+    worst = int(outputs.var(axis=0).sum(axis=1).argmax())
+    answers = outputs[:, worst].astype(float)
+    four = [int(answers.max(axis=1).argmax())]
+    while len(four) < min(4, len(answers)):
+        far = cdist(answers, answers[four]).min(axis=1)
+        far[four] = -1  # none twice, even if all answer alike
+        four.append(int(far.argmax()))
+    four.sort()
+    answers, names = answers[four], [names[i] for i in four]
+    kept = np.sort(np.argsort(-answers.max(axis=0), kind="stable")[:6])  # classes that somebody answers
+    figure, axes = plt.subplots(
+        1, len(names) + 2, figsize=(11, 2.9), width_ratios=[1.2, *[1] * len(names), 2], sharey=False
+    )
+    image = (x[worst] - x[worst].min()) / (np.ptp(x[worst]) or 1)
+    axes[0].imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray")
+    axes[0].set_title(f"it is: {classes[y[worst]]}")
+    axes[0].set_axis_off()
+    for axis, name, answer in zip(axes[1:-1], names, answers, strict=True):
+        top = answer[kept] == answer.max()
+        bars = axis.barh(range(len(kept)), 100 * answer[kept], color=np.where(top, VERMILLION, "0.75"))
+        axis.bar_label(bars, fmt="%.0f", padding=2, size="small")
+        axis.set_yticks(range(len(kept)), [classes[c] for c in kept] if axis is axes[1] else [])
+        axis.set(xlim=(0, 125), ylim=(len(kept) - 0.5, -0.5), title=name, xlabel="probability (%)")
+        axis.set_xticks([0, 50, 100])
+    logs = np.log(np.maximum(answers, 1e-9))
+    kl = np.einsum("ic,ijc->ij", answers, logs[:, None] - logs[None])
+    axes[-1].imshow(kl, cmap="Greys", vmin=0, vmax=1.6 * kl.max())
+    for (i, j), value in np.ndenumerate(kl):
+        axes[-1].text(j, i, f"{value:.1f}", ha="center", va="center")
+    axes[-1].set_xticks(range(len(names)), names, size="small", rotation=30)
+    axes[-1].set_yticks(range(len(names)), names, size="small")
+    axes[-1].set(title="KL(row, column), nats")
+    axes[-1].tick_params(length=0)
+    count = len({int(answer.argmax()) for answer in answers})
+    figure.suptitle(f"{len(names)} networks, one image, {count} different answers", size="medium")
+    return figure
+
+
+def ordered_distances(
+    distance: np.ndarray, order: Sequence[int], labels: Sequence[str], truth: ArrayLike | None
+) -> Figure:
+    """A distance matrix with its rows in the order of a dendrogram, and true accuracies in a strip beside it.
+
+    Args:
+        distance: (N, N).
+        order: (N,) positions, from top to bottom.
+        labels: text of each architecture.
+        truth: (N,) true accuracy (%) of each, or None.
+    """
+    order = np.asarray(order)
+    figure, axes = plt.subplots(1, 2, figsize=(8, 6), width_ratios=(20, 1))
+    shown = axes[0].imshow(distance[np.ix_(order, order)], cmap="Greys_r", aspect="auto")
+    every = -(-len(order) // ROWS)
+    ticks = range(0, len(order), every)
+    axes[0].set_yticks(ticks, [labels[order[i]] for i in ticks], size="x-small", family="monospace")
+    axes[0].set_xticks([])
+    axes[0].tick_params(length=0)
+    said = "distance; dark: the two answer alike"
+    figure.colorbar(shown, ax=axes[0], location="bottom", shrink=0.6, aspect=40, pad=0.02, label=said)
+    title = "Architectures that answer alike, side by side"
+    if truth is None:
+        axes[1].set_axis_off()
+    else:
+        ordered = np.asarray(truth)[order]
+        strip = axes[1].imshow(ordered[:, None], cmap=ACCURACY, aspect="auto")
+        axes[1].set_xticks([])
+        axes[1].set_yticks([])
+        said = "strip: true accuracy (%), which no distance knew"
+        figure.colorbar(strip, ax=axes, shrink=0.6, aspect=30, pad=0.01, label=said)
+        title += f": neighbours are {np.abs(np.diff(ordered)).mean():.1f} points of true accuracy apart"
+    figure.suptitle(title, size="medium")
     return figure
 
 

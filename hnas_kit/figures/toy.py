@@ -10,7 +10,7 @@ from hnas_kit.figures.style import ACCURACY as COLOUR_OF_ACCURACY
 from hnas_kit.figures.style import COLOURS
 from hnas_kit.figures.trees import tree_layout
 from hnas_kit.samplers import MCTS, Boltzmann, Independent
-from hnas_kit.studies.toy import ACCURACY, ARCHS, SPACE, learned_tree, taught
+from hnas_kit.studies.toy import ACCURACY, ARCHS, SPACE, learned_tree, means, question, searched, taught
 from hnas_kit.trees import ArchTree
 
 _LABEL = {"color": "white", "pad": 0.6}
@@ -47,11 +47,11 @@ def factorisations() -> Figure:
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.1), width_ratios=(1, 1.25, 1.9))
     chances = independent.layer_probabilities()
     for layer, chance in enumerate(chances):
-        axes[0].bar([layer - 0.18, layer + 0.18], chance, width=0.34, color=["#bcd2e8", COLOURS["learned"]])
+        axes[0].bar([layer - 0.18, layer + 0.18], chance, width=0.34, color=["0.8", COLOURS["learned"]])
         for op, value in enumerate(chance):
             axes[0].text(layer + 0.36 * op - 0.18, value + 0.02, f"{value:.2f}", ha="center", size="x-small")
     axes[0].set_xticks(range(3), ["a", "b", "c"])
-    axes[0].set(title="independent: 6 probabilities", ylabel="probability of 0 (light) and 1")
+    axes[0].set(title="independent: 6 probabilities", ylabel="probability of 0 (gray) and 1")
     for sampler, marker, name in ((joint, None, "joint"), (independent, "o", "product of the left")):
         values = list(sampler.probabilities().values())
         if marker:
@@ -70,28 +70,49 @@ def factorisations() -> Figure:
 
 
 def two_trees() -> Figure:
-    """The default tree of the eight architectures, and one clustered from their outputs (Fig. 2).
+    """The eight architectures in two trees, one that asks a first and one learned from outputs (Fig. 2).
 
-    Dots are coloured by accuracy.
+    On each branch its question, in each node the mean accuracy (%) of the architectures under it.
     """
-    figure, axes = plt.subplots(1, 3, figsize=(11, 2.9), width_ratios=(0.9, 1.3, 1.3))
-    codes = np.array(ARCHS)
-    axes[0].imshow(codes, cmap="Blues", vmin=-0.4, vmax=1.6, aspect="auto")
-    for (row, column), op in np.ndenumerate(codes):
-        axes[0].text(column, row, op, ha="center", va="center", size="small")
-    axes[0].set_xticks(range(3), ["a", "b", "c"])
-    names = [f"{SPACE.format(arch)}  {ACCURACY[arch]:.0%}" for arch in ARCHS]
-    axes[0].set_yticks(range(8), names, family="monospace", size="small")
-    axes[0].set_title("architecture and accuracy")
-    axes[0].tick_params(length=0)
-    for axis, tree, title in (
-        (axes[1], trees.default(SPACE), "default tree: a, then b, then c"),
-        (axes[2], learned_tree(), "learned tree: by what they answer"),
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.9), sharey=True)
+    forest = {"Default order, a first": trees.default(SPACE), "Learned from outputs": learned_tree()}
+    for axis, (name, tree) in zip(axes, forest.items(), strict=True):
+        place, mean, depth = tree_layout(tree)[0], 100 * means(tree) + 1e-9, -tree.level
+        for node in range(1, tree.num_nodes):
+            x, y = place[[tree.parent[node], node]], depth[[tree.parent[node], node]]
+            axis.plot(x, y, color="0.6", linewidth=1.2, zorder=1)
+            middle = x.mean() + (0.12 if x[1] > x[0] else -0.12), y.mean()
+            axis.text(*middle, question(tree, node), size="small", ha="center", va="center", bbox=_LABEL)
+        colour = COLOUR_OF_ACCURACY((mean - 45) / 37)
+        for node in range(tree.num_nodes):
+            ink = "white" if colour[node, :3] @ (0.299, 0.587, 0.114) < 0.55 else "black"
+            box = {"boxstyle": "round", "facecolor": colour[node], "edgecolor": "none"}
+            axis.text(place[node], depth[node], f"{mean[node]:.1f}", color=ink, bbox=box, ha="center")
+        leaves = tree_layout(tree)[1]
+        for x, leaf in enumerate(leaves):
+            text = SPACE.format(tree.archs[tree.arch_index[leaf]])
+            axis.text(x, -tree.depth - 0.38, text, ha="center", family="monospace", size="small")
+        first, second = mean[1], mean[2]
+        axis.set_title(f"{name}: the first question parts {first:.1f} % from {second:.1f} %")
+        axis.set(xlim=(-0.6, 7.6), ylim=(-tree.depth - 0.55, 0.3))
+        axis.set_axis_off()
+    return figure
+
+
+def toy_search_still(steps: int = 112, exploration: float = 0.1, temperature: float = 0.02) -> Figure:
+    """Both trees after so many steps of a search: wide branches are likely to be drawn next.
+
+    A still of :func:`hnas_kit.figures.play.toy_search`, with the bonus of Eq. 3.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(11, 3.3))
+    for axis, name, tree in zip(
+        axes, ("a asked first", "c asked first"), (trees.default(SPACE), learned_tree()), strict=True
     ):
-        # by levels, not by distance: the lowest merges would all lie on one line
-        _draw_tree(axis, tree, None, np.where(tree.arch_index >= 0, 0, tree.depth - tree.level))
-        axis.set_title(title)
-    for axis in axes:
-        for spine in axis.spines.values():
-            spine.set_visible(False)
+        sampler = MCTS(tree, exploration=exploration, temperature=temperature)
+        ((_, _, visits),) = searched(sampler, [steps])
+        _draw_tree(axis, tree, sampler.conditional(), -tree.level)
+        good = sum(visits[tree.leaf[arch]] for arch in ARCHS if arch[2] == 1)
+        axis.set_title(f"{name}: {100 * good / steps:.0f} % of {steps} draws had c = 1")
+        for side in ("left", "bottom"):
+            axis.spines[side].set_visible(False)
     return figure

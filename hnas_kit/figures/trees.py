@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from hnas_kit.figures.style import ACCURACY, COLOURS
 from hnas_kit.training import PHASES
-from hnas_kit.trees import ArchTree
+from hnas_kit.trees import ArchTree, variance_explained
 from hnas_kit.trees.tree import number_nodes
 
 LEAVES = 60  # that a figure shows at most
@@ -119,7 +119,15 @@ def _draw(
     if truth is None:
         return order, None
     colour = part.means(truth)[order]
-    return order, axis.scatter(*(ends[::-1] if sideways else ends), c=colour, cmap=ACCURACY, zorder=3, **dots)
+    return order, axis.scatter(
+        *(ends[::-1] if sideways else ends),
+        c=colour,
+        cmap=ACCURACY,
+        zorder=3,
+        edgecolor="white",
+        linewidth=0.8,
+        **dots,
+    )
 
 
 def _scale(figure: Figure, dots: PathCollection | None, axes: Any, aspect: int = 40) -> None:
@@ -149,7 +157,7 @@ def dendrogram(
     """
     part = top(tree)
     figure, axis = plt.subplots(figsize=(max(6.0, 0.27 * part.tree.num_leaves), 4.2))
-    order, dots = _draw(axis, part, truth, width, s=34)
+    order, dots = _draw(axis, part, truth, width, s=44)
     shown = np.array(part.labels(labels))[order]
     axis.set_xticks(range(len(order)), shown, rotation=90, size="small", family="monospace")
     _scale(figure, dots, axis, aspect=30)
@@ -173,7 +181,7 @@ def side_by_side(forest: Mapping[str, ArchTree], truth: ArrayLike | None) -> Fig
     rows = max(part.tree.num_leaves for part in parts.values())
     figure, axes = plt.subplots(1, len(parts), figsize=(3.5 * len(parts), 0.8 + 0.17 * rows), squeeze=False)
     for axis, (title, part) in zip(axes.flat, parts.items(), strict=True):
-        order, dots = _draw(axis, part, truth, sideways=True, s=26, clip_on=False)
+        order, dots = _draw(axis, part, truth, sideways=True, s=34, clip_on=False)
         numbers = [str(number) for number in range(1, 1 + forest[title].num_leaves)]
         axis.set_yticks(range(len(order)), np.array(part.labels(numbers))[order], size="small")
         axis.tick_params(axis="y", length=0, pad=7)
@@ -187,19 +195,34 @@ def side_by_side(forest: Mapping[str, ArchTree], truth: ArrayLike | None) -> Fig
     return figure
 
 
-def variance_levels(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], num_archs: int) -> Figure:
-    """Share of the accuracy variance that a tree's levels explain, by the number of groups at the level."""
-    figure, axis = plt.subplots(figsize=(5.6, 3.6))
-    groups = np.arange(1, num_archs + 1)
-    axis.plot(groups, (groups - 1) / (num_archs - 1), ":", color="0.6", label="split at random, on average")
-    for name, (counts, shares) in curves.items():
-        axis.plot(counts, shares, "o-", color=COLOURS[name], markersize=4, label=f"{name} tree")
-    axis.set(
-        xlabel="groups of architectures at a level of the tree",
-        ylabel="share of accuracy variance explained",
-        ylim=(0, 1.02),
-    )
-    axis.legend()
+def groups(forest: Mapping[str, ArchTree], truth: ArrayLike, levels: Sequence[int] = (1, 2, 3)) -> Figure:
+    """True accuracies, parted by the first levels of several trees; how much of their variance that explains.
+
+    Args:
+        forest: trees by name, their architectures in the same order.
+        truth: (N,) true accuracy (%) of each architecture.
+        levels: of the trees, from the root down.
+    """
+    truth = np.asarray(truth)
+    size = (3.4 * len(levels), 1.9 * len(forest) + 0.5)
+    figure, axes = plt.subplots(len(forest), len(levels), figsize=size, sharey=True, squeeze=False)
+    for row, (name, tree) in zip(axes, forest.items(), strict=True):
+        counts, shares = variance_explained(tree, truth)
+        for axis, level in zip(row, np.minimum(levels, tree.depth), strict=True):
+            _, group = np.unique(tree.groups(level), return_inverse=True)
+            means = np.bincount(group, truth) / np.bincount(group)
+            place = np.argsort(np.argsort(means))[group]
+            axis.scatter(place, truth, s=14, color=COLOURS[name], alpha=0.6, linewidth=0)
+            axis.hlines(np.sort(means), np.arange(len(means)) - 0.35, np.arange(len(means)) + 0.35, "k")
+            axis.set_xticks([])
+            axis.margins(x=0.15)
+            axis.set_title(f"{counts[level]} groups explain {100 * shares[level]:.0f} %")
+        row[0].set_ylabel(f"{name} tree\n", color=COLOURS[name], weight="bold")
+    first = {name: 100 * variance_explained(tree, truth)[1][levels[0]] for name, tree in forest.items()}
+    said = ", ".join(f"{name} {share:.0f} %" for name, share in first.items())
+    figure.suptitle(f"Variance of true accuracy that the first question explains: {said}", size="medium")
+    figure.supylabel("true accuracy (%)", size="medium")
+    figure.supxlabel("groups, the worst on the left; line: mean", size="medium")
     return figure
 
 
@@ -227,7 +250,7 @@ def visits_over_time(
         width[is_leaf] = drawn.to_numpy()[tree.arch_index[is_leaf]]
         for node in reversed(range(1, tree.num_nodes)):
             width[tree.parent[node]] += width[node]
-        order, dots = _draw(axis, upper, accuracy, width, s=26)
+        order, dots = _draw(axis, upper, accuracy, width, s=40)
         axis.set_title(name, loc="left", size="small")
         axis.set_yticks([])
         axis.margins(x=0.02, y=0.12)

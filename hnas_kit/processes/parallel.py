@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from hnas_kit import plugins
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import Failure
 
 
 def cores() -> int:
@@ -42,7 +42,7 @@ def run_all(
         (key, result) as they come.
 
     Raises:
-        HnasError: if a process dies.
+        Failure: if a process dies.
     """
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -62,7 +62,7 @@ def run_all(
         for result in results:  # noqa: UP028 - `yield from` would close it, too, and warn
             yield result
     except TerminatedWorkerError as error:
-        raise HnasError("a process that computes died, perhaps for want of memory; start again") from error
+        raise Failure("a process that computes died, perhaps for want of memory; start again") from error
     finally:
         with warnings.catch_warnings():  # who stops early means it
             warnings.filterwarnings("ignore", ".* tasks which were still being processed", UserWarning)

@@ -7,12 +7,13 @@ What several points of a grid have in common is one task in one folder,
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -27,11 +28,12 @@ from hnas_kit.runs.params import (
     result_params,
 )
 from hnas_kit.runs.profiles import load_profile, override
-from hnas_kit.runs.schema import Count, RunName, explain
+from hnas_kit.runs.schema import RunName, explain
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
 LONGEST_SLUG = 100  # characters
+MOST = 1000  # points of a product
 
 
 class SweepFile(BaseModel):
@@ -42,7 +44,7 @@ class SweepFile(BaseModel):
     run: RunName
     profile: str
     notebook: Literal[tuple(NOTEBOOKS)]
-    seeds: Count
+    seeds: Annotated[int, Field(ge=1, le=1000)]
     grid: list[dict[str, Any]] = Field(min_length=1)
     fixed: dict[str, Any] = {}
     plugins: list[str] = []
@@ -180,6 +182,8 @@ def points(grid: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
         if twice := sorted(own.keys() & axes.keys()):
             raise HnasError(f"point {number}: {twice[0]} is given beside the product and in it")
         lists = [values if isinstance(values, list) else [values] for values in axes.values()]
+        if (count := math.prod(map(len, lists))) > MOST:
+            raise HnasError(f"point {number}: its product has {count} points; at most {MOST} are allowed")
         for values in product(*lists):
             chosen = dict(zip(axes, values, strict=True))
             label = [str(entry["label"])] if "label" in entry else [f"{n} {shown(v)}" for n, v in own.items()]

@@ -35,6 +35,7 @@ from hnas_kit.names import (
     SPACES,
     TREES,
 )
+from hnas_kit.runs.run_names import run_name, shortened
 from hnas_kit.samplers.methods import Method, misplaced
 
 if TYPE_CHECKING:
@@ -72,10 +73,10 @@ def _size(value: int) -> int:
 
 
 Files = Annotated[list[str], BeforeValidator(plugins.listed)]
-RUN_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
-RunName = Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
+RunName = Annotated[str, AfterValidator(run_name)]
+NoRun = Annotated[str, AfterValidator(lambda value: run_name(value) if value else value)]
+Count = Annotated[int, Field(ge=1, le=10**7)]  # beyond it are slips of the hand
+Whole = Annotated[int, Field(ge=0, le=10**7)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -91,10 +92,12 @@ Settings = Annotated[
 ]
 ImageSize = Annotated[
     int,
-    Field(ge=0, description="of the network's input, pixels, at least 8; 0: as the images are"),
+    Field(ge=0, le=4096, description="of the network's input, pixels, at least 8; 0: as the images are"),
     AfterValidator(_size),
 ]
-Width = Annotated[Count, Field(description="channels of the stem (paper: 16; macro and mobile 32)")]
+Width = Annotated[
+    int, Field(ge=1, le=4096, description="channels of the stem (paper: 16; macro and mobile 32)")
+]
 BatchSize = Annotated[Count, Field(description="images a step, and in the reward")]
 LearningRate = Annotated[Positive, Field(description="initial learning rate, cosine to 0")]
 WeightDecay = Annotated[NotNegative, Field(description="of SGD")]
@@ -106,7 +109,7 @@ TreeName = Annotated[
 Communication = Annotated[
     one_of(COMMUNICATIONS, empty=True), Field(description='between the nodes of mcts_reg; others: ""')
 ]
-Models = Annotated[Count, Field(description="supernets of a mixture")]
+Models = Annotated[int, Field(ge=1, le=64, description="supernets of a mixture")]
 Coefficient = Annotated[
     float, Field(ge=0, le=1, description="weight of the communication between nodes (MCTS + Reg)")
 ]
@@ -177,7 +180,7 @@ class Parameters(Checked):
 class Source(Parameters):
     """Notebooks that read what another one made: from ``source``, or from their own run if it is empty."""
 
-    source: str = Field("", pattern=f"^({RUN_NAME})?$", description='run to read from; "" is this run itself')
+    source: NoRun = Field("", description='run to read from; "" is this run itself')
 
     @property
     def upstream(self) -> str:
@@ -337,19 +340,16 @@ class Entry(BaseModel):
 
 def explain(error: dict, cls: type[BaseModel]) -> str:
     """One mistake that validation found, in words."""
-    place, inside = list(error["loc"]), "entry" in error["loc"]
-    place = [part for part in place if part not in ("entry", "name")]
+    place, inside = [part for part in error["loc"] if part not in ("entry", "name")], "entry" in error["loc"]
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     if error["type"] == "extra_forbidden":
         return unknown(name, (Entry if inside else cls).model_fields, str(place[-1]))
     if error["type"] == "missing":
         return f"parameter {name} is missing"
     message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "string_pattern_mismatch":
-        message = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
-        if inside:
-            message = "should be 1 to 60 letters, digits, spaces and _ . , + = ( ) - after a letter or digit"
-    return f"{name} is {error['input']!r}: {message}" if name else message
+    if error["type"] == "string_pattern_mismatch":  # of a label; a run's name says itself what is wrong
+        message = "should be 1 to 60 letters, digits, spaces and _ . , + = ( ) - after a letter or digit"
+    return f"{name} is {shortened(error['input'])}: {message}" if name else message
 
 
 def unknown(name: str, known: Iterable[str], last: str = "") -> str:

@@ -58,7 +58,7 @@ def macro() -> Setting:
     """
     space, folder = make_space("macro"), files("hnas_kit.benchmarks") / "tables"
     truth = benchmarks.load("cifar10-macro")
-    with (folder / "macro-supernet.csv").open() as file:
+    with (folder / "macro-supernet.csv").open(encoding="utf-8") as file:
         estimate = read_csv(file, index_col="architecture")["supernet"]
     archs = space.enumerate()
     forest = {

@@ -1,9 +1,12 @@
 """The paper's example of eight architectures, computed: three binary choices a, b, c (Fig. 1 and 2)."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from scipy.special import softmax
 
 from hnas_kit import distances, trees
-from hnas_kit.samplers import Sampler
+from hnas_kit.samplers import MCTS, Sampler
 from hnas_kit.spaces import SearchSpace
 from hnas_kit.trees import ArchTree
 
@@ -27,10 +30,70 @@ ARCHS = SPACE.enumerate()
 ACCURACY = {(a, b, c): 0.50 + 0.02 * a + 0.20 * c + 0.10 * b * c - 0.05 * b * (1 - c) for a, b, c in ARCHS}
 
 
-def learned_tree() -> ArchTree:
-    """A tree clustered from made-up outputs: the class probabilities that give these accuracies."""
-    outputs = np.array([[[ACCURACY[arch], 1 - ACCURACY[arch]]] for arch in ARCHS])
-    return trees.learned(distances.from_outputs(outputs), ARCHS)
+def outputs(influence: Sequence[float] = (0.2, 0.6, 1.2), images: int = 3, seed: int = 16) -> np.ndarray:
+    """Made-up answers: what each architecture says of some images, with no regard to accuracy.
+
+    An operation moves the logits of an image in a random direction, its alternative the other way, as far as
+    the layer has influence. That c has most, as it has on accuracy, is the paper's bet, and is assumed here:
+    with another ``influence`` the same clustering asks another question first.
+
+    Args:
+        influence: of layers a, b and c.
+        images: how many.
+        seed: of the directions.
+
+    Returns:
+        (8, images, 3) class probabilities.
+    """
+    directions = np.random.default_rng(seed).normal(size=(3, images, 3))
+    sides = 2.0 * np.array(ARCHS) - 1
+    return softmax(np.einsum("al,l,lic->aic", sides, np.asarray(influence), directions), axis=2)
+
+
+def learned_tree(influence: Sequence[float] = (0.2, 0.6, 1.2)) -> ArchTree:
+    """The tree clustered from :func:`outputs`."""
+    return trees.learned(distances.from_outputs(outputs(influence)), ARCHS)
+
+
+def pattern(tree: ArchTree, node: int) -> str:
+    """The text form of the architectures under a node, a point where they differ: ``··1`` is c = 1."""
+    below = np.array([tree.archs[i] for i in tree.members[node]])
+    return "".join("·" if np.ptp(ops) else str(ops[0]) for ops in below.T)
+
+
+def question(tree: ArchTree, node: int) -> str:
+    """In what a node's architectures are alike beyond those of its parent, for instance ``c = 1``."""
+    pairs = zip("abc", pattern(tree, node), pattern(tree, int(tree.parent[node])), strict=True)
+    return ", ".join(f"{layer} = {new}" for layer, new, old in pairs if new != old)
+
+
+def means(tree: ArchTree) -> np.ndarray:
+    """(V,) mean accuracy of the architectures under each node."""
+    accuracy = np.array([ACCURACY[arch] for arch in tree.archs])
+    return np.array([accuracy[below].mean() for below in tree.members])
+
+
+def searched(
+    sampler: MCTS, at: Sequence[int], images: int = 64, seed: int = 0
+) -> list[tuple[np.ndarray, ...]]:
+    """A search whose rewards are the share of right answers among so many images.
+
+    Args:
+        sampler: moved on.
+        at: after which steps, in rising order, to look at it.
+        images: in the mini-batch of a reward.
+        seed: of the draws and the mini-batches.
+
+    Returns:
+        For each of these steps, all (V,): probability of each node given its parent, C, visits.
+    """
+    rng, seen = np.random.default_rng(seed), []
+    for steps in np.diff(at, prepend=0):
+        for _ in range(steps):
+            arch = sampler.sample(rng)
+            sampler.update(arch, rng.binomial(images, ACCURACY[arch]) / images)
+        seen.append((sampler.conditional(), sampler.value.copy(), sampler.visits.copy()))
+    return seen
 
 
 def taught(sampler: Sampler, temperature: float = 0.1) -> Sampler:

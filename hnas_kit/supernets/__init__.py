@@ -8,4 +8,5 @@ from hnas_kit.supernets.networks import (
     mixture,
     prune,
     skeleton,
+    smallest_features,
 )

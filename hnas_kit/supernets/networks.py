@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import Arch, MacroSpace, MobileSpace, PoolingSpace, SearchSpace
+from hnas_kit.spaces import Arch, MacroSpace, MobileSpace, PoolingSpace, SearchSpace, make_space
 from hnas_kit.supernets import chains
 from hnas_kit.supernets.blocks import (
     BasicBlock,
@@ -213,6 +213,26 @@ def make_supernet(
                 bound = module.weight[0].numel() ** -0.5
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
     return net
+
+
+def smallest_features(space: str, image_size: int) -> int:
+    """Values a channel and image where BatchNorm sees fewest, of a space's first architecture.
+
+    Raises:
+        HnasError: if nothing is left of an image.
+    """
+    made = make_space(space)
+    with torch.device("meta"):
+        net = skeleton(made).build(1, 2, 2, False).eval()
+    seen: list[int] = []
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(lambda m, x, out: seen.append(out.shape[2] * out.shape[3]))
+    try:
+        net(torch.empty(1, 1, image_size, image_size, device="meta"), made.first)
+    except RuntimeError:
+        raise HnasError(f"image_size is {image_size}: nothing is left of it in the {space} network") from None
+    return min(seen, default=image_size**2)
 
 
 def prune(net: Supernet, arch: Arch) -> Supernet:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 
 from hnas_kit.data import Batches
 from hnas_kit.data.rendering import layout
-from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.errors import Failure, HnasError, require_one_of
 from hnas_kit.names import PRECISIONS
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.spaces import Arch
@@ -69,7 +69,7 @@ class Losses:
         team.average([new])
         bad = torch.nonzero(~new.isfinite())
         if len(bad):
-            raise HnasError(
+            raise Failure(
                 f"the loss is not finite at step {first + int(bad[0])}, architecture "
                 f"{self.unseen[int(bad[0])]}; lower the learning rate (lr is {lr}); "
                 "the last good checkpoint is kept"

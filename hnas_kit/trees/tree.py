@@ -57,6 +57,14 @@ class ArchTree:
         """The leaf node of each architecture."""
         return {self.archs[i]: v for v, i in enumerate(self.arch_index.tolist()) if i >= 0}
 
+    @cached_property
+    def members(self) -> list[list[int]]:
+        """For each node the positions in ``archs`` of the architectures under it."""
+        below: list[list[int]] = [[] if i < 0 else [i] for i in self.arch_index.tolist()]
+        for v in range(self.num_nodes - 1, 0, -1):
+            below[self.parent[v]] = below[v] + below[self.parent[v]]
+        return below
+
     def groups(self, level: int) -> np.ndarray:
         """(N,) for each architecture the node at that level it is under (its leaf, if that is higher up)."""
         top = np.arange(self.num_nodes)
