@@ -59,32 +59,34 @@ class CostTable:
     def macs(self, arch: Arch) -> int:
         return sum(self.parts(arch))
 
-    def layers(self, space: SearchSpace) -> tuple[int, list[np.ndarray]]:
+    def chain(self, space: SearchSpace) -> tuple[int, list[np.ndarray], list[np.ndarray]]:
         """MACs of what all architectures have, and of each choice of each layer.
 
-        Returns:
-            The sum of stem and head, and for each layer an int64 array like those of
-            :attr:`hnas_kit.spaces.SearchSpace.transitions`, (states, operations), 0 where an operation is not
-            allowed.
+        What a layer costs follows from what it gets. So states of the space's automaton in which a layer may
+        get features of several sizes are told apart: one for each.
 
-        Raises:
-            HnasError: if what a layer gets does not follow from the automaton's state before it.
+        Returns:
+            The sum of stem and head, where there are heads of several costs the least; for each layer the
+            automaton's transitions, as :attr:`hnas_kit.spaces.SearchSpace.transitions`; and for each an
+            int64 array like it, 0 where an operation is not allowed.
         """
         fixed, shape = self._run("stem", self.net.stem, self._input)
-        shapes, tables = {0: shape}, []
+        before, tables, costs = [(0, shape)], [], []
         for i, transitions in enumerate(space.transitions):
-            costs, after_layer = np.zeros(transitions.shape, dtype=np.int64), {}
-            for (state, op), after in np.ndenumerate(transitions):
-                if after >= 0:
-                    costs[state, op], out = self._run(i, self.net.layers[i], shapes[state], op)
-                    if after_layer.setdefault(int(after), out) != out:
-                        raise HnasError(f"layer {i + 1} of the {space.name} space gives several shapes")
-            shapes = after_layer
-            tables.append(costs)
-        heads = {self._run("head", self.net.head, shape)[0] for shape in shapes.values()}
-        if len(heads) > 1:
-            raise HnasError(f"the {space.name} space has heads of several costs")
-        return fixed + heads.pop(), tables
+            after = np.full((len(before), transitions.shape[1]), -1)
+            cost, reached = np.zeros_like(after), {}
+            for place, (state, shape) in enumerate(before):
+                for op in np.flatnonzero(transitions[state] >= 0).tolist():
+                    cost[place, op], out = self._run(i, self.net.layers[i], shape, op)
+                    reached[place, op] = int(transitions[state, op]), out
+            before = sorted(set(reached.values()))
+            for choice, place in reached.items():
+                after[choice] = before.index(place)
+            tables.append(after)
+            costs.append(cost)
+        heads = np.array([self._run("head", self.net.head, shape)[0] for _, shape in before])
+        costs[-1] += np.where(after >= 0, heads[after] - heads.min(), 0)
+        return fixed + int(heads.min()), tables, costs
 
     def params(self, arch: Arch) -> int:
         for layer, op in enumerate(arch):
@@ -156,8 +158,7 @@ class BudgetSampler:
 
     def __init__(self, space: SearchSpace, low: float, high: float, **sizes: int | None) -> None:
         self.space, self.low, self.high = space, low, high
-        fixed, costs = table(space, **sizes).layers(space)
-        self._transitions = space.transitions
+        fixed, self._transitions, costs = table(space, **sizes).chain(space)
         allowed = [after >= 0 for after in self._transitions]
         least = [int(cost[ok].min()) for cost, ok in zip(costs, allowed, strict=True)]
         over = [np.where(ok, c - m, 0) for c, ok, m in zip(costs, allowed, least, strict=True)]
@@ -196,7 +197,13 @@ class BudgetSampler:
         """Exact: from the end as far as 64 bits reach, from the start with integers of any size."""
         if self._high < self._low:
             return 0
-        first = next(i for i, ways in enumerate(self.space.completions) if max(ways) < 2**62)
+        # exact numbers of completions, from which layer on all are small
+        ways, first = [1] * (1 + int(self._transitions[-1].max())), len(self._transitions)
+        while first and max(ways) < 2**62:
+            first -= 1
+            rows = self._transitions[first].tolist()
+            ways = [sum(ways[after] for after in row if after >= 0) for row in rows]
+        first += max(ways) >= 2**62
         behind = [np.cumsum(table) for table in self._backwards(np.int64, self._high + 1, first)]
         ahead = {(0, 0): 1}  # architectures up to layer ``first``, by state and sum
         for layer in range(first):

@@ -108,7 +108,8 @@ def test_published_counts_are_those_of_the_table_and_of_the_built_network(mobile
 @pytest.mark.parametrize("space", [SPACE, make_space("macro"), MOBILE], ids=lambda space: space.name)
 def test_the_cost_of_an_architecture_is_the_sum_over_its_layers(space):
     """What a layer costs may depend on those before it, but by the automaton's state alone."""
-    fixed, tables = cost.table(space.name).layers(space)
+    fixed, chain, tables = cost.table(space.name).chain(space)
+    assert all(np.array_equal(a, b) for a, b in zip(chain, space.transitions, strict=True))
     rng = np.random.default_rng(0)
     for _ in range(30):
         state, total, arch = 0, fixed, []

@@ -12,12 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
+from hnas_kit import data
 from hnas_kit.data import images
 from hnas_kit.data.images import decode_images, load_images
 from hnas_kit.errors import HnasError
 
 NAMES = [f"train/{cls}/{i}.png" for cls in ("cat", "dog") for i in (1, 10, 2)]
 NAMES += ["test/cat/1.png", "test/dog/1.png"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Decoded images are kept with the test's own files."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user_cache"))
 
 
 def pixels(seed: int, *shape: int) -> np.ndarray:
@@ -78,6 +85,97 @@ def test_gray_images_become_rgb(source):
     save(source / "train/cat/1.png", gray)
     for channel in decode_images(source)[0]["train_x"][0]:
         assert torch.equal(channel, torch.from_numpy(gray))
+
+
+MODES = {"1": 1, "L": 1, "LA": 1, "I;16": 1, "P": 3, "RGB": 3, "RGBA": 3, "CMYK": 3, "YCbCr": 3}
+LAYOUTS = ("folder", "imagefolder")
+
+
+@pytest.fixture
+def sixteen_bits(tmp_path) -> Path:
+    """Two classes of one gray image each, of 1,024 levels of 16 bits."""
+    ramp = (np.arange(1024) * 64).astype(np.uint16).reshape(32, 32)
+    for part in ("train", "test"):
+        for cls in ("a", "b"):
+            save(tmp_path / "ramps" / part / cls / "0.png", ramp)
+    return tmp_path / "ramps"
+
+
+def test_sixteen_bits_are_scaled_and_not_cut(sixteen_bits):
+    (image, _), *_ = decode_images(sixteen_bits)[0].values()
+    expected = np.round(np.arange(1024) * 64 / 65_535 * 255).reshape(32, 32)  # 257 to a level: no ties
+    assert np.array_equal(image[0].numpy(), expected)
+    assert len(image.unique()) == 256
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_sixteen_bits_are_gray_in_both_layouts(sixteen_bits, layout):
+    dataset = data.load(f"{layout}:{sixteen_bits}", image_size=32)
+    assert dataset.in_channels == 1
+    x, _ = dataset.fixed(dataset.train)
+    assert len(x.unique()) > 200
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mode", MODES)
+def test_any_size_and_mode_is_resized_and_cut(tmp_path, layout, mode):
+    ending = {"CMYK": "tif", "YCbCr": "tif"}.get(mode, "png")
+    for part in ("train", "test"):
+        for i, size in enumerate(((40, 20), (11, 30), (16, 16))):
+            image = Image.fromarray(pixels(i, size[1], size[0], 3))
+            image = Image.new("I;16", size, 9_000) if mode == "I;16" else image.convert(mode)
+            for cls in ("a", "b"):
+                (folder := tmp_path / "own" / part / cls).mkdir(parents=True, exist_ok=True)
+                image.save(folder / f"{i}.{ending}")
+    dataset = data.load(f"{layout}:{tmp_path}/own", image_size=16)
+    assert (dataset.in_channels, dataset.classes) == (MODES[mode], ("a", "b"))
+    x, y = dataset.fixed(dataset.train)
+    assert x.shape == (6, MODES[mode], 16, 16)
+    assert sorted(y.tolist()) == [0, 0, 0, 1, 1, 1]
+
+
+def test_the_middle_of_the_shorter_side_is_kept(source):
+    image = np.zeros((8, 20, 3), np.uint8)
+    image[:, 6:14] = 200  # the square in the middle
+    save(source / "train/cat/1.png", image)
+    arrays, _ = decode_images(source, image_size=8)
+    assert (arrays["train_x"][0] == 200).all()
+    assert arrays["train_x"].shape == (6, 3, 8, 8)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (Image.new("F", (9, 9)), "its channel holds floating point numbers"),
+        (Image.new("I", (9, 9), 70_000), "it has 32 bits a channel, from 70000 to 70000"),
+        (None, "is not an image that can be read"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_its_name(source, layout, image, reason):
+    path = source / "train/cat/3.tif"
+    path.write_text("no image") if image is None else image.save(path)
+
+    def use() -> None:
+        dataset = data.load(f"{layout}:{source}", image_size=8)
+        dataset.fixed(dataset.train)
+
+    with pytest.raises(HnasError) as caught:
+        use()
+    assert "train/cat/3.tif is not an image that can be read" in str(caught.value)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_hidden_files_and_folders_and_empty_classes_are_left_out(source, layout):
+    for part in ("train", "test"):
+        (source / part / "cat" / "._1.png").write_text("of macOS")
+        save(source / part / ".ipynb_checkpoints" / "1.png", pixels(0))
+        save(source / part / "dog" / ".ipynb_checkpoints" / "1.png", pixels(0))
+        (source / part / "empty").mkdir()
+    dataset = data.load(f"{layout}:{source}", image_size=8)
+    assert dataset.classes == ("cat", "dog")
+    assert (len(dataset.train), len(dataset.test)) == (6, 2)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 from hnas_kit import (
     benchmarks,
@@ -29,6 +30,7 @@ from hnas_kit.problem import Problem
 from hnas_kit.rewards import make_reward
 from hnas_kit.runs import Finished, brought, profiles
 from hnas_kit.studies import study
+from hnas_kit.supernets.blocks import ConvBN
 from hnas_kit.training import Checkpoints, Schedule
 
 OWN = Path(__file__).with_name("own.py")
@@ -147,6 +149,32 @@ def test_a_chain_has_all_that_a_space_has():
     assert torch.equal(supernets.extract(net, (0, 1, 2))(x), net(x, (0, 1, 2)))
     assert trees.default(space).num_leaves == 20
     assert distances.from_encodings(space.encode(archs, "onehot")).shape == (20, 20)
+
+
+class Halving(spaces.SearchSpace):
+    """Each layer may halve the resolution, which the automaton does not say."""
+
+    name = "halving"
+    ops = (("same", "half", "wide"),) * 4
+
+    def block(self, layer, op, width, shared):
+        return ConvBN(width, width, 5 if op == 2 else 3, shared, stride=2 if op == 1 else 1)
+
+    def head(self, channels, num_classes):
+        return nn.Sequential(nn.Conv2d(channels, num_classes, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_a_window_counts_where_operations_change_the_resolution():
+    """What a layer costs depends on all before it; so does the head."""
+    space, sizes = Halving(), {"width": 2, "image_size": 16, "in_channels": 1, "num_classes": 3}
+    macs = {arch: cost.macs(space, arch, **sizes) for arch in space.enumerate()}
+    assert len(set(macs.values())) > 40
+    for low, high in ((0, 1e9), (20_000, 40_000), (min(macs.values()),) * 2):
+        inside = {arch for arch, value in macs.items() if low <= value <= high}
+        window = cost.BudgetSampler(space, low, high, **sizes)
+        assert window.count() == len(inside)
+        drawn = window.sample(np.random.default_rng(0), 40 * len(inside))
+        assert set(drawn) == inside
 
 
 def test_a_search_that_was_stopped_goes_on_with_the_same_bits(tmp_path):

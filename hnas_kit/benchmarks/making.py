@@ -59,7 +59,8 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
     if "-" not in name:
         require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
     if not ending:
-        require_one_of("search space", name.rpartition("-")[2], SPACES)
+        known = [n for n, p in PROTOCOLS.items() if p.epochs]
+        require_one_of("benchmark", name, [*known, *(f"DATASET-{space}" for space in SPACES)])
     where = name.removesuffix(f"-{ending}")
     dataset = data.load(where, image_size=image_size)
     sizes = {"image_size": dataset.image_size, "in_channels": dataset.in_channels}

@@ -10,6 +10,8 @@ import torch
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch
 
+MADE_OVER = ("archs", "space", "tree", "budget")  # attributes that are no part of a state
+
 
 class Sampler(ABC):
     """A distribution over architectures that learns from rewards.
@@ -82,11 +84,7 @@ class Sampler(ABC):
         Raises:
             HnasError: if one is neither number, text, array, tensor nor a container of such.
         """
-        own = {
-            name: value
-            for name, value in vars(self).items()
-            if name not in ("archs", "space", "tree", "budget")
-        }
+        own = {name: value for name, value in vars(self).items() if name not in MADE_OVER}
         return {name: _plain(f"{type(self).__name__}.{name}", value) for name, value in own.items()}
 
     def load_state_dict(self, state: dict) -> None:

@@ -125,8 +125,9 @@ def require_known(sampler: Sampler | RandomSearch | Evolution) -> None:
     """Raise :class:`HnasError` unless searches with this sampler can be simulated."""
     if isinstance(sampler, Mixture) or not isinstance(sampler, Sampler | RandomSearch | Evolution):
         raise HnasError(
-            f"{type(sampler).__name__} cannot be simulated; allowed: every sampler but a mixture, which "
-            "differs from uniform in its supernets only, and here there are none"
+            f"{type(sampler).__name__} cannot be simulated; allowed: uniform, independent, boltzmann, mcts, "
+            "mcts_reg, and samplers of one's own (a mixture differs from uniform in its supernets only, and "
+            "here there are none)"
         )
 
 
