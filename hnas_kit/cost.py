@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch, SearchSpace, make_space
-from hnas_kit.supernets import SKELETONS, Supernet, make_supernet
+from hnas_kit.supernets import Supernet, make_supernet, skeleton
 
 
 def _size(module: nn.Module) -> int:
@@ -93,30 +93,42 @@ class CostTable:
         return self._fixed + sum(self._sizes[choice] for choice in enumerate(arch))
 
 
-@lru_cache(maxsize=16)
 def table(
-    space: str,
+    space: SearchSpace | str,
     width: int | None = None,
     image_size: int | None = None,
     in_channels: int = 3,
     num_classes: int | None = None,
 ) -> CostTable:
     """The costs of a space's network: channels of the stem, pixels of an image; by default the paper's."""
-    skeleton = SKELETONS[space]
+    space = make_space(space) if isinstance(space, str) else space
+    return _table(type(space), width, image_size, in_channels, num_classes)
+
+
+@lru_cache(maxsize=16)
+def _table(
+    kind: type[SearchSpace],
+    width: int | None,
+    image_size: int | None,
+    in_channels: int,
+    num_classes: int | None,
+) -> CostTable:
+    space = kind()
+    outline = skeleton(space)
     with torch.device("meta"):
-        classes = num_classes or skeleton.num_classes
-        net = make_supernet(make_space(space), in_channels, classes, width, shared=False)
-    return CostTable(net.eval(), image_size or skeleton.image_size, in_channels)
+        classes = num_classes or outline.num_classes
+        net = make_supernet(space, in_channels, classes, width, shared=False)
+    return CostTable(net.eval(), image_size or outline.image_size, in_channels)
 
 
 def macs(space: SearchSpace, arch: Arch, **sizes: int | None) -> int:
     """MACs of one architecture for one image, the "FLOPs" of the paper; sizes as in :func:`table`."""
-    return table(space.name, **sizes).macs(space.canonical(arch))
+    return table(space, **sizes).macs(space.canonical(arch))
 
 
 def params(space: SearchSpace, arch: Arch, **sizes: int | None) -> int:
     """Number of weights of one architecture alone, BatchNorm's affine ones included; sizes: likewise."""
-    return table(space.name, **sizes).params(space.canonical(arch))
+    return table(space, **sizes).params(space.canonical(arch))
 
 
 Place = tuple[int, int]  # in a walk through the layers: the automaton's state, and a sum of costs
@@ -144,7 +156,7 @@ class BudgetSampler:
 
     def __init__(self, space: SearchSpace, low: float, high: float, **sizes: int | None) -> None:
         self.space, self.low, self.high = space, low, high
-        fixed, costs = table(space.name, **sizes).layers(space)
+        fixed, costs = table(space, **sizes).layers(space)
         self._transitions = space.transitions
         allowed = [after >= 0 for after in self._transitions]
         least = [int(cost[ok].min()) for cost, ok in zip(costs, allowed, strict=True)]

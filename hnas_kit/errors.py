@@ -9,11 +9,26 @@ from collections.abc import Iterable
 class HnasError(Exception):
     """One line: what was wrong, what is allowed, and where.
 
-    Notebooks show only that line (IPython calls ``_render_traceback_``), and so does the command line.
+    Notebooks show only that line (IPython calls ``_render_traceback_``), and so does the command line, which
+    ends with ``status``: here that of a user's mistake, found before anything starts.
     """
+
+    status = 2
 
     def _render_traceback_(self) -> list[str]:
         return [f"{type(self).__name__}: {self}"]
+
+
+class Failure(HnasError):
+    """What went wrong while the work was done: a full disk, a process that died, a damaged file."""
+
+    status = 1
+
+
+class Interrupted(HnasError):
+    """Ctrl-C; the same command goes on from where it was."""
+
+    status = 130
 
 
 def require_one_of(what: str, value: object, allowed: Iterable[object]) -> None:

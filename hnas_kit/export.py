@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hnas_kit import cost, data
+from hnas_kit.data import Dataset
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import write_atomic
 from hnas_kit.runs import Finished, search_of
@@ -19,6 +20,7 @@ from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.supernets import extract, make_supernet
 
 FACTS = "hnas_kit.json"  # the file inside an exported program that holds its metadata
+IMAGES, PART = 2048, 1024  # training images that statistics are fixed from, and how many at once
 
 
 def facts(
@@ -41,7 +43,7 @@ def search_result(run: str, method: str = "", notebook: str = "") -> tuple[Finis
 
     Returns:
         The finished search; ``space``, ``dataset``, ``width``, ``image_size`` (0: the data set's own),
-        ``workers`` and ``architecture`` (text) of the network that it found; and the method's name.
+        ``workers``, ``plugins`` and ``architecture`` (text) of the network that it found; the method's name.
 
     Raises:
         HnasError: if there is no such search.
@@ -54,6 +56,7 @@ def search_result(run: str, method: str = "", notebook: str = "") -> tuple[Finis
     known = {"space": "mobile", "workers": 0} | settings
     names = ("space", "dataset", "width", "image_size", "workers")
     of_it = {name: known[name] for name in names} | {"architecture": table.loc[method, "architecture"]}
+    of_it["plugins"] = list(part.manifest.get("plugins", {}))
     return part, of_it, method
 
 
@@ -64,8 +67,8 @@ def found(run: str, method: str = "", notebook: str = "") -> tuple[nn.Sequential
         run, method, notebook: see :func:`search_result`.
 
     Returns:
-        The network, two images of zeros of its input's size, and :func:`facts`. Shared weights are normalised
-        by the statistics of each batch, so what an image gets depends on those beside it.
+        The network, two images of zeros of its input's size, and :func:`facts`, which also say how its
+        ``statistics`` were made (:func:`fix_statistics`).
 
     Raises:
         HnasError: if there is no such search, or it was one of several supernets.
@@ -76,7 +79,35 @@ def found(run: str, method: str = "", notebook: str = "") -> tuple[nn.Sequential
     dataset = data.load(of_it["dataset"], image_size=of_it["image_size"])
     sizes = of_it["width"], dataset.image_size, dataset.in_channels, dataset.num_classes
     weights = part.load(f"{method}.pt")["net"]
-    return network(of_it["space"], of_it["architecture"], sizes, weights, shared=True)
+    alone, example, known = network(of_it["space"], of_it["architecture"], sizes, weights, shared=True)
+    return alone, example, known | {"statistics": fix_statistics(alone, dataset)}
+
+
+def fix_statistics(network: nn.Module, dataset: Dataset) -> str:
+    """Give a network BatchNorm statistics of its own, from the first training images, at most ``IMAGES``.
+
+    Shared weights are normalised by the statistics of each batch; a file is asked for single images. Mean and
+    variance are averaged over equal parts, each normalised by its own; images are not augmented.
+
+    Args:
+        network: see :func:`network`; in evaluation mode afterwards.
+        dataset: whose training images it is for.
+
+    Returns:
+        What was done, in words.
+    """
+    count = min(IMAGES, len(dataset.train))
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    for module in norms:
+        module.reset_running_stats()
+        module.momentum = None  # the plain average of all parts
+    network.train()
+    with torch.no_grad():
+        for x, _ in dataset.pieces(dataset.train, count):
+            for part in x.tensor_split(-(-len(x) // PART)):
+                network(part)
+    network.eval()
+    return f"BatchNorm's mean and variance are fixed, from {count} training images"
 
 
 def network(
@@ -92,16 +123,18 @@ def network(
         space_name, architecture: as texts.
         sizes: width, image size, channels and classes.
         weights: of the whole supernet if they are ``shared``, else of the plain network.
-        shared: whether they are a search's.
+        shared: whether they are a search's; then BatchNorm has no statistics yet.
 
     Returns:
-        See :func:`found`.
+        The network in evaluation mode, two images of zeros of its input's size, and :func:`facts`.
     """
     space = make_space(space_name)
     arch, (width, image_size, in_channels, num_classes) = space.parse(architecture), sizes
-    net = make_supernet(space, in_channels, num_classes, width, shared)
+    net = make_supernet(space, in_channels, num_classes, width, shared=False)
     if shared:
-        net.load_state_dict(weights)
+        norms = {name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)}
+        new = {name: v for name, v in net.state_dict().items() if name.rpartition(".")[0] in norms}
+        net.load_state_dict(new | dict(weights))  # shared BatchNorm has nothing of its own
     alone = extract(net.eval(), arch)
     if not shared:
         alone.load_state_dict(weights)

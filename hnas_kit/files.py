@@ -6,16 +6,22 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
+import pickle
 import re
+import uuid
+import zipfile
+import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import yaml
 
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import Failure, HnasError
 
 if TYPE_CHECKING:  # each takes a second, and is imported where it is used
+    import numpy as np
     import pandas as pd
     import torch
 
@@ -32,9 +38,9 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write a file under a temporary name beside it, then rename: a reader sees all of it or nothing.
 
     Raises:
-        HnasError: if the disk is full or the folder cannot be written; what was there stays.
+        Failure: if the disk is full or the folder cannot be written; what was there stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")  # of no other process, nor of another machine's
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -46,7 +52,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):  # above it may be a file instead of a folder
             temporary.unlink()
         reason = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror
-        raise HnasError(f"cannot write {path}: {reason}; free space or choose another folder") from error
+        raise Failure(f"cannot write {path}: {reason}; free space or choose another folder") from error
 
 
 def torch_bytes(value: object) -> bytes:
@@ -59,17 +65,61 @@ def torch_bytes(value: object) -> bytes:
 
 
 def torch_value(data: bytes, map_location: str | torch.device = "cpu") -> object:
-    """The value saved by :func:`torch_bytes`; tensors and plain containers only (no code is run)."""
+    """The value saved by :func:`torch_bytes`; tensors and plain containers only (no code is run).
+
+    Raises:
+        Failure: if it is something else.
+    """
     import torch
 
-    return torch.load(io.BytesIO(data), map_location=map_location, weights_only=True)
+    try:
+        return torch.load(io.BytesIO(data), map_location=map_location, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
+        raise Failure(f"not a file of plain tensors ({first_line(error)})") from None
+
+
+def npz_value(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an ``.npz`` file; no objects, as those are pickles (no code is run).
+
+    Raises:
+        Failure: if it is something else.
+    """
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(data)) as arrays:
+            return dict(arrays)
+    except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise Failure(f"not a file of plain arrays ({first_line(error)})") from None
+
+
+def json_value(path: Path) -> Any:
+    """The value of a JSON file in UTF-8.
+
+    Raises:
+        ValueError: if it is none; that it is nested too deep counts.
+        OSError: if it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, without what follows its first line; the error's name if it says nothing."""
+    return str(error).strip().partition("\n")[0].strip() or type(error).__name__
+
+
+TEXTS = ("architecture", "label", "method", "run", "status", "error", "commit", "hardware", "versions")
 
 
 def read_csv(source: Path | IO, **options: Any) -> pd.DataFrame:
-    """A table whose architectures stay text: the code 00000001 is no number."""
+    """A table whose names stay text: the code 00000001 is no number, a label None is not nothing."""
     import pandas as pd
 
-    return pd.read_csv(source, dtype={"architecture": str}, **options)
+    given = {"dtype": dict.fromkeys(TEXTS, str), "keep_default_na": False, "na_values": [""]}
+    return pd.read_csv(source, **given | options)
 
 
 class _Yaml(yaml.SafeLoader):
@@ -88,7 +138,11 @@ for _kind, _pattern, _first in (
     ("null", r"~|null|", ["~", "n", ""]),
     ("bool", r"true|false|True|False", list("tfTF")),
     ("int", r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan", list("-+.0123456789")),
+    (
+        "float",
+        r"[-+]?((\.[0-9]+|(0|[1-9][0-9]*)\.[0-9]*)([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.inf)|\.nan",
+        list("-+.0123456789"),
+    ),
 ):
     _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_pattern})$"), _first)
 

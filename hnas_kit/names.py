@@ -6,6 +6,7 @@ Light: to check a parameter nothing is imported that computes. Names are looked 
 from __future__ import annotations
 
 import itertools
+import re
 import sys
 from collections import UserDict
 from collections.abc import Callable, Mapping
@@ -21,18 +22,22 @@ class Registry(UserDict[str, Any]):
     Args:
         what: what they are names of, for messages.
         known: by name.
+        check: ``"module:name"`` of a function that is called with a new name and what it is to stand for, and
+            raises :class:`HnasError` if that will not do.
+
+    Attributes:
+        brought: what was registered beside ``known``, by name.
     """
 
-    def __init__(self, what: str, known: Mapping[str, Any]) -> None:
-        self.what = what
+    def __init__(self, what: str, known: Mapping[str, Any], check: str = "") -> None:
+        self.what, self.check, self.brought = what, check, {}
         super().__init__(known)
 
     def __getitem__(self, name: str) -> Any:
         """What a name stands for; raises :class:`HnasError` if there is no such name."""
         require_one_of(self.what, name, self.data)
         if isinstance(value := self.data[name], str):
-            module, _, attribute = value.partition(":")
-            value = self.data[name] = getattr(import_module(module), attribute)
+            value = self.data[name] = imported(value)
         return value
 
     def get(self, name: str, default: Any = None) -> Any:
@@ -40,10 +45,37 @@ class Registry(UserDict[str, Any]):
         return self[name] if name in self.data else default
 
     def register(self, name: str, value: Any) -> None:
-        """Add a name; raises :class:`HnasError` if it is taken."""
-        if name in self.data:
+        """Add a name; a notebook cell or a script that is run again replaces its own.
+
+        Raises:
+            HnasError: if it is taken, no plain name, or what it stands for will not do.
+        """
+        if not isinstance(name, str) or not re.fullmatch(NEW_NAME, name):
+            raise HnasError(f"{name!r} is no name for a {self.what}: letters, digits, _ - and single spaces")
+        if name in self.data and not _same_cell(self.brought.get(name), value):
             raise HnasError(f"there is a {self.what} {name!r} already; choose another name")
-        self.data[name] = value
+        if self.check:
+            imported(self.check)(name, value)
+        self.data[name] = self.brought[name] = value
+
+    def remove(self, name: str) -> None:
+        """Forget what was registered."""
+        del self.data[name], self.brought[name]
+
+
+def imported(text: str) -> Any:
+    """What ``"module:name"`` names."""
+    module, _, attribute = text.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _same_cell(old: Any, new: Any) -> bool:
+    """Whether both were defined by the same name in a notebook or a script, outside any module."""
+    places = [
+        (getattr(kind, "__module__", ""), getattr(kind, "__qualname__", ""))
+        for kind in (value if hasattr(value, "__qualname__") else type(value) for value in (old, new))
+    ]
+    return places[0] == places[1] and places[0][0] == "__main__"
 
 
 def lazy(package: str, where: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -62,6 +94,7 @@ def lazy(package: str, where: Mapping[str, str]) -> tuple[Callable[[str], Any], 
     return find, lambda: sorted({*vars(sys.modules[package]), *where})
 
 
+NEW_NAME = "[A-Za-z][A-Za-z0-9_]*([ -][A-Za-z0-9_]+)*"
 SPACES = Registry(
     "search space",
     {
@@ -69,7 +102,30 @@ SPACES = Registry(
         "macro": "hnas_kit.spaces:MacroSpace",
         "mobile": "hnas_kit.spaces:MobileSpace",
     },
+    check="hnas_kit.supernets.chains:check",
 )
+DATASETS = Registry(
+    "data set",
+    {
+        "digits": "hnas_kit.data.loading:digits",
+        "textures": "hnas_kit.data.loading:textures",
+        "cifar10": "hnas_kit.data.loading:cifar10",
+        "cifar10_jpeg": "hnas_kit.data.loading:cifar10_jpeg",
+    },
+    check="hnas_kit.data.loading:check_loader",
+)
+LAYOUTS = ("folder", "imagefolder", "ffcv")  # of one's own images: as data set LAYOUT:PATH
+
+
+def known_dataset(value: str) -> str:
+    """A data set's name, or ``LAYOUT:PATH``, as it is; raises ValueError for any other."""
+    layout, colon, path = value.partition(":")
+    if value not in DATASETS and not (colon and path and layout in LAYOUTS):
+        own = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
+        raise ValueError(f"unknown data set; allowed: {', '.join(DATASETS)}, {own}")
+    return value
+
+
 ENCODINGS = ("vector", "onehot")  # of an architecture
 MEASURES = ("kl", "l2", "cross_entropy")  # of the distance between outputs
 LINKAGES = ("ward", "average", "complete")
@@ -85,6 +141,7 @@ SAMPLERS = Registry(
         "mcts": "hnas_kit.samplers.mcts:MCTS",
         "mcts_reg": "hnas_kit.samplers.mcts:MCTSReg",
     },
+    check="hnas_kit.samplers.brought:check",
 )
 TREES = ("learned", "default", "random", "accuracy")
 COMMUNICATIONS = ("shared_table", "equivalent_nodes")
@@ -123,4 +180,5 @@ REWARDS = Registry(
             ("absolute", "relative"), ("validation", "training"), ("accuracy", "loss")
         )
     },
+    check="hnas_kit.rewards:check",
 )

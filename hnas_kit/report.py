@@ -1,7 +1,6 @@
 """Measured beside published: the HTML report of a run, and a table over runs of several seeds."""
 
 import base64
-import contextlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -10,9 +9,9 @@ import jinja2
 import pandas as pd
 
 from hnas_kit import benchmarks
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import read_yaml, write_atomic
-from hnas_kit.runs import Finished, outputs_root, search_of
+from hnas_kit.runs import Finished, know, outputs_root, search_of
 from hnas_kit.studies.paper import LABELS, SETUP, references
 from hnas_kit.studies.paper import TABLES as PUBLISHED
 
@@ -22,7 +21,9 @@ CAPTIONS: dict[str, str] = _texts["captions"]
 
 def _differences(parts: Mapping[str, Finished]) -> str:
     """What the run does otherwise than the paper, in words, from its parameters."""
-    published, changed = SETUP[parts["01_pretrain"].params["space"]], []
+    published, changed = SETUP.get(parts["01_pretrain"].params["space"]), []
+    if published is None:
+        return "The paper has no such space."
     for name, (notebook, *settings) in _texts["settings"].items():
         if notebook in parts:
             values = [parts[notebook].params[setting] for setting in settings]
@@ -39,21 +40,23 @@ def _compared(parts: Mapping[str, Finished]) -> str:
     """Ours and the paper's columns, one row a method, or an architecture that was not searched."""
     space, dataset = (parts["01_pretrain"].params[name] for name in ("space", "dataset"))
     found, truth = parts["04_mcts"].load("found.csv"), benchmarks.for_dataset(space, dataset)
-    published = PUBLISHED["table1"][space]
-    if truth is not None:
+    published = PUBLISHED["table1"].get(space)
+    if truth is not None and published is not None:
         found = pd.concat([found, references(published, truth)])
-    published = published.reindex([LABELS.get(name, name) for name in found.index])
+    none = "no ground truth"
+    labels = [LABELS.get(name, name) for name in found.index]
+    published = pd.DataFrame(index=labels) if published is None else published.reindex(labels)
     table = pd.DataFrame(
         {
             "method": found.index,
             "ours: architecture": found["architecture"],
-            "ours: true accuracy (%)": found["accuracy"].map("{:.2f}".format),
-            "ours: true rank": found["rank"].map("{:.0f}".format),
+            "ours: true accuracy (%)": found["accuracy"].map("{:.2f}".format).replace("nan", none),
+            "ours: true rank": found["rank"].map("{:.0f}".format).replace("nan", none),
         }
     )
-    for column in ("architecture", "best accuracy", "average accuracy", "best rank", "average rank"):
+    for column in published.columns.drop("search time", errors="ignore"):
         table[f"paper: {column}"] = ["not reported" if pd.isna(v) else v for v in published[column]]
-    return table.replace("nan", "no ground truth").to_html(index=False, border=0)
+    return table.to_html(index=False, border=0)
 
 
 def _html(part: Finished, name: str) -> str:
@@ -66,9 +69,8 @@ def _html(part: Finished, name: str) -> str:
 
 def _parts(run: str) -> dict[str, Finished]:
     """What a report is made of, in the notebooks' order; raises :class:`HnasError` if nothing is done."""
-    parts, window = {}, None
-    with contextlib.suppress(HnasError):
-        window = Finished(run, "06_imagenet")
+    parts: dict[str, Finished | None] = {}
+    window = _if_there(run, "06_imagenet")
     try:
         search = Finished(run, "04_mcts")
     except HnasError:
@@ -77,12 +79,22 @@ def _parts(run: str) -> dict[str, Finished]:
     else:
         parts["01_pretrain"] = Finished(search.runs.get("01_pretrain", run), "01_pretrain")
         for notebook in ("02_distances", "03_tree"):
-            with contextlib.suppress(HnasError):
-                parts[notebook] = Finished(search.runs.get(notebook, run), notebook)
-        parts["04_mcts"] = search
-        with contextlib.suppress(HnasError):
-            parts["05_ablations"] = Finished(run, "05_ablations")
-    return parts if window is None else parts | {"06_imagenet": window}
+            parts[notebook] = _if_there(search.runs.get(notebook, run), notebook)
+        parts |= {"04_mcts": search, "05_ablations": _if_there(run, "05_ablations")}
+    parts["06_imagenet"] = window
+    there = {notebook: part for notebook, part in parts.items() if part}
+    know(*there.values())
+    return there
+
+
+def _if_there(run: str, notebook: str) -> Finished | None:
+    """What a notebook made, None if it did not run; raises :class:`HnasError` if it is damaged."""
+    try:
+        return Finished(run, notebook)
+    except Failure:
+        raise
+    except HnasError:
+        return None
 
 
 def write(run: str) -> Path:
@@ -93,7 +105,7 @@ def write(run: str) -> Path:
     """
     parts = _parts(run)
     template = jinja2.Environment(autoescape=True).from_string(
-        (files("hnas_kit") / "report.html").read_text()
+        (files("hnas_kit") / "report.html").read_text(encoding="utf-8")
     )
     page = template.render(
         _texts,

@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hnas_kit import benchmarks, data, runs
+from hnas_kit import benchmarks, data, plugins, runs
 from hnas_kit.benchmarks import alone
 from hnas_kit.errors import HnasError
 from hnas_kit.export import facts, network, search_result
-from hnas_kit.files import read_yaml, sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import json_value, read_yaml, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.provenance import provenance
+from hnas_kit.runs import consistency, locks
 from hnas_kit.runs.params import Retrain
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import default_width, extract
@@ -33,9 +34,11 @@ def recipe(space: str, dataset: str) -> dict[str, Any]:
         HnasError: if there is no such space.
     """
     name = make_space(space).name
-    protocol = benchmarks.PROTOCOLS.get(f"{dataset}-{name}")
+    benchmark = f"{dataset}-{name}"
+    known = benchmark in benchmarks.PROTOCOLS or benchmarks.own(benchmark)
+    protocol = benchmarks.protocol_of(benchmark)[0] if known else None
     if protocol is None or protocol.epochs is None:
-        return Retrain.defaults() | RECIPES[name]
+        return Retrain.defaults() | RECIPES.get(name, RECIPES["macro"])
     return Retrain.defaults() | protocol.training
 
 
@@ -60,6 +63,7 @@ def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str =
     elif missing := [name for name in ("space", "architecture", "dataset") if name not in values]:
         raise HnasError(f"without a run, {', '.join(missing)} must be given")
     chosen = known | dict(values)
+    plugins.load(plugins.listed(chosen.get("plugins", [])))
     space = make_space(chosen["space"])
     known["width"] = known.get("width", default_width(space))
     p = Retrain.checked(recipe(space.name, chosen["dataset"]) | known | dict(values), "hnas retrain")
@@ -70,14 +74,15 @@ def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str =
 def folder_of(p: Retrain, label: str) -> Path:
     """Where a training's result lies: another folder for whatever makes another result."""
     followed = {name: v for name, v in runs.result_params(p).items() if name not in ("threads", "workers")}
-    key = json.dumps([followed, runs.device_of(p).type, data.version(p.dataset)], sort_keys=True)
+    follows = [followed, runs.device_of(p).type, data.version(p.dataset), *plugins.digests(p.plugins)]
+    key = json.dumps(follows, sort_keys=True)
     return runs.outputs_root() / p.run / f"retrain-{label}-{sha256(key.encode())[:8]}"
 
 
 def _finished(folder: Path) -> dict[str, Any] | None:
     """What a finished training left, None if there is none."""
     try:
-        record = json.loads((folder / "result.json").read_text())
+        record = json_value(folder / "result.json")
         sound = record["format"] == FORMAT and sha256(folder / "weights.pt") == record["weights_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -99,10 +104,12 @@ def trained(folder: Path) -> tuple[nn.Sequential, Tensor, dict[str, str]]:
     record = _finished(folder)
     if record is None:
         raise HnasError(f"{folder} holds no finished training, or a damaged one; make it with hnas retrain")
+    plugins.load(record["params"].get("plugins", []))
     weights, of_it = torch_value((folder / "weights.pt").read_bytes()), record["network"]
     sizes = tuple(int(of_it[name]) for name in ("width", "image_size", "in_channels", "num_classes"))
     state = weights.get("average", weights["net"])
-    return network(of_it["space"], of_it["architecture"], sizes, state, shared=False)
+    alone, example, known = network(of_it["space"], of_it["architecture"], sizes, state, shared=False)
+    return alone, example, known | {"statistics": "BatchNorm's, running averages of the training"}
 
 
 def retrain(p: Retrain, label: str) -> str:
@@ -118,7 +125,11 @@ def retrain(p: Retrain, label: str) -> str:
         HnasError: for data or a batch size that cannot be used; then nothing is written.
     """
     folder = folder_of(p, label)
-    record = _finished(folder) or _train(p, label, folder)
+    record = _finished(folder)
+    if record is None:
+        consistency.check_one(p, p.model_dump())
+        with locks.alone(folder):
+            record = _train(p, label, folder)
     accuracy, truth = record["accuracy"], record["ground_truth"]
     line = f"{p.architecture} alone on {p.dataset}: {accuracy['net']:.2f} %"
     if "average" in accuracy:
@@ -177,4 +188,6 @@ def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
     write_atomic(folder / "weights.pt", contents)
     write_atomic(folder / "result.json", json.dumps(record, indent=2).encode() + b"\n")
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    for path in folder.glob(".*.tmp"):  # of a process that was killed
+        path.unlink()
     return record

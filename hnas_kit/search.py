@@ -18,7 +18,7 @@ from hnas_kit.names import FINAL_CHOICES
 from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
-from hnas_kit.rewards import Reward
+from hnas_kit.rewards import Brought, Reward, make_reward
 from hnas_kit.samplers import MCTS, Mixture, Sampler
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, mixture
@@ -73,7 +73,7 @@ def run(
     schedule: Schedule,
     *,
     generators: Generators,
-    reward: Reward | None = None,
+    reward: Reward | Brought | None = None,
     precision: str = "float32",
     parts: int = 1,
     team: Team = LONE,
@@ -120,7 +120,7 @@ def run(
             with torch.no_grad(), autocast(valid_batches.device, precision):
                 logits = torch.cat([net(x, sampler.path(arch)) for x, _ in share])
             labels = torch.cat([y for _, y in share])
-        value = reward.of(team.mean(reward.measured(logits, labels)))
+        value = reward.of(team.mean(reward.measured(logits, labels, arch)))
         history.record(step, arch, value)
         if step >= learning:
             sampler.update(arch, value)
@@ -287,7 +287,7 @@ def trial(
         problem.dataset.batches(problem.valid, batch_size, generators, "validation", train=False),
         schedule,
         generators=generators,
-        reward=Reward(reward),
+        reward=make_reward(reward),
         **training,
     )
     x, y = problem.dataset.fixed(problem.valid, scored or None)

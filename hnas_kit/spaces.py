@@ -4,23 +4,30 @@ An architecture is a tuple of ints, one operation index per layer, always in can
 codes for the same network, the one that stands for all of them).
 """
 
+from __future__ import annotations
+
 import itertools
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import ENCODINGS, SPACES
 
+if TYPE_CHECKING:
+    from torch import nn
+
 Arch = tuple[int, ...]
 LISTED = 1_000_000  # architectures, at most
 
 
-class SearchSpace(ABC):
-    """What every search space offers; a new one says its operations and its constraint.
+class SearchSpace:
+    """What every search space offers: a chain of layers with a choice of operations in each.
+
+    A new one says its name, its operations, and how a block is built. All else has a default.
 
     Which codes are canonical architectures is said by a small automaton that reads them layer by layer:
     from ``start``, ``advance`` gives the next state, and ``accepts`` says whether a state may be the last.
@@ -31,13 +38,31 @@ class SearchSpace(ABC):
         name: the name that parameters and artefacts use.
         ops: for each layer, the names of its operations.
         start: the automaton's state before the first layer.
+        width, image_size: channels of the stem and pixels of an image, unless something else is said.
         separator: between the operations' indices in the text form; empty if all are digits.
     """
 
     name: str
     ops: tuple[tuple[str, ...], ...]
     start: int = 0
+    width: int = 16
+    image_size: int = 32
     separator: str = ","
+
+    def stem(self, in_channels: int, width: int, shared: bool) -> nn.Module:
+        """(B, in_channels, H, W) -> features; default: 3x3 convolution to ``width``, BatchNorm, ReLU."""
+        raise NotImplementedError
+
+    def block(self, layer: int, op: int, width: int, shared: bool) -> nn.Module:
+        """Operation ``op`` (its position in ``ops[layer]``) of a layer: features -> features.
+
+        All of a layer give the same number of channels. ``shared``: see ``supernets.blocks.batch_norm``.
+        """
+        raise NotImplementedError
+
+    def head(self, channels: int, num_classes: int, shared: bool) -> nn.Module:
+        """Features -> logits (B, num_classes); default: global average pool and a linear layer."""
+        raise NotImplementedError
 
     @property
     def num_layers(self) -> int:
@@ -128,10 +153,8 @@ class SearchSpace(ABC):
         """
         require_one_of("encoding", kind, ENCODINGS)
         found, counts = self.categories(archs)
-        if kind == "vector":
-            return found.astype(float)
         columns = [found[:, [layer]] == np.arange(count) for layer, count in enumerate(counts)]
-        return np.hstack(columns).astype(float)
+        return (found if kind == "vector" else np.hstack(columns)).astype(float)
 
     def canonical(self, arch: Iterable[int]) -> Arch:
         """The code that stands for this network; raises :class:`HnasError` if ``arch`` is not valid."""
@@ -140,9 +163,10 @@ class SearchSpace(ABC):
             raise HnasError(f"{arch} is not an architecture of the {self.name} space: {self.describe()}")
         return tuple(int(op) for op in self._normalise(arch))
 
-    @abstractmethod
     def describe(self) -> str:
         """What a valid architecture is, in one clause (used in error messages)."""
+        last = max(map(len, self.ops)) - 1
+        return f"{self.num_layers} layers of 0 to {last} (operations: see the space's ops)"
 
     @cached_property
     def completions(self) -> list[list[int]]:
@@ -156,6 +180,15 @@ class SearchSpace(ABC):
     def size(self) -> int:
         """The exact number of architectures."""
         return self.completions[0][0]
+
+    @property
+    def first(self) -> Arch:
+        """The architecture whose code comes first."""
+        state, arch = 0, []
+        for table in self.transitions:
+            arch.append(int((table[state] >= 0).argmax()))
+            state = int(table[state][arch[-1]])
+        return self.canonical(arch)
 
     def enumerate(self) -> list[Arch]:
         """All canonical architectures, in a fixed order: that of the codes, unless a space has its own.
@@ -316,6 +349,15 @@ class MobileSpace(StagedSpace):
 
     def describe(self) -> str:
         return "21 layers of 0 to 11 (blocks: see the space's ops) or 12 (identity)"
+
+
+def register(space: type[SearchSpace]) -> None:
+    """Make a subclass of :class:`SearchSpace` known by its name.
+
+    Raises:
+        HnasError: if it is no chain, something of it is missing, or wrong, or its name is taken.
+    """
+    SPACES.register(getattr(space, "name", None), space)
 
 
 def make_space(name: str) -> SearchSpace:

@@ -73,7 +73,7 @@ def shared_weights(by_class) -> Supernet:
         patch.setenv("XDG_CACHE_HOME", str(by_class.parent / "cache"))
         dataset = data.load(f"folder:{by_class}")
     space, rng = make_space("pooling"), np.random.default_rng(0)
-    net = make_supernet(space, 3, 12, width=8, generator=torch.Generator().manual_seed(0))
+    net = make_supernet(space, dataset.in_channels, 12, width=8, generator=torch.Generator().manual_seed(0))
     batches, archs = dataset.batches(dataset.train, 64, Generators(0)), space.enumerate()
     training.train(net, batches, lambda step: archs[rng.integers(36)], 500, lr=0.05, weight_decay=1e-3)
     return net

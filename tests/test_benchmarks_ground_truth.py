@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import rankdata
 from sklearn.linear_model import LinearRegression
 
 from hnas_kit import benchmarks, cost
@@ -228,3 +229,9 @@ def test_what_there_is_not_is_refused_in_one_line(tmp_path, call, complaint):
     with pytest.raises(HnasError, match=rf"\A.*{complaint}.*\Z"):
         call(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", benchmarks.PROTOCOLS)
+def test_ranks_are_scipys(name):
+    table = benchmarks.load(name)
+    assert table["rank"].tolist() == rankdata(-table["accuracy"], method="min").astype(int).tolist()

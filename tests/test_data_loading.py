@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from hnas_kit import data, evaluation, training
-from hnas_kit.data import Dataset, loading
+from hnas_kit.data import Dataset, fingerprints, loading
 from hnas_kit.data.rendering import shrunk
 from hnas_kit.data.textures import patches
 from hnas_kit.errors import HnasError
@@ -124,7 +124,7 @@ def test_photos_are_normalised_by_the_moments_of_the_training_images():
     images = random_images(20, 3, 8, 8) // torch.tensor([1, 2, 5], dtype=torch.uint8).view(3, 1, 1)
     arrays = {"train_x": images, "test_x": images[:4] // 2, "train_y": torch.arange(20) % 2}
     arrays["test_y"] = torch.arange(4) % 2
-    dataset = loading._photos("photos", arrays, ("a", "b"), torch.device("cpu"))
+    dataset = loading.from_arrays("photos", arrays, ("a", "b"), torch.device("cpu"))
     x = images.double() / 255
     mean, std = (x.mean((0, 2, 3)).view(3, 1, 1), x.std((0, 2, 3), correction=0).view(3, 1, 1))
     for split in (dataset.train, dataset.test):
@@ -137,7 +137,7 @@ def test_a_channel_of_one_colour_is_normalised_to_finite_values():
     images = torch.full((4, 3, 8, 8), 7, dtype=torch.uint8)
     labels = torch.zeros(4, dtype=torch.int64)
     arrays = {"train_x": images, "train_y": labels, "test_x": images, "test_y": labels}
-    dataset = loading._photos("flat", arrays, ("a",), torch.device("cpu"))
+    dataset = loading.from_arrays("flat", arrays, ("a",), torch.device("cpu"))
     assert dataset.fixed(dataset.test)[0].abs().max() < 1
 
 
@@ -224,12 +224,12 @@ def test_a_folder_goes_through_pre_training_at_half_its_size(empty_folders, by_c
     assert (x.std((0, 2, 3)) - 1).abs().max() < 1e-4
     train_half, valid_half = dataset.halves(generator())
     batches = dataset.batches(train_half, 16, Generators(0))
-    assert next(batches)[0].shape == (16, 3, 8, 8)
-    archs, net = make_space("pooling").enumerate(), make_supernet(make_space("pooling"), 3, 12, width=2)
+    assert next(batches)[0].shape == (16, 1, 8, 8)
+    archs, net = make_space("pooling").enumerate(), make_supernet(make_space("pooling"), 1, 12, width=2)
     losses = training.train(net, batches, archs.__getitem__, 3, lr=0.05, weight_decay=0.0)
     assert np.isfinite(losses).all()
     x, y = dataset.fixed(valid_half, 100)
-    assert x.shape == (100, 3, 8, 8)
+    assert x.shape == (100, 1, 8, 8)
     assert evaluation.accuracy(net, archs, x, y).shape == (36,)
 
 
@@ -302,8 +302,19 @@ def test_cifar10_jpeg_that_is_missing_gives_one_line(empty_folders):
         data.load("cifar10_jpeg")
 
 
-def test_cifar10_jpeg_is_found_as_a_folder(empty_folders):
+def test_a_known_data_set_with_other_images_is_refused(empty_folders):
+    folder = empty_folders / "data" / "cifar10_jpeg"
+    save_images(folder)
+    line = (
+        rf"\A{folder} is not data set cifar10_jpeg: it has 6 images, sha256 \w+, and there should be 60000 "
+    )
+    with pytest.raises(HnasError, match=line):
+        data.load("cifar10_jpeg")
+
+
+def test_cifar10_jpeg_is_found_as_a_folder(empty_folders, monkeypatch):
     images = save_images(empty_folders / "data" / "cifar10_jpeg")
+    monkeypatch.setitem(fingerprints.KNOWN, "cifar10_jpeg", data.version("cifar10_jpeg"))
     assert torch.equal(data.load("cifar10_jpeg").train.images, images[data.fixed_order(4)])
 
 

@@ -503,7 +503,7 @@ def test_of_a_folder_that_cannot_be_kept_nothing_is_written_and_what_was_there_s
 ):
     def refused(line: str) -> None:
         before = {path: path.read_bytes() for path in betons.iterdir()}
-        assert cli.main(["ffcv", str(damaged), "--out", str(betons)]) == 1
+        assert cli.main(["ffcv", str(damaged), "--out", str(betons)]) == 2
         assert re.fullmatch(f"hnas: {line}", capsys.readouterr().err.splitlines()[-1])
         assert {path: path.read_bytes() for path in betons.iterdir()} == before
 
@@ -560,6 +560,6 @@ def test_without_ffcv_one_line_says_what_to_install(tmp_path, pets, monkeypatch,
     line = r"the package ffcv is needed.* the extra ffcv, .*: pip install --no-build-isolation ffcv"
     with pytest.raises(HnasError, match=rf"\A{line}\Z"):
         data.load(f"ffcv:{tmp_path}")
-    assert cli.main(["ffcv", str(pets), "--out", str(tmp_path / "new")]) == 1
+    assert cli.main(["ffcv", str(pets), "--out", str(tmp_path / "new")]) == 2
     assert re.fullmatch(f"hnas: {line}\n", capsys.readouterr().err)
     assert not (tmp_path / "new").exists()

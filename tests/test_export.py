@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from hnas_kit import cost, export
+from hnas_kit import cost, data, export
+from hnas_kit.data.rendering import photo_render
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, extract, make_supernet
@@ -96,6 +98,73 @@ def test_exported_files_give_the_same_and_say_what_is_in_them(tmp_path, name):
             (logits,) = session.run(["logits"], {"images": x.numpy()})
             np.testing.assert_allclose(logits, expected.numpy(), atol=1e-4, rtol=0)
         assert expected.std() > 1e-2
+
+
+@pytest.fixture(scope="module")
+def wavy() -> data.Dataset:
+    """Color images of 32x32 and five classes to see; enough of them that the limit of 2,048 counts."""
+    rng = torch.Generator().manual_seed(0)
+    coarse = torch.randint(256, (2300, CHANNELS, 4, 4), generator=rng, dtype=torch.uint8)
+    x = torch.nn.functional.interpolate(coarse.float(), SIZE, mode="bilinear").byte()
+    split = data.Split(x, torch.arange(2300) % CLASSES)
+    render = photo_render(torch.full((CHANNELS,), 0.5), torch.full((CHANNELS,), 0.2))
+    return data.Dataset("wavy", tuple("abcde"), split, split.take(torch.arange(300)), render, SIZE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+@torch.no_grad()
+def test_an_exported_network_answers_the_same_at_any_batch_size(tmp_path, wavy, name):
+    """With shared weights: in PyTorch, in ONNX Runtime, as an exported program; the file says how."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    (arch,), sizes = some(name, 1), (WIDTH, SIZE, CHANNELS, CLASSES)
+    shared = new(name, True)
+    alone, example, facts = export.network(
+        name, SPACES[name].format(arch), sizes, shared.state_dict(), shared=True
+    )
+    facts |= {"statistics": export.fix_statistics(alone, wavy)}
+    assert facts["statistics"] == "BatchNorm's mean and variance are fixed, from 2048 training images"
+    traced = export.program(alone, example)
+    export.save(traced, tmp_path / "net.onnx", facts)
+    export.save(traced, tmp_path / "net.pt2", facts)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    assert session.get_modelmeta().custom_metadata_map["statistics"] == facts["statistics"]
+    program = torch.export.load(tmp_path / "net.pt2").module()
+    x, _ = wavy.fixed(wavy.train, 256)
+    expected = alone(x)
+    assert expected.std(0).min() > 1e-3  # images differ, also one by one
+    runs = {
+        "PyTorch": alone,
+        "program": program,
+        "ONNX Runtime": lambda x: torch.from_numpy(session.run(["logits"], {"images": x.numpy()})[0]),
+    }
+    for run in runs.values():
+        for size in (1, 2, 32, 256):
+            images = 256 if size > 2 else 8
+            answers = torch.cat([run(part) for part in x[:images].split(size)])
+            torch.testing.assert_close(answers, expected[:images], atol=2e-4, rtol=1e-4)
+    # the fixed statistics are those of the images: on all of them at once both networks nearly agree
+    x, _ = wavy.fixed(wavy.train, 2048)
+    by_batch, by_file = shared(x, arch), alone(x)
+    assert (by_batch - by_file).std() < 0.2 * by_batch.std()
+
+
+def test_fewer_training_images_than_2048_are_all_used(wavy):
+    few = replace(wavy, train=wavy.train.take(torch.arange(7)))
+    alone = extract(new("pooling", False), some("pooling", 1)[0])
+    assert export.fix_statistics(alone, few).endswith("from 7 training images")
+    x, _ = few.fixed(few.train)
+    first = alone[0][0][0](x)
+    torch.testing.assert_close(alone[0][0][1].running_mean, first.mean((0, 2, 3)))
+    torch.testing.assert_close(alone[0][0][1].running_var, first.var((0, 2, 3)))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_one_value_a_channel_is_one_line(shared):
+    """A mobile network at 32 pixels ends in features of 1x1: one image has no variance."""
+    net = new("mobile", shared).train()
+    with pytest.raises(HnasError, match=r"\ABatchNorm would see one value a channel: .*batch_size"):
+        net(images(1), some("mobile", 1)[0])
 
 
 def test_exporting_leaves_the_network_as_it_was():

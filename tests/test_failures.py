@@ -328,7 +328,7 @@ def test_what_a_kernel_logs_at_its_end_is_not_printed(project, tmp_path, monkeyp
 def test_without_cuda_there_is_no_cuda_run(tmp_path, monkeypatch, capsys, environment):
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setenv("HNAS_DEVICE", environment or "")
-    assert cli.main(["run", "quick", "-p", "device", "cpu" if environment else "cuda"]) == 1
+    assert cli.main(["run", "quick", "-p", "device", "cpu" if environment else "cuda"]) == 2
     line = "hnas: device is cuda, but PyTorch finds no CUDA device here; use device: cpu or auto\n"
     assert capsys.readouterr() == ("", line)
     assert not list(tmp_path.iterdir())

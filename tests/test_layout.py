@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # each may import what stands before it
 # fmt: off
 ORDER = (
-    "errors", "names", "files", "randomness", "provenance", "processes", "spaces", "supernets", "cost",
-    "data", "problem", "training", "evaluation", "distances", "trees", "samplers", "rewards", "search",
-    "benchmarks", "runs", "studies", "figures", "report", "export", "retraining", "cli",
+    "errors", "statuses", "names", "files", "places", "plugins", "randomness", "provenance", "processes",
+    "spaces", "supernets", "cost", "data", "problem", "training", "evaluation", "distances", "trees",
+    "samplers", "rewards", "search", "flags", "benchmarks", "runs", "studies", "figures", "report", "compare",
+    "export", "retraining", "verification", "arguments", "cli",
 )
 # fmt: on
 
@@ -101,3 +102,36 @@ def test_an_offence_is_named(tmp_path, files, complaint):
 def test_where_things_are_is_written_in_that_order():
     text = (ROOT / "docs" / "design.md").read_text()
     assert " -> ".join(ORDER) in " ".join(text.split())
+
+
+def outsized(package: Path, lines: int = 365, function: int = 60, arguments: int = 8) -> list[str]:
+    """Modules and functions (without their docstrings) that are too long, calls of too many positions."""
+    found = []
+    for path in sorted(package.rglob("*.py")):
+        text = path.read_text()
+        if (count := text.count("\n")) > lines:
+            found.append(f"{path.name} has {count} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and len(node.args) > arguments:
+                found.append(f"{path.name}:{node.lineno} gives {len(node.args)} positional arguments")
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                own = (
+                    body[-1].end_lineno - body[0].lineno + 1 + node.body[0].lineno - node.lineno
+                    if body
+                    else 0
+                )
+                if own > function:
+                    found.append(f"{path.name}:{node.lineno} {node.name} has {own} lines")
+    return found
+
+
+def test_modules_functions_and_calls_are_short():
+    assert outsized(ROOT / "hnas_kit") == []
+
+
+def test_what_is_too_long_is_named(tmp_path):
+    (tmp_path / "a.py").write_text('def f(x):\n    """Why."""\n    g(1, 2, 3)\n    return x\n')
+    assert outsized(tmp_path, lines=3, function=2, arguments=2) == [
+        "a.py has 4 lines", "a.py:1 f has 3 lines", "a.py:3 gives 3 positional arguments"
+    ]  # fmt: skip

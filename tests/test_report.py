@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from html import unescape
 from pathlib import Path
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from hnas_kit import benchmarks, report
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import Finished, Stage
+from hnas_kit.runs.folders import manifest_checksum
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.runs.profiles import load_profile, override
 
@@ -311,3 +313,57 @@ def test_over_seeds_needs_every_run_finished():
     finish("a0")
     with pytest.raises(HnasError, match=r"run notebooks/04_mcts.ipynb with run: a1$"):
         report.over_seeds(["a0", "a1"])
+
+
+def test_a_figure_of_ones_own_is_shown_under_its_name_and_flags_are_said(outputs):
+    finish("a", last="03_tree")
+    stage = Stage(NOTEBOOKS["04_mcts"].checked({"run": "a"}, ""))
+    found = pd.DataFrame(FOUND, index=["architecture", "accuracy", "rank"]).T.rename_axis("method")
+    stage.save("found.csv", found)
+    stage.save("<b>mine.png", Figure(figsize=(1, 1)))
+    stage.finish("<script>alert(1)</script>", flags=["<i>odd</i>"])
+    page = report.write("a").read_text()
+    assert "<figcaption>&lt;b&gt;mine.png " in page
+    assert "Look at this: 04_mcts: &lt;i&gt;odd&lt;/i&gt;." in page
+    assert not re.search("<script|<i>|<b>", page)
+
+
+@pytest.mark.parametrize("label", ["nan", "None"])
+def test_a_method_may_be_called_as_nothing_is(outputs, label):
+    finish("a", found={label: ("[6,3,1]", 91.25, 1)})
+    assert f"<td>{label}</td>" in report.write("a").read_text()
+
+
+def test_what_is_damaged_is_not_left_out_without_a_word(outputs):
+    finish("a")
+    (outputs / "a" / "03_tree" / "manifest.json").write_text("{")
+    with pytest.raises(HnasError, match=r"03_tree/manifest\.json is corrupt"):
+        report.write("a")
+
+
+def test_every_text_of_a_manifest_is_escaped(outputs):
+    """Whatever a file or a person may have chosen, a class or a plugin for instance."""
+    finish("a", last="04_mcts")
+    path = outputs / "a" / "04_mcts" / "manifest.json"
+
+    def marked(value):
+        if isinstance(value, dict):
+            return {name: marked(v) for name, v in value.items()}
+        return f"{value}<img src=x onerror=alert(1)>" if isinstance(value, str) else value
+
+    content = json.loads(path.read_text())
+    kept = {name: content[name] for name in ("format", "notebook", "runs", "outputs", "inputs")}
+    content = marked(content) | kept
+    path.write_text(json.dumps(content | {"checksum": manifest_checksum(content)}))
+    assert "<img src=x" not in report.write("a").read_text()
+
+
+def test_the_reports_numbers_are_those_of_the_tables_they_come_from(outputs):
+    finish("a")
+    page, found = report.write("a").read_text(), Finished("a", "04_mcts").load("found.csv")
+    rows = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", page, re.DOTALL)]
+    shown = {row[0]: row[1:4] for row in rows if len(row) > 4}
+    for method, row in found.iterrows():
+        architecture, accuracy, rank = shown[method]
+        assert (architecture, float(rank)) == (row["architecture"], row["rank"])
+        assert float(accuracy) == round(row["accuracy"], 2)

@@ -17,6 +17,7 @@ from hnas_kit import benchmarks, cli, cost, data, retraining, runs, training
 from hnas_kit.benchmarks import alone
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_value
+from hnas_kit.runs.folders import manifest_checksum
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import default_width, extract, make_supernet, prune
 
@@ -352,6 +353,7 @@ def searched(quiet) -> Path:
             "params": params,
             "outputs": {"found.csv": sha256(table.encode())},
         }
+        manifest["checksum"] = manifest_checksum(manifest)
         (folder / "manifest.json").write_text(json.dumps(manifest))
     return quiet
 
@@ -442,7 +444,7 @@ def test_what_was_trained_alone_is_exported(quiet, capsys, tmp_path):
     (folder / "weights.pt").write_bytes(b"")
     said = {"": "holds no finished training, or a damaged one", "--method default": "--method and --notebook"}
     for option, line in said.items():
-        assert cli.main(["export", str(folder), str(tmp_path / "other.pt2"), *option.split()]) == 1
+        assert cli.main(["export", str(folder), str(tmp_path / "other.pt2"), *option.split()]) == 2
         assert line in capsys.readouterr().err
     assert not (tmp_path / "other.pt2").exists()
 
@@ -457,7 +459,10 @@ def test_what_was_trained_alone_is_exported(quiet, capsys, tmp_path):
         ("retrain --method learned", "learned is of a run, and no run is named"),
         ("retrain --notebook 06_imagenet", "06_imagenet is of a run, and no run is named"),
         ("retrain mine --notebook 06_imagenet --method default", "unknown method of mine 'default'"),
-        ("export mine/retrain-learned-1 net.pt2", "mine/retrain-learned-1/04_mcts holds no finished 04_mcts"),
+        (
+            "export mine/retrain-learned-1 net.pt2",
+            "run is 'mine/retrain-learned-1': should not have the part retrain-learned-1",
+        ),
         ("retrain mine --space pool", "unknown search space 'pool'"),
         ("retrain mine --arch [9,9,9]", "'[9,9,9]'"),
         ("retrain mine --space mobile", "'[4,3,3]'"),
@@ -468,18 +473,18 @@ def test_what_was_trained_alone_is_exported(quiet, capsys, tmp_path):
         ("retrain mine -p label_smoothing -0.1", "hnas retrain: label_smoothing is -0.1: Input should be"),
         ("retrain mine -p warmup_epochs 5", "hnas retrain: warmup_epochs is 5: it must be below epochs, 5"),
         ("retrain mine -p lr fast", "hnas retrain: lr is 'fast': Input should be a valid number"),
-        ("retrain mine --dataset none", "unknown data set 'none'"),
+        ("retrain mine --dataset none", "dataset is 'none': unknown data set; allowed: digits"),
         ("retrain mine --dataset imagefolder:/none", "data set 'imagefolder:/none': there is no /none"),
         (
             "retrain mine --dataset digits -p batch_size 901",
-            "batch_size is 901; it must be from 1 to the 900",
+            "retrain: batch_size is 901; data set digits has 900 images to train on",
         ),
         ("retrain mine -p device cuda", "device is cuda, but PyTorch finds no CUDA device here"),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(searched, capsys, command, said):
     before = sorted(searched.rglob("*"))
-    assert cli.main(command.split()) == 1
+    assert cli.main(command.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -492,7 +497,7 @@ def test_a_picture_that_cannot_be_read_ends_the_training_in_one_line(quiet, tmp_
     own = shutil.copytree(pets, tmp_path / "own")
     next((own / "train" / "eel").glob("*.png")).write_bytes(b"x")
     settings = {"dataset": f"imagefolder:{own}", "image_size": 16, "batch_size": 7, "workers": 1}
-    assert cli.main(arguments(**settings)) == 1
+    assert cli.main(arguments(**settings)) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert f"{own}/train/eel/" in err

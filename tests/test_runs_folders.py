@@ -19,7 +19,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from hnas_kit import provenance, runs, spaces, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256
-from hnas_kit.runs import Finished, Stage, places
+from hnas_kit.runs import Finished, Stage, folders
 from hnas_kit.runs.params import NOTEBOOKS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,10 +74,14 @@ def fingerprint(notebook, **changes):
 
 def test_nothing_is_written_before_the_first_artefact(outputs):
     stage = Stage(given("01_pretrain"))
-    stage.checkpoints("pretrain", 10)
     assert not outputs.exists()
+    stage.checkpoints("pretrain", 10)
+    assert set(contents(outputs)) == {Path("a/.01_pretrain.lock")}
     stage.save("a.json", {})
-    assert set(contents(outputs)) == {stage.attempt.relative_to(outputs) / "a.json"}
+    assert set(contents(outputs)) == {
+        Path("a/.01_pretrain.lock"),
+        stage.attempt.relative_to(outputs) / "a.json",
+    }
 
 
 def test_a_finished_folder_is_put_in_place_as_a_whole(outputs):
@@ -371,9 +375,9 @@ def test_the_project_is_found_from_any_folder(project, tmp_path, monkeypatch):
     assert runs.project_root() == project
     monkeypatch.chdir(tmp_path)  # not in a copy: the package's own
     assert runs.project_root() == ROOT
-    where = tmp_path / "site-packages" / "hnas_kit" / "runs" / "places.py"
-    monkeypatch.setattr(places, "__file__", str(where))
-    assert said(runs.project_root).startswith(f"{tmp_path} is not inside a copy of the project")
+    package = tmp_path / "site-packages" / "hnas_kit"  # which holds copies, installed without the project
+    monkeypatch.setattr("hnas_kit.places.PACKAGE", package)
+    assert runs.project_root() == package
 
 
 def test_outputs_lie_in_the_project_unless_told_otherwise(project, outputs, monkeypatch):
@@ -459,3 +463,43 @@ def test_progress_is_a_text_bar_unless_it_is_to_be_quiet(monkeypatch, capsys):
         with runs.progress(2, "training") as bar:
             bar.update(2)
         assert ("training: 100%" in capsys.readouterr().out) == shown
+
+
+def test_images_that_were_replaced_make_a_result_stale_and_their_reader_refuses(outputs, tmp_path, pets):
+    """Of the same names and sizes; 02 would compute on other images than 01 was trained on."""
+    own = shutil.copytree(pets, tmp_path / "own")
+    images = {"dataset": f"imagefolder:{own}", "image_size": 16}
+    finish("01_pretrain", **images)
+    finish("02_distances")
+    assert runs.up_to_date(given("01_pretrain", **images))
+    path = next((own / "train" / "cat").glob("*.JPEG"))
+    data = path.read_bytes()
+    path.write_bytes(data[:-20] + bytes([data[-20] ^ 1]) + data[-19:])
+    assert folders.outdated(given("01_pretrain", **images)) == "its images changed"
+    assert folders.outdated(given("02_distances")) == "its images changed"
+    line = said(Stage, given("02_distances"))
+    assert line.startswith(
+        f"02_distances: the images of imagefolder:{own} have changed since 01_pretrain was"
+    )
+    assert line.endswith("run 01_pretrain again")
+    path.write_bytes(data)  # the same content at another time
+    assert runs.up_to_date(given("01_pretrain", **images))
+
+
+@pytest.mark.parametrize("change", [{"figures": {"a": 1}}, {"lineage": {}}, {"headline": "better"}])
+def test_a_manifest_that_was_edited_is_refused(outputs, change):
+    finish("01_pretrain")
+    path = outputs / "a" / "01_pretrain" / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert "manifest.json is corrupt (ValueError('it is not what was written" in said(
+        Finished, "a", "01_pretrain"
+    )
+    assert said(Stage, given("02_distances")).endswith(REMEDY)
+    assert folders.outdated(given("01_pretrain")) == "its manifest is damaged"
+
+
+def test_a_whole_number_is_saved_as_it_is(outputs):
+    """Whole numbers of Python have ``to_bytes``, too."""
+    stage = begin("01_pretrain")
+    stage.save("a.json", 1)
+    assert json.loads((stage.attempt / "a.json").read_text()) == 1

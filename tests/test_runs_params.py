@@ -357,7 +357,7 @@ def test_an_upstream_is_the_source_or_the_run_itself():
 
 def test_a_misspelt_name_is_corrected_and_all_mistakes_are_named_at_once():
     assert mistake("01_pretrain", epoch=3) == "unknown parameter epoch (did you mean epochs?)"
-    allowed = "allowed: run, seed, source, linkage"
+    allowed = "allowed: run, seed, plugins, source, linkage"
     said = mistake("03_tree", zzz=3, seed="a")
     assert said == f"seed is 'a': Input should be a valid integer; unknown parameter zzz ({allowed})"
 

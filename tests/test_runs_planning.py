@@ -7,6 +7,7 @@ import json
 import pytest
 
 from hnas_kit.runs import Stage, planning
+from hnas_kit.runs.folders import manifest_checksum
 from hnas_kit.runs.params import NOTEBOOKS
 
 TWO = {"01_pretrain": {"run": "a"}, "02_distances": {"run": "a"}}
@@ -24,7 +25,8 @@ def finish(profile=TWO, seconds=3.0):
         stage.save("supernet.pt", {})
         stage.finish("done")
         path = stage.folder / "manifest.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": seconds}))
+        content = json.loads(path.read_text()) | {"seconds": seconds}
+        path.write_text(json.dumps(content | {"checksum": manifest_checksum(content)}))
 
 
 def plan(profile=TWO, first="01_pretrain", force=False):

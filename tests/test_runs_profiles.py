@@ -70,7 +70,7 @@ def test_a_change_of_an_unknown_parameter_is_refused():
     with pytest.raises(HnasError, match=r"^unknown parameter linkag \(did you mean linkage\?\)$"):
         profiles.override(profile, {"linkag": "ward"})
     with pytest.raises(
-        HnasError, match=r"^unknown parameter epochs \(allowed: linkage, run, seed, source\)$"
+        HnasError, match=r"^unknown parameter epochs \(allowed: linkage, plugins, run, seed, source\)$"
     ):
         profiles.override(profile, {"epochs": 1})
 

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from itertools import product
 from pathlib import Path
@@ -124,10 +123,10 @@ def test_later_changes_go_over_earlier_ones():
 
 
 VALUES = {
-    "dataset": st.text(max_size=6) | st.sampled_from(["digits", "textures", "folder:a/b", "folder:a_b"]),
+    "dataset": st.sampled_from(["digits", "textures", "folder:a/b", "folder:a_b", "folder: a", "ffcv:a"]),
     "width": st.integers(1, 12),
     "lr": st.floats(1e-6, 1e30) | st.sampled_from([0.03, 3, 3.0]),
-    "images": st.integers(1, 10**9),
+    "images": st.integers(1, 10**7),
     "measure": st.sampled_from(["kl", "l2", "cross_entropy"]),
     "epochs": st.integers(1, 12),
     "04_mcts.epochs": st.integers(1, 12),
@@ -201,7 +200,7 @@ def test_texts_of_any_kind_are_told_apart(one, other):
 def test_a_mistake_in_the_file_is_one_line_and_nothing_is_written(outputs, tmp_path, capsys, changes, said):
     path = tmp_path / "s.yaml"
     path.write_text(yaml.safe_dump(TREE | changes))
-    assert cli.main(["sweep", str(path)]) == 1
+    assert cli.main(["sweep", str(path)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
@@ -234,7 +233,7 @@ def test_a_mistake_on_the_command_line_is_one_line(outputs, tmp_path, capsys, ar
     for name in ("empty", "part"):
         (tmp_path / name).mkdir()
     (tmp_path / "part" / "03_tree.yaml").write_text(yaml.safe_dump(QUICK["03_tree"]))
-    assert cli.main(["sweep", *arguments.format(tmp_path).split()]) == 1
+    assert cli.main(["sweep", *arguments.format(tmp_path).split()]) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith(f"hnas: {said.format(tmp_path)}")
@@ -262,7 +261,7 @@ def test_a_result_of_other_parameters_is_not_replaced(outputs, tmp_path, capsys)
     )
     (task, _) = plan(notebook="01_pretrain", fixed={"epochs": 40}).tasks.values()
     finish(task)
-    assert cli.main(["sweep", str(tmp_path / "s.yaml")]) == 1
+    assert cli.main(["sweep", str(tmp_path / "s.yaml")]) == 2
     said = (
         f"{outputs}/a/seed0/01_pretrain was made with 01_pretrain.epochs 40, now it is 30; put it in the grid"
     )
@@ -342,25 +341,6 @@ def test_a_second_cluster_on_this_machine_finds_ports_of_its_own(recwarn):
         with sweeps._client(None, 1) as client:
             assert client.submit(os.getpid).result() != os.getpid()
     assert not [str(w.message) for w in recwarn.list]
-
-
-def test_two_processes_do_not_make_the_same_at_once(tmp_path, monkeypatch):
-    slept, entered = [], threading.Event()
-    monkeypatch.setattr(time, "sleep", slept.append)
-
-    def other():
-        with sweeps._alone(tmp_path / "a", "01_pretrain"):
-            entered.set()
-
-    with sweeps._alone(tmp_path / "a", "01_pretrain"):
-        thread = threading.Thread(target=other)
-        thread.start()
-        assert not entered.wait(0.2)
-    thread.join()
-    assert (entered.is_set(), slept) == (True, [])
-    (tmp_path / "a" / ".01_pretrain.lock").write_text("begun")  # by one that was killed: its kernel may live
-    other()
-    assert slept == [2]
 
 
 class Future:

@@ -13,6 +13,7 @@ from scipy.stats import wilcoxon
 
 from hnas_kit import benchmarks, cli, samplers
 from hnas_kit.errors import HnasError
+from hnas_kit.files import read_csv
 from hnas_kit.runs import Finished, project_root
 from hnas_kit.studies import ablations, paper
 
@@ -193,3 +194,28 @@ def test_equal_searches_are_run_once_and_their_rows_share_the_result(finished, m
     assert same["validation"].nunique() == same["search_seconds"].nunique() == 1
     assert len(histories["table1", "Mixture", 0]) == 2 * len(histories["table2", "KL", 0])  # two supernets
     assert json.loads(table.to_json(orient="records"))[0]["sweep"] == "table1"
+
+
+def test_a_label_that_looks_like_nothing_or_a_number_is_a_row_of_its_own(tmp_path):
+    """None, nan and 007 are names that somebody gave; empty cells are nothing."""
+    labels = ["None", "nan", "NA", "007", "1e3", "True"]
+    rows = [
+        {
+            "label": label,
+            "seed": seed,
+            "architecture": "[4,3,3]",
+            "accuracy": 80.0 + seed,
+            "rank": 3,
+            "search_seconds": 1,
+        }
+        for label in labels
+        for seed in range(3)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
+    read = read_csv(tmp_path / "rows.csv")
+    table = ablations.table(read, None, benchmarks.load("textures-pooling"))
+    assert list(table.index) == labels
+    assert set(table["ours: seeds"]) == {"3"}
+    pairs = ablations.paired(read, "None")
+    assert list(pairs.index) == labels[1:]
+    assert (pairs[["seeds", "mean difference"]] == [3, 0]).all(axis=None)

@@ -243,7 +243,7 @@ def test_the_command_refuses_in_one_line_before_anything_starts(
     outputs, capsys, monkeypatch, options, complaint
 ):
     monkeypatch.setattr(study, "macro", None)
-    assert cli.main(["simulate", *options]) == 1
+    assert cli.main(["simulate", *options]) == 2
     line = capsys.readouterr().err
     assert line.startswith(f"hnas: simulate: {complaint}")
     assert line.count("\n") == 1

@@ -4,10 +4,15 @@ from hnas_kit.benchmarks.ground_truth import (
     PROTOCOLS,
     Protocol,
     additive,
+    folder_of,
     for_dataset,
     judge,
     load,
     needed,
+    own,
     per_seed,
+    protocol_of,
+    stem,
+    version,
 )
-from hnas_kit.benchmarks.making import make, train_alone
+from hnas_kit.benchmarks.making import check, make, make_protocol, retrained, train_alone

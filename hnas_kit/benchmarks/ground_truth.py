@@ -1,8 +1,11 @@
 """Ground truth: the accuracy of every architecture of a space trained alone, and its rank."""
 
+import json
 import math
+import re
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +13,8 @@ import pandas as pd
 
 from hnas_kit import cost
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import read_csv
+from hnas_kit.files import read_csv, sha256
+from hnas_kit.places import outputs_root
 from hnas_kit.spaces import SearchSpace, make_space
 from hnas_kit.trees import ArchTree, variance_explained
 
@@ -49,9 +53,69 @@ PROTOCOLS = {
 }
 
 
+def stem(name: str) -> str:
+    """A benchmark's name as that of a file: one of a data set LAYOUT:PATH has a digest in it."""
+    plain = re.sub("[^A-Za-z0-9_.-]+", "_", name)
+    return plain if plain == name else f"{plain}-{sha256(name.encode())[:8]}"
+
+
+def folder_of(name: str) -> Path:
+    """Where a table that is made here lies, unless another folder is named."""
+    return outputs_root() / "benchmarks" / stem(name)
+
+
+def own(name: str) -> Path | None:
+    """The table that ``hnas benchmark NAME`` made here, None if there is none.
+
+    It lies in :func:`folder_of`, or where ``elsewhere.json`` in that folder says.
+    """
+    folder = folder_of(name)
+    if (pointer := folder / "elsewhere.json").exists():
+        folder = Path(json.loads(pointer.read_text())["folder"])
+    path = folder / f"{stem(name)}.csv"
+    return path if path.exists() else None
+
+
+def version(space: str, dataset: str) -> str:
+    """Changes when a ground truth that was made here does; empty if it is the package's, or there is none."""
+    name = f"{dataset}-{space}"
+    path = None if _packaged(space, dataset) else own(name)
+    return sha256(path) if path else ""
+
+
+def protocol_of(name: str) -> tuple[Protocol, int]:
+    """How a benchmark was made, and its number of classes; raises :class:`HnasError` for an unknown name."""
+    if name in PROTOCOLS:
+        return PROTOCOLS[name], 10
+    if (path := own(name)) is None:
+        require_one_of("benchmark", name, PROTOCOLS)
+    try:
+        record = json.loads(path.with_suffix(".json").read_text())
+        return Protocol(**record["protocol"]), record["num_classes"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise HnasError(
+            f"{path.with_suffix('.json')} does not say how the table beside it was made"
+        ) from error
+
+
+def _own_table(path: Path, space: SearchSpace) -> pd.DataFrame:
+    """A table that was made here; raises :class:`HnasError` unless it has all architectures of the space."""
+    try:
+        table = read_csv(path, index_col="architecture")
+    except ValueError as error:
+        raise HnasError(f"{path} is no table of architectures and seeds ({error})") from error
+    names = [space.format(arch) for arch in space.enumerate()]
+    sound = table.apply(lambda column: column.between(0, 100)).all(axis=None)
+    if sorted(table.index) != sorted(names) or not sound:
+        what = f"the {len(names)} architectures of the {space.name} space"
+        raise HnasError(f"{path} must have {what}, and accuracies of 0 to 100 %")
+    return table.loc[names]
+
+
 def _read(name: str) -> pd.DataFrame:
-    """A table of the package: of each architecture its accuracies (%), or their mean."""
-    require_one_of("benchmark", name, PROTOCOLS)
+    """A table: of each architecture its accuracies (%), or their mean."""
+    if name not in PROTOCOLS:
+        return _own_table(own(name), make_space(protocol_of(name)[0].space))
     folder = files("hnas_kit.benchmarks") / "tables"
     if name == "cifar10-macro":
         with (folder / f"{name}.npz").open("rb") as file:
@@ -59,7 +123,7 @@ def _read(name: str) -> pd.DataFrame:
         space = make_space("macro")
         index = pd.Index([space.format(arch) for arch in space.enumerate()], name="architecture")
         return pd.DataFrame(accuracy, index, [f"seed{s}" for s in range(accuracy.shape[1])])
-    with (folder / f"{name}.csv").open() as file:
+    with (folder / f"{name}.csv").open(encoding="utf-8") as file:
         return read_csv(file, comment="#", index_col="architecture")
 
 
@@ -72,12 +136,13 @@ def load(name: str) -> pd.DataFrame:
     Raises:
         HnasError: for an unknown name.
     """
-    table, protocol = _read(name), PROTOCOLS[name]
+    (protocol, num_classes), table = protocol_of(name), _read(name)
     accuracy = table.filter(regex="^(accuracy|seed)").mean(axis=1)
     rank = accuracy.rank(ascending=False, method="min").astype(int)
     space = make_space(protocol.space)
     archs = [space.parse(text) for text in table.index]
     size = {"width": protocol.width, "in_channels": protocol.in_channels}
+    size["num_classes"] = num_classes
     macs = [cost.macs(space, a, image_size=protocol.image_size, **size) for a in archs]
     params = [cost.params(space, a, **size) for a in archs]
     return pd.DataFrame({"accuracy": accuracy, "rank": rank, "macs": macs, "params": params})
@@ -94,10 +159,17 @@ def per_seed(name: str) -> pd.DataFrame:
 def for_dataset(space: str, dataset: str) -> pd.DataFrame | None:
     """The ground truth of a space on a data set (see :func:`load`), None if there is none.
 
-    A copy of CIFAR-10 in another coding is ranked by the table published for CIFAR-10.
+    A copy of CIFAR-10 in another coding is ranked by the table published for CIFAR-10. What the package has
+    not may have been made here, see :func:`own`.
     """
+    name = _packaged(space, dataset) or f"{dataset}-{space}"
+    return load(name) if name in PROTOCOLS or own(name) else None
+
+
+def _packaged(space: str, dataset: str) -> str:
+    """The benchmark of the package for a space on a data set, "" if there is none."""
     name = f"{dataset.removesuffix('_jpeg')}-{space}"
-    return load(name) if name in PROTOCOLS else None
+    return name if name in PROTOCOLS else ""
 
 
 def needed(space: str, dataset: str) -> pd.DataFrame:
@@ -106,7 +178,7 @@ def needed(space: str, dataset: str) -> pd.DataFrame:
     if truth is None:
         raise HnasError(
             f"methods are compared by true rank, and there is no ground truth of {space} on {dataset}; "
-            "04_mcts can train what it finds alone (retrain)"
+            f"hnas benchmark {dataset}-{space} makes it, or 04_mcts can train what it finds alone (retrain)"
         )
     return truth
 

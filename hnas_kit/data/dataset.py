@@ -68,6 +68,32 @@ class Dataset:
     def num_classes(self) -> int:
         return len(self.classes)
 
+    def mistake(self) -> str:
+        """What is wrong about it, in words; empty if a network can be trained on it."""
+        for name, split in {"train": self.train, "test": self.test}.items():
+            x, y = split.images, split.labels
+            if x.dtype != torch.uint8 or x.dim() != 4 or x.shape[2] != x.shape[3]:
+                return f"{name}.images is {x.dtype} {tuple(x.shape)}; it must be torch.uint8 (N, C, H, H)"
+            if y.dtype != torch.int64 or y.shape != x.shape[:1]:
+                return f"{name}.labels is {y.dtype} {tuple(y.shape)}; it must be torch.int64 ({len(x)},)"
+            if len(y) < 2:
+                return f"{name} has {len(y)} images"
+            if y.min() < 0 or y.max() >= len(self.classes):
+                return f"{name}.labels go from {y.min()} to {y.max()}; there are {len(self.classes)} classes"
+        if self.train.images.shape[1] != self.test.images.shape[1]:
+            return "images to train and to test have different numbers of channels"
+        for train in (True, False):
+            generator = torch.Generator(self.device).manual_seed(0)
+            try:
+                x = self.render(self.train.images[:2], generator, train)
+            except Exception as error:
+                return f"render raised {type(error).__name__}: {' '.join(str(error).split())}"
+            expected = (2, self.in_channels, self.image_size, self.image_size)
+            if not isinstance(x, Tensor) or tuple(x.shape) != expected or not x.is_floating_point():
+                found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+                return f"render gives {found}; it must give floating point numbers {expected}"
+        return ""
+
     def halves(self, generator: torch.Generator) -> tuple[Split, Split]:
         """The training set split 50/50 into search training and validation (Appendix B.1)."""
         if self.first_half is None:

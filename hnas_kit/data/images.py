@@ -1,5 +1,6 @@
 """Folders and archives of images, decoded once to tensors."""
 
+import contextlib
 import hashlib
 import io
 import lzma
@@ -10,16 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 
 # what a damaged archive or image raises
 _UNREADABLE = (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error, Image.DecompressionBombError)
 
 
-def _members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """(relative name, reader) of every file of a folder, or of a tar archive."""
     if source.is_dir():
         for path in sorted(p for p in source.rglob("*") if p.is_file()):
@@ -30,47 +31,111 @@ def _members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             for member in archive:
                 if member.isfile():
                     yield member.name, lambda m=member: archive.extractfile(m).read()
+            # tarfile takes the end of a file, or what it cannot read, for the end of the archive
+            archive.fileobj.seek(archive.offset)
+            if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError("it was cut short: its end is not marked")
     except _UNREADABLE as error:
         reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists every format it tried
         raise HnasError(f"{source} is no folder and no tar archive that can be read ({reason})") from error
 
 
-def decode_images(source: Path) -> tuple[dict, tuple[str, ...]]:
-    """Decode ``train/<class>/*`` and ``test/<class>/*`` (or ``val/``) of a folder or tar archive.
+def hidden(name: str) -> bool:
+    """Whether a file, or a folder that it lies in, is none of the images: its name begins with a dot."""
+    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
 
-    Returns:
-        Arrays as for a data set (RGB uint8 (N, 3, H, W), in the order of names), and the class names.
+
+def gray(image: Image.Image) -> bool:
+    """Whether an image has one channel; of one with a palette its colours say it."""
+    if image.mode in ("P", "PA"):
+        colours = np.asarray(image.convert("RGB")).reshape(-1, 3)
+        return bool((colours == colours[:, :1]).all())
+    return image.mode in ("1", "L", "LA", "La", "F", "I") or image.mode.startswith("I;")
+
+
+def eight_bit(image: Image.Image) -> Image.Image:
+    """An image in mode L or RGB; the 65,536 levels of 16 bits become 256, rounded. Transparency is dropped.
 
     Raises:
-        HnasError: if there are no such images, one cannot be read, or their sizes differ.
+        ValueError: for other numbers than 8 or 16 bits a channel, or colours that Pillow cannot convert.
+    """
+    if image.mode.startswith("I"):
+        levels = np.asarray(image).astype(np.int64)
+        sixteen = image.mode.startswith("I;16") or image.format in ("PNG", "PPM")
+        if not sixteen or levels.min() < 0 or levels.max() > 65_535:
+            raise ValueError(
+                f"it has 32 bits a channel, from {levels.min()} to {levels.max()}; save it with 8 or 16"
+            )
+        return Image.fromarray(((levels * 255 + 32_767) // 65_535).astype(np.uint8))
+    if image.mode == "F":
+        raise ValueError("its channel holds floating point numbers; save it with 8 or 16 bits")
+    return image.convert("L" if gray(image) else "RGB")
+
+
+def squared(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Pixels (H, W) or (H, W, 3), the shorter side resized to ``size`` (bilinear), cut from their middle."""
+    image = Image.fromarray(pixels)
+    scale = size / min(image.size)
+    image = image.resize([max(round(side * scale), size) for side in image.size], Image.Resampling.BILINEAR)
+    left, top = ((side - size) // 2 for side in image.size)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, ...]]:
+    """Decode ``train/<class>/*`` and ``test/<class>/*`` (or ``val/``) of a folder or tar archive.
+
+    Args:
+        source: the folder or archive.
+        image_size: images that are not square, or differ in size, are resized to it and cut; see
+            :func:`squared`. If all are alike they stay as they are.
+
+    Returns:
+        Arrays as for a data set (uint8 (N, C, H, W), in the order of names; C is 1 if all are gray, else 3),
+        and the class names.
+
+    Raises:
+        HnasError: if there are no such images, one cannot be read, or their sizes differ and none is given.
     """
     found: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
-    size = None
-    for name, read in _members(source):
+    size, cut = None, False
+    for name, read in members(source):
         parts = name.split("/")
-        if len(parts) < 3 or parts[-3] not in ("train", "test", "val") or parts[-1].startswith("."):
+        if len(parts) < 3 or parts[-3] not in ("train", "test", "val") or hidden("/".join(parts[-2:])):
             continue
         try:
-            pixels = np.asarray(Image.open(io.BytesIO(read())).convert("RGB"))
-        except _UNREADABLE as error:
-            raise HnasError(f"{source}: {name} is not an image that can be read ({error})") from error
-        size = size or pixels.shape
-        if pixels.shape != size or size[0] != size[1]:
-            raise HnasError(
-                f"{source}: {name} is {pixels.shape[1]}x{pixels.shape[0]}; images must be square and alike"
-            )
+            pixels = np.asarray(eight_bit(Image.open(io.BytesIO(read()))))
+        except Exception as error:  # a broken file may raise anything
+            reason = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, UnidentifiedImageError):
+                reason = "it is in no format that Pillow knows"
+            raise HnasError(f"{source}: {name} is not an image that can be read ({reason})") from error
+        size = size or pixels.shape[:2]
+        if not cut and (pixels.shape[:2] != size or size[0] != size[1]):
+            if not image_size:
+                raise HnasError(
+                    f"{source}: {name} is {pixels.shape[1]}x{pixels.shape[0]}; images must be square and "
+                    "alike, or image_size be set, for instance to 32, to resize them and cut their middle"
+                )
+            cut = True
+            found = {
+                part: [(c, n, squared(px, image_size)) for c, n, px in rows] for part, rows in found.items()
+            }
+        pixels = squared(pixels, image_size) if cut else pixels
         found["train" if parts[-3] == "train" else "test"].append((parts[-2], name, pixels))
     classes = tuple(sorted({cls for cls, _, _ in found["train"]}))
     if not found["train"] or not found["test"] or {cls for cls, _, _ in found["test"]} - set(classes):
         raise HnasError(
             f"{source} must hold images as train/<class>/* and test/<class>/*, the same classes in both"
         )
-    arrays = {}
+    arrays, coloured = {}, any(px.ndim == 3 for rows in found.values() for _, _, px in rows)
     for part, rows in found.items():
         rows.sort(key=lambda row: row[:2])
-        arrays[f"{part}_x"] = (
-            torch.from_numpy(np.stack([px for _, _, px in rows])).permute(0, 3, 1, 2).contiguous()
-        )
+        # (H, W, C); a gray image among coloured ones has its level three times
+        whole = [
+            np.broadcast_to(px.reshape(*px.shape[:2], -1), (*px.shape[:2], 3 if coloured else 1))
+            for *_, px in rows
+        ]
+        arrays[f"{part}_x"] = torch.from_numpy(np.stack(whole)).permute(0, 3, 1, 2).contiguous()
         arrays[f"{part}_y"] = torch.tensor([classes.index(cls) for cls, _, _ in rows])
     return arrays, classes
 
@@ -86,26 +151,28 @@ def source_key(source: Path) -> str:
     return _key(source, (f for f in files if f.is_file()))
 
 
-def folder_key(source: Path) -> str:
-    """Changes when images are added, removed or renamed; not every one of a million is looked at."""
-    return _key(source, sorted([*source.glob("*"), *source.glob("*/*/")]))
-
-
-def load_images(source: Path, cache: Path) -> tuple[dict, tuple[str, ...]]:
+def load_images(source: Path, cache: Path, image_size: int = 0) -> tuple[dict, tuple[str, ...]]:
     """What :func:`decode_images` gives, kept in a tensor file with its checksum in the ``cache`` folder.
 
-    The file is made again when names, sizes or times of change of the images differ, or it is corrupt.
+    The file is made again when names, sizes or times of change of the images differ, or it is corrupt. What
+    was cut to a size has that in its name; images that are alike are kept as they are, for every size.
     """
-    stem = cache / f"{source.name.split('.')[0]}-{source_key(source)}"
-    cached, digest = stem.with_suffix(".pt"), stem.with_suffix(".sha256")
-    if cached.exists() and digest.exists():
-        data = cached.read_bytes()
-        if sha256(data) == digest.read_text().strip():
-            value = torch_value(data)
-            return value["arrays"], tuple(value["classes"])
-        print(f"{cached} is corrupt; decoding {source} again")
-    arrays, classes = decode_images(source)
+    stem = f"{source.name.split('.')[0]}-2-{source_key(source)}"  # 2: gray ones have one channel
+    sized = f"{stem}-{image_size}" if image_size else stem
+    for name in dict.fromkeys((stem, sized)):
+        cached, digest = cache / f"{name}.pt", cache / f"{name}.sha256"
+        if cached.exists() and digest.exists():
+            data = cached.read_bytes()
+            if sha256(data) == digest.read_text().strip():
+                with contextlib.suppress(Failure, KeyError, TypeError):
+                    value = torch_value(data)
+                    return value["arrays"], tuple(value["classes"])
+            print(f"{cached} is corrupt; decoding {source} again")
+    arrays, classes = decode_images(source, image_size) if image_size else decode_images(source)
+    name = sized if arrays["train_x"].shape[-1] == image_size else stem
+    cached, digest = cache / f"{name}.pt", cache / f"{name}.sha256"
     data = torch_bytes({"arrays": arrays, "classes": list(classes)})
-    write_atomic(cached, data)
-    write_atomic(digest, sha256(data).encode())
+    with contextlib.suppress(Failure):  # they are decoded again where they cannot be kept
+        write_atomic(cached, data)
+        write_atomic(digest, sha256(data).encode())
     return arrays, classes

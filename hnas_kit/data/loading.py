@@ -1,9 +1,11 @@
 """Data sets by name: embedded ones, CIFAR-10, and one's own folders of images."""
 
+import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,12 +14,14 @@ from torch import Tensor
 
 from hnas_kit.data import streaming
 from hnas_kit.data.dataset import Dataset, Split
-from hnas_kit.data.images import folder_key, load_images, source_key
+from hnas_kit.data.fingerprints import check_known, fingerprint
+from hnas_kit.data.images import load_images
 from hnas_kit.data.rendering import digits_render, photo_render, resized, shrunk, textures_render
 from hnas_kit.errors import HnasError
+from hnas_kit.names import DATASETS, LAYOUTS
 
 
-def _digits(device: torch.device, _: int) -> Dataset:
+def digits(device: torch.device, _: int) -> Dataset:
     """The 1,797 digits that scikit-learn ships: 900 to train, the rest, drawn three times each, to test."""
     from sklearn.datasets import load_digits
 
@@ -31,7 +35,7 @@ def _digits(device: torch.device, _: int) -> Dataset:
     return Dataset("digits", classes, train, test, digits_render, image_size=16, views=3)
 
 
-def _textures(device: torch.device, _: int) -> Dataset:
+def textures(device: torch.device, _: int) -> Dataset:
     """Four textures at three zooms, 8,004 patches each to train, validate and test, from separate parts."""
     from hnas_kit.data.textures import CLASSES, SIZE, patches
 
@@ -47,13 +51,24 @@ def _textures(device: torch.device, _: int) -> Dataset:
     )
 
 
-def _photos(
-    name: str, arrays: dict, classes: tuple[str, ...], device: torch.device, image_size: int = 0
+def from_arrays(
+    name: str,
+    arrays: dict[str, Tensor],
+    classes: Sequence[str],
+    device: str | torch.device = "cpu",
+    image_size: int = 0,
 ) -> Dataset:
-    """A data set from uint8 arrays ``train_x`` (N, C, H, W), ``train_y``, ``test_x``, ``test_y``.
+    """A data set of images in memory: random crops, mirrored, for training; normalised by their own moments.
 
-    To a smaller ``image_size`` they are resized here, once: then every batch is augmented at that size.
+    Args:
+        name: that it goes by.
+        arrays: ``train_x`` and ``test_x``, uint8 (N, C, H, H); ``train_y`` and ``test_y``, int64 (N,), labels
+            from 0.
+        classes: their names, by label.
+        device: where batches are used.
+        image_size: to a smaller one they are resized here, once: then a batch is augmented at that size.
     """
+    classes, device = tuple(classes), torch.device(device)
     if 0 < image_size < arrays["train_x"].shape[-1]:
         arrays = arrays | {key: shrunk(arrays[key], image_size) for key in ("train_x", "test_x")}
     train = Split(arrays["train_x"].to(device), arrays["train_y"].to(device))
@@ -81,7 +96,7 @@ def find(*names: str) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def _cifar10(device: torch.device, image_size: int) -> Dataset:
+def cifar10(device: torch.device, image_size: int) -> Dataset:
     """CIFAR-10, downloaded and checksummed by torchvision unless a data folder has it already."""
     from torchvision.datasets import CIFAR10
 
@@ -100,15 +115,15 @@ def _cifar10(device: torch.device, image_size: int) -> Dataset:
     for name, part in parts.items():
         arrays[f"{name}_x"] = torch.from_numpy(part.data).permute(0, 3, 1, 2)
         arrays[f"{name}_y"] = torch.tensor(part.targets)
-    return _photos("cifar10", arrays, tuple(parts["train"].classes), device, image_size)
+    return from_arrays("cifar10", arrays, tuple(parts["train"].classes), device, image_size)
 
 
 def _images(name: str, source: Path, device: torch.device, image_size: int) -> Dataset:
-    arrays, classes = load_images(source, user_cache_path("hnas_kit") / "images")
-    return _photos(name, arrays, classes, device, image_size)
+    arrays, classes = load_images(source, user_cache_path("hnas_kit") / "images", image_size)
+    return from_arrays(name, arrays, classes, device, image_size)
 
 
-def _cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
+def cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
     source = find("cifar10_jpeg", "cifar10_jpeg.tar.xz")
     if source is None:
         folders = " or ".join(str(f) for f in data_folders())
@@ -116,15 +131,9 @@ def _cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
             f"data set cifar10_jpeg is not in {folders}; put the folder cifar10_jpeg (train/<class>/*.jpg, "
             "test/<class>/*.jpg) or cifar10_jpeg.tar.xz there, or set HNAS_DATA_DIR to where it is"
         )
+    check_known("cifar10_jpeg", source)
     return _images("cifar10_jpeg", source, device, image_size)
 
-
-NAMED: dict[str, Callable[[torch.device, int], Dataset]] = {
-    "digits": _digits,
-    "textures": _textures,
-    "cifar10": _cifar10,
-    "cifar10_jpeg": _cifar10_jpeg,
-}
 
 SHUFFLED = ("digits", "textures", "cifar10")  # they come in random order, and keep it
 
@@ -136,9 +145,6 @@ def fixed_order(images: int) -> Tensor:
     class by class: a part of them, or the first so many, would be of one class, with statistics of its own.
     """
     return torch.from_numpy(np.random.default_rng(0).permutation(images))
-
-
-LAYOUTS = ("folder", "imagefolder", "ffcv")  # of one's own images: as data set LAYOUT:PATH
 
 
 def _own_folder(name: str) -> tuple[str, Path] | None:
@@ -153,15 +159,58 @@ def _own_folder(name: str) -> tuple[str, Path] | None:
 
 
 def version(name: str) -> str:
-    """Changes when the images of ``LAYOUT:PATH`` may have; empty for a named data set, which is fixed."""
-    if not (own := _own_folder(name)):
-        return ""
-    key = source_key if own[0] == "folder" else folder_key
-    return key(own[1])
+    """Number and checksum of the images of a data set in files, see :func:`fingerprint`.
+
+    Empty for what is part of a package, for CIFAR-10, whose files torchvision compares with their checksums,
+    and for what is not there.
+    """
+    own = _own_folder(name)
+    source = (
+        own[1] if own else find("cifar10_jpeg", "cifar10_jpeg.tar.xz") if name == "cifar10_jpeg" else None
+    )
+    return fingerprint(source) if source else ""
+
+
+def register(name: str, loader: Callable[[torch.device], Dataset]) -> None:
+    """Make a data set of one's own known by a name.
+
+    Args:
+        name: a new one.
+        loader: device -> :class:`Dataset`, for instance of :func:`from_arrays`. Its images are put into one
+            random order, always the same, unless it says its ``first_half``.
+
+    Raises:
+        HnasError: one line, if it cannot be called so, or its name is taken.
+    """
+    DATASETS.register(name, loader)
+
+
+def check_loader(name: str, loader: Any) -> None:
+    """What is asked of a loader before it is called; raises :class:`HnasError` with one line."""
+    try:
+        inspect.signature(loader).bind(torch.device("cpu"))
+    except (TypeError, ValueError) as error:
+        raise HnasError(f"data set {name}: its loader must be called as loader(device): {error}") from None
+
+
+def _brought(name: str, device: torch.device) -> Dataset:
+    """What a loader of one's own gives; raises :class:`HnasError` if it is no sound data set."""
+    try:
+        dataset = DATASETS[name](device)
+    except HnasError as error:
+        raise HnasError(f"data set {name}: {error}") from None
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise HnasError(f"data set {name}: its loader raised {reason}") from None
+    if not isinstance(dataset, Dataset):
+        raise HnasError(f"data set {name}: its loader gives a {type(dataset).__name__}, not a data.Dataset")
+    if mistake := dataset.mistake():
+        raise HnasError(f"data set {name}: {mistake}")
+    return replace(dataset, name=name)
 
 
 def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, workers: int = 0) -> Dataset:
-    """A data set on the device: a name of ``NAMED``, or one's own images as ``LAYOUT:PATH``.
+    """A data set on the device: a name of ``DATASETS``, or one's own images as ``LAYOUT:PATH``.
 
     Training and test images are in random order, the same at every call (:func:`fixed_order`).
 
@@ -183,12 +232,14 @@ def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, wor
         dataset = streaming.load(*own, device, image_size, workers)
     elif own:
         dataset = _images(own[1].name, own[1], device, image_size)
-    elif name in NAMED:
-        dataset = NAMED[name](device, image_size)
+    elif name in DATASETS.brought:
+        dataset = _brought(name, device)
+    elif name in DATASETS:
+        dataset = DATASETS[name](device, image_size)
     else:
         layouts = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
-        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(NAMED)}, {layouts}")
-    if name not in SHUFFLED:
+        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, {layouts}")
+    if name not in SHUFFLED and getattr(dataset, "first_half", None) is None:
         parts = {part: getattr(dataset, part) for part in ("train", "test")}
         dataset = replace(dataset, **{part: s.take(fixed_order(len(s))) for part, s in parts.items()})
     if image_size in (0, dataset.image_size):

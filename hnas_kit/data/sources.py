@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS, find_classes, make_dataset
+from torchvision.datasets.folder import find_classes
 
+from hnas_kit.data.images import eight_bit, gray, hidden
 from hnas_kit.errors import HnasError
 
 JPEG = 0  # FFCV's code of a picture kept as JPEG; any other is kept as pixels
@@ -28,11 +29,12 @@ class Source(Protocol):
     """Where pictures come from: a label (int64) for each, and how to get one."""
 
     labels: Tensor
+    channels: int  # 1 where all are gray, else 3
 
     def name(self, i: int) -> str: ...
 
     def read(self, i: int) -> Image.Image:
-        """Picture ``i`` in RGB; whatever is raised is shown as the reason why it cannot be read."""
+        """Picture ``i`` in mode L or RGB; whatever is raised is shown as the reason why it cannot be read."""
         ...
 
 
@@ -48,26 +50,55 @@ class ClassFolders:
     """
 
     def __init__(self, folder: Path, classes: Sequence[str]) -> None:
-        labels = {name: label for label, name in enumerate(classes)}
-        try:
-            strangers = set(find_classes(folder)[0]) - labels.keys()
-            found = make_dataset(folder, labels, IMG_EXTENSIONS, allow_empty=True)
-        except OSError as error:
-            raise HnasError(f"{folder} must hold a folder of images for each class ({error})") from error
+        found = [(path, label) for label, name in enumerate(classes) for path in image_files(folder, name)]
+        strangers = {
+            name for name in class_folders(folder) if name not in classes and image_files(folder, name)
+        }
         if strangers or not found:
             problem = f"class {min(strangers)} is not one of train/" if strangers else "there is no image"
             raise HnasError(f"{folder}: {problem}")
         # one block of bytes: a list of names would be copied into every process that reads images
         self.names = np.array([os.fsencode(os.path.relpath(path, folder)) for path, _ in found])
         self.labels = torch.tensor([label for _, label in found])
-        self.folder = folder
+        self.folder, self.channels = folder, 3
 
     def name(self, i: int) -> str:
         return str(self.folder / os.fsdecode(bytes(self.names[i])))
 
     def read(self, i: int) -> Image.Image:
         with Image.open(self.name(i)) as image:
-            return image.convert("RGB")
+            return eight_bit(image).convert("L" if self.channels == 1 else "RGB")
+
+    def gray(self) -> bool:
+        """Whether all pictures are; the first coloured one ends the search."""
+        for i in range(len(self.labels)):
+            try:
+                with Image.open(self.name(i)) as image:
+                    if not gray(image):
+                        return False
+            except Exception:  # a broken file may raise anything; it is named when it is read
+                return False
+        return True
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The folders of classes in a folder; raises :class:`HnasError` if there are none."""
+    try:
+        return [name for name in find_classes(folder)[0] if not hidden(name)]
+    except OSError as error:
+        raise HnasError(f"{folder} must hold a folder of images for each class ({error})") from error
+
+
+def image_files(folder: Path, name: str) -> list[str]:
+    """Files of a class whose ending Pillow knows, in order, those with hidden names left out."""
+    Image.init()
+    endings = tuple(ending for ending, kind in Image.EXTENSION.items() if kind in Image.OPEN)
+    paths = (
+        os.path.join(place, file)
+        for place, _, files in sorted(os.walk(folder / name, followlinks=True))
+        for file in sorted(files)
+    )
+    return [p for p in paths if p.lower().endswith(endings) and not hidden(os.path.relpath(p, folder))]
 
 
 def ffcv(name: str) -> ModuleType:
@@ -93,6 +124,8 @@ class Beton:
     Raises:
         HnasError: if it is no such file, or the package is not there.
     """
+
+    channels = 3
 
     def __init__(self, path: Path) -> None:
         read = ffcv("reader").Reader
@@ -154,12 +187,15 @@ def _test_images(folder: Path, ending: str = "") -> Path:
 def _folders(folder: Path) -> tuple[tuple[str, ...], Source, Source]:
     """``train/<class>/*``, and ``val/<class>/*`` or ``test/<class>/*``."""
     try:
-        classes = tuple(find_classes(folder / "train")[0])
-    except OSError as error:
-        raise HnasError(
-            f"{folder} must hold images as train/<class>/* and val/<class>/* ({error})"
-        ) from error
-    return classes, *(ClassFolders(path, classes) for path in (folder / "train", _test_images(folder)))
+        names = class_folders(folder / "train")
+    except HnasError as error:
+        raise HnasError(f"{folder} must hold images as train/<class>/* and val/<class>/* ({error})") from None
+    classes = tuple(name for name in names if image_files(folder / "train", name))
+    parts = [ClassFolders(path, classes) for path in (folder / "train", _test_images(folder))]
+    if all(part.gray() for part in parts):
+        for part in parts:
+            part.channels = 1
+    return classes, *parts
 
 
 def _betons(folder: Path) -> tuple[tuple[str, ...], Source, Source]:
@@ -188,7 +224,7 @@ def _write(source: Source, path: Path, workers: int) -> None:
 
     def read(i: int) -> np.ndarray:
         try:
-            return np.asarray(source.read(i))
+            return np.asarray(source.read(i).convert("RGB"))
         except Exception as error:  # a broken file may raise anything
             raise _unusable(source, i, error) from error
 

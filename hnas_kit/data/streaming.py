@@ -19,6 +19,7 @@ from hnas_kit.randomness import Generators
 
 # of ImageNet's training images, as in torchvision.transforms._presets.ImageClassification
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+GRAY_MEAN, GRAY_STD = (0.449,), (0.226,)  # means of these
 SIZE = 224  # of an image, pixels (facts of the ImageNet space)
 MARGIN = 256 / 224  # shorter side to the window cut from its middle, in evaluation (the same presets)
 HELD_OUT = 50_000  # training images for the reward, of 1.28 million (Su et al., CVPR 2021)
@@ -149,7 +150,8 @@ def read(
         pin_memory=device.type == "cuda",
         generator=torch.Generator(),  # or starting it would draw from the process's own
     )
-    mean, std = (torch.tensor(values, device=device) for values in (MEAN, STD))
+    moments = (MEAN, STD) if decoder.part.source.channels == 3 else (GRAY_MEAN, GRAY_STD)
+    mean, std = (torch.tensor(values, device=device) for values in moments)
     normalise, batches = photo_render(mean, std), iter(loader)
     try:
         for batch in batches:
@@ -254,4 +256,4 @@ def load(layout: str, folder: Path, device: torch.device, image_size: int, worke
         raise HnasError(f"workers is {workers}; it must be at least 0")
     classes, train, test = LAYOUTS[layout](folder)
     parts = Part.whole(train), Part.whole(test)
-    return StreamedDataset(folder.name, classes, *parts, image_size or SIZE, device, workers)
+    return StreamedDataset(folder.name, classes, *parts, image_size or SIZE, device, workers, train.channels)

@@ -51,6 +51,7 @@ def use_style() -> None:
             "axes.titlesize": "medium",
             "legend.frameon": False,
             "figure.constrained_layout.use": True,
+            "text.parse_math": False,  # a class may be called a$b$
         }
     )
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from hnas_kit.errors import HnasError
+from hnas_kit import plugins
+from hnas_kit.errors import Failure
 
 
 def cores() -> int:
@@ -17,7 +18,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _one(function: Callable[..., Any], key: Any, values: tuple) -> tuple[Any, Any]:
+def _one(known: tuple, function: Callable[..., Any], key: Any, values: tuple) -> tuple[Any, Any]:
+    plugins.know(*known)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -40,11 +42,12 @@ def run_all(
         (key, result) as they come.
 
     Raises:
-        HnasError: if a process dies.
+        Failure: if a process dies.
     """
     from joblib import Parallel, delayed, parallel_config
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+    known = plugins.everything()
     with parallel_config(backend="loky", inner_max_num_threads=1):
         # no more handed out than there are processes; no memory maps, which are read-only
         pool = Parallel(
@@ -54,12 +57,12 @@ def run_all(
             batch_size=1,
             max_nbytes=None,
         )
-        results = pool(delayed(_one)(function, *item) for item in arguments.items())
+        results = pool(delayed(_one)(known, function, *item) for item in arguments.items())
     try:
         for result in results:  # noqa: UP028 - `yield from` would close it, too, and warn
             yield result
     except TerminatedWorkerError as error:
-        raise HnasError("a process that computes died, perhaps for want of memory; start again") from error
+        raise Failure("a process that computes died, perhaps for want of memory; start again") from error
     finally:
         with warnings.catch_warnings():  # who stops early means it
             warnings.filterwarnings("ignore", ".* tasks which were still being processed", UserWarning)

@@ -9,17 +9,15 @@ from hnas_kit.runs.places import READS, SEARCHES, outputs_root, profile_folder, 
 
 __getattr__, __dir__ = lazy(
     __name__,
-    dict.fromkeys(
+    dict.fromkeys(("FORMAT", "Finished", "know", "place", "search_of"), "finished")
+    | dict.fromkeys(
         (
-            "FORMAT",
-            "Finished",
             "Stage",
             "device_of",
             "fingerprint",
             "peak_memory_mb",
             "progress",
             "same_code",
-            "search_of",
             "up_to_date",
             "upstream",
         ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hnas_kit.errors import HnasError
+from hnas_kit.files import json_value
 from hnas_kit.runs.folders import Stage
 from hnas_kit.runs.places import project_root
 
@@ -30,7 +30,7 @@ def reference(stage: Stage, path: Path | None = None) -> dict[str, object] | Non
     if not path.exists():
         return None
     try:
-        record = json.loads(path.read_text())
+        record = json_value(path)
         return record["values"] if record["lineage"] == stage.lineage else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HnasError(

@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from hnas_kit import benchmarks
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import Failure, HnasError
 from hnas_kit.processes.parallel import cores
 from hnas_kit.runs import folders
 from hnas_kit.runs.notebook import execute, hand_over
@@ -55,7 +55,7 @@ def _ended(running: Mapping[str, Connection]) -> tuple[str, HnasError | None]:
     try:
         return notebook, ready.recv()
     except EOFError:
-        return notebook, HnasError(f"{notebook}: its process died; started again it goes on")
+        return notebook, Failure(f"{notebook}: its process died; started again it goes on")
 
 
 def _tried(function: Callable[..., None], *args: Any) -> HnasError | None:

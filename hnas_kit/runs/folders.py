@@ -6,117 +6,39 @@ in place as a whole: a run that fails or is killed leaves an earlier result as i
 its own checkpoints when it is started again with the same parameters and inputs.
 """
 
+import contextlib
 import io
 import json
 import os
-import resource
 import shutil
 import sys
 import time
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from hnas_kit import benchmarks, plugins
 from hnas_kit.data import version as dataset_version
-from hnas_kit.errors import HnasError
-from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.errors import Failure, HnasError
+from hnas_kit.files import sha256, torch_bytes, write_atomic
 from hnas_kit.provenance import code_digest, provenance
+from hnas_kit.runs import locks
+from hnas_kit.runs.finished import FORMAT, Finished, know, manifest_checksum, recover, set_aside
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
-from hnas_kit.runs.places import READS, SEARCHES, notebook_digest, outputs_root
+from hnas_kit.runs.places import READS, notebook_digest, outputs_root
 from hnas_kit.training import Checkpoints, pick_device
+from hnas_kit.trees import ArchTree
 
-FORMAT = "hnas_kit run 2"
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 ABSENT = "what it reads is not there"
-
-
-class Finished:
-    """The finished part of a run that one notebook made; every read is checked against its manifest.
-
-    Args:
-        run: the run's name.
-        notebook: which notebook made it.
-
-    Attributes:
-        manifest: all that is known of it.
-        params: the notebook's parameters.
-        outputs: checksum of each artefact.
-        runs: the run of this notebook and of each that it follows from.
-
-    Raises:
-        HnasError: if it is missing, unfinished or foreign; the line names the notebook to run.
-    """
-
-    def __init__(self, run: str, notebook: str) -> None:
-        self.notebook = notebook
-        self.folder = outputs_root() / run / notebook
-        stand_in = os.environ.get("HNAS_REFERENCE")  # set by tests: a small artefact for a missing one
-        if not self.folder.exists() and stand_in:
-            self.folder = Path(stand_in) / notebook
-        self._remedy = f"run notebooks/{notebook}.ipynb with run: {run}"
-        path = self.folder / "manifest.json"
-        if not path.exists():
-            begun = self.folder.parent.glob(f"{notebook}.attempt-*/manifest.json")
-            last = max(begun, key=os.path.getmtime, default=None)
-            state, why = json.loads(last.read_text()) if last else {}, ""
-            if "cell" in state:
-                why = f" ({state['status']} at cell {state['cell']}: {state['error']})"
-            raise HnasError(f"{self.folder} holds no finished {notebook}{why}; {self._remedy}")
-        try:
-            self.manifest = json.loads(path.read_text())
-            foreign = self.manifest["format"] != FORMAT or self.manifest["notebook"] != notebook
-            needed = {"params", "lineage", "runs", "fingerprint", "outputs", "headline", "provenance"}
-            absent = needed - self.manifest.keys()
-            if absent and not foreign:
-                raise KeyError(*sorted(absent))
-        except (ValueError, KeyError, TypeError) as error:
-            raise HnasError(f"{path} is corrupt ({error!r}); {self._remedy}") from error
-        if foreign:
-            raise HnasError(f"{path} was not made by {notebook} of this kit; {self._remedy}")
-        self.params: dict[str, Any] = self.manifest["params"]
-        self.outputs: dict[str, str] = self.manifest["outputs"]
-        self.runs: dict[str, str] = self.manifest["runs"]
-
-    def read(self, name: str) -> bytes:
-        """An artefact's content; raises :class:`HnasError` if it is missing, foreign or corrupt."""
-        path = self.folder / name
-        if name not in self.outputs or not path.exists():
-            raise HnasError(f"{path} is missing; {self._remedy}")
-        data = path.read_bytes()
-        if sha256(data) != self.outputs[name]:
-            raise HnasError(
-                f"{path} is corrupt or not the file that was saved (checksum differs); {self._remedy}"
-            )
-        return data
-
-    def load(self, name: str) -> Any:
-        """An artefact as Python values, by its ending: see :meth:`Stage.save`."""
-        data = self.read(name)
-        if name.endswith(".pt"):
-            return torch_value(data)
-        if name.endswith(".npz"):
-            with np.load(io.BytesIO(data)) as arrays:
-                return dict(arrays)
-        if name.endswith(".csv"):
-            return read_csv(io.BytesIO(data), index_col=0)
-        return json.loads(data)
-
-
-def search_of(run: str, notebook: str = "") -> Finished:
-    """The finished search of a run.
-
-    Args:
-        run: the run's name.
-        notebook: of :data:`SEARCHES`; empty for the first that is there.
-
-    Raises:
-        HnasError: see :class:`Finished`.
-    """
-    there = [name for name in SEARCHES if (outputs_root() / run / name).exists()]
-    return Finished(run, notebook or (there or SEARCHES)[0])
 
 
 class Stage:
@@ -135,6 +57,7 @@ class Stage:
         if getattr(params, "threads", 0):
             torch.set_num_threads(params.threads)
         self.upstream = upstream(params)
+        check_images(params, self.upstream)
         self.fingerprint = fingerprint(params, self.upstream)
         self.lineage = {self.notebook: result_params(params)}  # and of all notebooks before it
         self.runs = {self.notebook: params.run}  # likewise
@@ -150,17 +73,27 @@ class Stage:
 
     def checkpoints(self, name: str, every: int) -> Checkpoints:
         """Checkpoints of one long loop of this notebook."""
+        locks.take(self.folder)
         return Checkpoints(self.attempt / "checkpoints" / name, every)
 
     def save(self, name: str, value: Any) -> None:
         """Write an artefact, as its ending says.
 
         ``.pt``: tensors in plain containers; ``.npz``: a dict of arrays, or a tree; ``.csv``: a DataFrame;
-        ``.json``: plain values; ``.png``: a Matplotlib figure.
+        ``.json``: plain values; ``.png``: a Matplotlib figure. A name may have folders: ``mine/x.json``.
+
+        Raises:
+            HnasError: for a name that is not one of a file in the notebook's folder.
         """
+        first, *more = PurePosixPath(name).parts or [""]
+        if first in ("", "/", "manifest.json", "checkpoints") or ".." in (first, *more):
+            raise HnasError(
+                f"{name!r} cannot be saved: name a file in the notebook's folder, for instance a.json"
+            )
+        locks.take(self.folder)
         if name.endswith(".pt"):
             data = torch_bytes(value)
-        elif hasattr(value, "to_bytes"):
+        elif isinstance(value, ArchTree):
             data = value.to_bytes()
         elif name.endswith(".npz"):
             np.savez_compressed(buffer := io.BytesIO(), **value)
@@ -178,19 +111,54 @@ class Stage:
         self._outputs[name] = sha256(data)
 
     def finish(self, headline: str, **figures: Any) -> None:
-        """Write the manifest and put the folder in place; ``headline`` is the one line to print of it."""
-        shutil.rmtree(self.attempt / "checkpoints", ignore_errors=True)
-        for path in self.attempt.glob("*"):
-            if path.name not in self._outputs:
-                path.unlink()  # left by an attempt that was stopped
-        self.write_manifest("done", headline=headline, figures=figures)
-        old = self.folder.with_name(f"{self.notebook}.old")
-        recover(self.folder)
-        if self.folder.exists():
-            os.rename(self.folder, old)
-        os.rename(self.attempt, self.folder)
-        shutil.rmtree(old, ignore_errors=True)
+        """Write the manifest and put the folder in place; ``headline`` is the one line to print of it.
+
+        Raises:
+            Failure: if the disk is full or the folder cannot be written; an earlier result stays.
+        """
+        locks.take(self.folder)
+        try:
+            recover(self.folder)
+            self._complete()
+            self.write_manifest("done", headline=headline, figures=figures)
+            if self.folder.exists():
+                os.rename(self.folder, set_aside(self.folder))
+            os.rename(self.attempt, self.folder)
+            recover(self.folder)
+        except OSError as error:
+            raise Failure(
+                f"cannot write {self.folder}: {error.strerror}; free space or choose another folder"
+            ) from None
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)  # last: until here it could be resumed
+        locks.release(self.folder)
         Stage._running = None
+
+    def _complete(self) -> None:
+        """Have in the attempt all that was saved, and nothing else but checkpoints.
+
+        After the end a cell may be run again, and what it does not save again is taken from the result.
+        """
+        self.attempt.mkdir(parents=True, exist_ok=True)
+        for path in [path for path in self.attempt.rglob("*") if path.is_symlink() or not path.is_dir()]:
+            name = path.relative_to(self.attempt).as_posix()
+            if name not in self._outputs and not name.startswith("checkpoints/"):
+                path.unlink()  # left by an attempt that was stopped
+        for path in sorted((p for p in self.attempt.rglob("*") if p.is_dir()), reverse=True):
+            if path.relative_to(self.attempt).parts[0] != "checkpoints" and not any(path.iterdir()):
+                path.rmdir()
+        for name, checksum in self._outputs.items():
+            here, before = self.attempt / name, self.folder / name
+            if not here.exists():
+                data = before.read_bytes() if before.is_file() else b""
+                if sha256(data) != checksum:
+                    raise Failure(f"{here} has gone since it was saved; run the notebook again")
+                write_atomic(here, data)
+
+    def _plugins(self) -> dict[str, str]:
+        """The files of one's own that this notebook and those before it were made with, and their digests."""
+        before = [part.manifest.get("plugins", {}) for part in self.upstream.values()]
+        own = dict(zip(self.params.plugins, plugins.digests(self.params.plugins), strict=True))
+        return {name: digest for known in (*before, own) for name, digest in known.items()}
 
     def write_manifest(self, status: str, **more: Any) -> None:
         """Write what is known of this attempt so far, and its ``status``: done or failed."""
@@ -199,18 +167,21 @@ class Stage:
             "notebook": self.notebook,
             "status": status,
             "params": self.params.model_dump(),
+            "plugins": self._plugins(),
             "readings": getattr(self.params, "readings", ""),  # of the paper, in words
             "lineage": self.lineage,
             "runs": self.runs,
             "fingerprint": self.fingerprint,
             "inputs": inputs(self.notebook, self.upstream),
+            "images": images(self.params, self.upstream),
             "outputs": self._outputs,
             "device": str(self.device),
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._start, 1),
             "peak_memory_mb": peak_memory_mb(),
         }
-        data = json.dumps(record | more | {"provenance": provenance()}, indent=2)
+        record = json.loads(json.dumps(record | more | {"provenance": provenance()}))
+        data = json.dumps(record | {"checksum": manifest_checksum(record)}, indent=2)
         write_atomic(self.attempt / "manifest.json", data.encode() + b"\n")
 
 
@@ -218,17 +189,9 @@ def _after_cell(result: Any) -> None:
     """In a notebook, have the manifest say at which cell a run failed."""
     stage, error = Stage._running, result.error_in_exec or result.error_before_exec
     if stage is not None and error is not None and stage.attempt.exists():
-        stage.write_manifest("failed", cell=result.execution_count, error=f"{type(error).__name__}: {error}")
-
-
-def recover(folder: Path) -> None:
-    """Undo a swap of folders that was cut short: the older result is put back, or its rest removed."""
-    old = folder.with_name(f"{folder.name}.old")
-    if old.exists():
-        if folder.exists():
-            shutil.rmtree(old)
-        else:
-            os.rename(old, folder)
+        with contextlib.suppress(Failure):  # the cell's own error is told
+            what = f"{type(error).__name__}: {error}"
+            stage.write_manifest("failed", cell=result.execution_count, error=what)
 
 
 def device_of(params: Parameters) -> Any:
@@ -246,7 +209,9 @@ def upstream(params: Parameters) -> dict[str, Finished]:
         return {}
     nearest = Finished(params.upstream, names[-1])
     others = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in names[:-1]}
-    return others | {names[-1]: nearest}
+    parts = others | {names[-1]: nearest}
+    know(*parts.values())
+    return parts
 
 
 def gathered(params: Parameters) -> list[str]:
@@ -264,16 +229,34 @@ def inputs(notebook: str, parts: dict[str, Finished]) -> dict[str, str]:
     return files | {name: part.manifest["fingerprint"] for name, part in parts.items()}
 
 
+def images(params: Parameters, parts: dict[str, Finished]) -> str:
+    """Number and checksum of the images that a notebook's result follows from, as far as they are files."""
+    pretrain = parts.get("01_pretrain")
+    return dataset_version(getattr(params, "dataset", pretrain.params["dataset"] if pretrain else ""))
+
+
+def check_images(params: Parameters, parts: dict[str, Finished]) -> None:
+    """Raise :class:`HnasError` if 01_pretrain was made with other images than a notebook would read now."""
+    before = parts["01_pretrain"].manifest.get("images", "") if "01_pretrain" in parts else ""
+    if before and params.notebook != "03_tree" and (now := images(params, parts)) != before:
+        raise HnasError(
+            f"{params.notebook}: the images of {parts['01_pretrain'].params['dataset']} have changed since "
+            f"01_pretrain was made (it had {before}, now {now or 'none'}); run 01_pretrain again"
+        )
+
+
 def fingerprint(params: Parameters, parts: dict[str, Finished]) -> str:
     """SHA-256 of all that a notebook's result follows from: code, parameters, device, images, inputs."""
     own = [notebook_digest(params.notebook), result_params(params), device_of(params).type]
-    own += filter(None, (dataset_version(getattr(params, "dataset", "")), *gathered(params)))
+    own += filter(None, (images(params, parts), *gathered(params)))
+    own += plugins.digests(params.plugins)
+    if hasattr(params, "space") and (truth := benchmarks.version(params.space, params.dataset)):
+        own.append(truth)
     return sha256(json.dumps([*own, inputs(params.notebook, parts)], sort_keys=True).encode())
 
 
 def up_to_date(params: Parameters) -> dict | None:
     """The manifest of a finished notebook that would come out the same again; None if there is none."""
-    recover(outputs_root() / params.run / params.notebook)
     return None if outdated(params) else Finished(params.run, params.notebook).manifest
 
 
@@ -284,6 +267,8 @@ def outdated(params: Parameters) -> str:
     """
     try:
         part = Finished(params.run, params.notebook)
+    except Failure:
+        return "its manifest is damaged"
     except HnasError:
         return "there is no result yet"
     try:
@@ -303,7 +288,9 @@ def outdated(params: Parameters) -> str:
     before = part.manifest["inputs"]
     if changed := [name for name in parts if before.get(name) != parts[name].manifest["fingerprint"]]:
         return f"made again: {', '.join(changed)}"
-    return "its code, data or kind of device changed"
+    if part.manifest.get("images", "") != images(params, parts):
+        return "its images changed"
+    return f"its code, {'plugins, ' if params.plugins else ''}data or kind of device changed"
 
 
 def same_code(manifest: dict) -> bool:
@@ -312,7 +299,9 @@ def same_code(manifest: dict) -> bool:
 
 
 def peak_memory_mb() -> int:
-    """Largest memory this process held so far, MiB."""
+    """Largest memory this process held so far, MiB; 0 where the system does not tell (Windows)."""
+    if resource is None:
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hnas_kit import plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_yaml, sha256
-from hnas_kit.runs import places
+from hnas_kit.runs import brought, places
 from hnas_kit.runs.params import (
     NOTEBOOKS,
     Parameters,
@@ -26,7 +27,7 @@ from hnas_kit.runs.params import (
     result_params,
 )
 from hnas_kit.runs.profiles import load_profile, override
-from hnas_kit.runs.schema import Count, RunName, explain
+from hnas_kit.runs.schema import RunName, explain
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
@@ -41,9 +42,10 @@ class SweepFile(BaseModel):
     run: RunName
     profile: str
     notebook: Literal[tuple(NOTEBOOKS)]
-    seeds: Count
+    seeds: Annotated[int, Field(ge=1, le=1000)]
     grid: list[dict[str, Any]] = Field(min_length=1)
     fixed: dict[str, Any] = {}
+    plugins: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ def read(path: Path, own: Mapping[str, Any]) -> SweepFile:
         HnasError: one line that names the file.
     """
     content = read_yaml(path)
+    fixed = content.get("fixed")
+    for values in (content, fixed if isinstance(fixed, dict) else {}):
+        if "plugins" in values:
+            values["plugins"] = plugins.listed(values["plugins"], path.parent)
     try:
         return SweepFile.model_validate(content | dict(own))
     except ValidationError as error:
@@ -116,16 +122,21 @@ def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
     if absent := [name for name in books if name not in profile]:
         raise HnasError(f"profile {file.profile} has no {absent[0]}.yaml, which {file.notebook} needs")
     try:
-        base = assign(assign({b: NOTEBOOKS[b].defaults() | profile[b] for b in books}, file.fixed), changes)
+        base = {b: NOTEBOOKS[b].defaults() | profile[b] for b in books}
+        base = {b: v | {"plugins": [*v["plugins"], *file.plugins]} for b, v in base.items()}
+        base = assign(assign(base, file.fixed), changes)
     except HnasError as error:
         raise HnasError(f"fixed: {error}") from None
     tasks: dict[Key, Task] = {}
     placed, grid = [], points(file.grid)
     for label, values in grid:
+        if any(name.rpartition(".")[2] == "plugins" for name in values):
+            raise HnasError(f"point {label!r}: plugins are of the whole sweep, not of a point")
         for seed in range(file.seeds):
             try:
                 made = _tasks(assign(base, values), base, file.run, seed)
                 _used(made, values)
+                brought.check({name: task.params for name, task in made.items()})
             except HnasError as error:
                 raise HnasError(f"point {label!r}: {error}") from None
             tasks |= {task.key: task for task in made.values() if task.key not in tasks}

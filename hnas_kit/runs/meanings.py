@@ -11,10 +11,14 @@ from typing import Any, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from hnas_kit.runs.params import NOTEBOOKS, Retrain, Simulate
+from hnas_kit.runs.params import NOTEBOOKS, Benchmark, Retrain, Simulate
 from hnas_kit.runs.schema import Checked, OneOf
 
-DESCRIBED: dict[str, type[Checked]] = NOTEBOOKS | {"retrain": Retrain, "simulate": Simulate}
+DESCRIBED: dict[str, type[Checked]] = NOTEBOOKS | {
+    "retrain": Retrain,
+    "benchmark": Benchmark,
+    "simulate": Simulate,
+}
 WIDEST = 44  # characters of what is allowed in a line
 
 
@@ -25,6 +29,8 @@ def allowed(field: FieldInfo) -> str:
         return ", ".join(inside)
     if get_origin(field.annotation) is list:
         return f"a list of {_names(get_args(inside[0])[1:])}".removesuffix(" of ")
+    if get_origin(field.annotation) is dict:
+        return "{name: value, ...}"
     if names := _names(field.metadata):
         return names
     words = {int: "a whole number", float: "a number", str: "text"}[field.annotation]

@@ -1,10 +1,20 @@
 """Executing one notebook with papermill. Imports no torch: a process of its own does no more than this."""
 
+import contextlib
+import json
 import logging
+import os
+import sys
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
+from pathlib import Path
 
-from hnas_kit.errors import HnasError
-from hnas_kit.runs import places
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+
+from hnas_kit.errors import Failure, HnasError
+from hnas_kit.runs import locks, places
+from hnas_kit.runs.params import ASKED
 
 # A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
 KERNEL_IS_QUIET = [
@@ -16,23 +26,63 @@ KERNEL_IS_QUIET = [
 ]
 
 
+class OwnKernel(AsyncKernelManager):
+    """A kernel of the interpreter that this process runs in, whatever else is called python3 here."""
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=argv, display_name="Python 3", language="python")
+
+
 def execute(notebook: str, run: str, values: dict) -> None:
-    """Run one notebook; the executed copy is kept, with the error in it if it fails."""
+    """Run one notebook; the executed copy is kept as ``<notebook>.ipynb``.
+
+    While it runs, and if it fails, the copy is ``<notebook>.attempt.ipynb``: an earlier one stays.
+
+    Raises:
+        Failure: for whatever goes wrong; the line names the cell.
+    """
+    target = places.outputs_root() / run / f"{notebook}.ipynb"
+    attempt = target.with_name(f"{notebook}.attempt.ipynb")
+    places.cells(notebook)
+    with locks.alone(target.with_suffix("")), _asked(notebook, values):
+        try:
+            _papermill(notebook, attempt, values)
+            with open(attempt, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(attempt, target)
+        except OSError as error:
+            raise Failure(
+                f"cannot write {target}: {error.strerror}; free space or choose another folder"
+            ) from error
+
+
+@contextlib.contextmanager
+def _asked(notebook: str, values: dict) -> Iterator[None]:
+    """Let the kernel know what was asked for: see :func:`hnas_kit.runs.params.read`."""
+    os.environ[ASKED] = json.dumps({notebook: values})
+    try:
+        yield
+    finally:
+        del os.environ[ASKED]
+
+
+def _papermill(notebook: str, attempt: Path, values: dict) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    source = places.project_root() / "notebooks" / f"{notebook}.ipynb"
-    target = places.outputs_root() / run / f"{notebook}.ipynb"
     # it warns of each parameter that is not in the notebook's own cell; all of them are checked
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         papermill.execute_notebook(
-            source,
-            target,
+            places.notebook_path(notebook),
+            attempt,
             values,
             kernel_name="python3",
+            language="python",  # a notebook that was stripped does not say it
+            kernel_manager_class=f"{__name__}.{OwnKernel.__name__}",
             progress_bar=False,
             # on a busy machine a kernel may be slow to start and to hand over outputs, which would be lost
             start_timeout=300,
@@ -41,18 +91,14 @@ def execute(notebook: str, run: str, values: dict) -> None:
             coalesce_streams=True,  # of a progress bar only its last line is kept
         )
     except PapermillExecutionError as error:
-        what = error.evalue if error.ename == HnasError.__name__ else f"{error.ename}: {error.evalue}"
-        line = " ".join(what.split())
-        raise HnasError(f"{notebook}, cell {error.exec_count}: {line} (see {target})") from None
+        known = error.ename in (HnasError.__name__, Failure.__name__)
+        line = " ".join((error.evalue if known else f"{error.ename}: {error.evalue}").split())
+        raise Failure(f"{notebook}, cell {error.exec_count}: {line} (see {attempt})") from None
     except DeadKernelError:
-        raise HnasError(
+        raise Failure(
             f"{notebook}: its process died, perhaps for want of memory; "
             "started again it goes on from its last checkpoint"
         ) from None
-    except OSError as error:
-        raise HnasError(
-            f"cannot write {target}: {error.strerror}; free space or choose another folder"
-        ) from error
 
 
 def hand_over(result: Connection, notebook: str, run: str, values: dict) -> None:

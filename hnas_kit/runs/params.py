@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -11,28 +13,32 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from hnas_kit.errors import HnasError
 from hnas_kit.names import ENCODINGS, FINAL_CHOICES, LINKAGES, MEASURES
 from hnas_kit.runs.schema import (
-    RUN_NAME,
     BatchSize,
     Beta,
+    Checked,
     Communication,
     Compute,
     Count,
     Dataset,
     Entry,
     Exploration,
+    Files,
     FirstShare,
     FirstTemperature,
     ImageSize,
     LearningRate,
     Models,
+    NoRun,
     NotNegative,
     Parameters,
     Phased,
     Positive,
     Protocol,
     Reward,
+    RunName,
     Sampler,
     SecondShare,
+    Settings,
     Share,
     Source,
     Space,
@@ -43,7 +49,7 @@ from hnas_kit.runs.schema import (
     Width,
     one_of,
 )
-from hnas_kit.samplers.methods import METHODS, Method
+from hnas_kit.samplers.methods import COMPARABLE, METHODS, Method, misplaced
 
 Linkage = Annotated[one_of(LINKAGES), Field(description="how far apart two clusters are")]
 Images = Annotated[Count, Field(description="validation images that outputs are compared on")]
@@ -89,7 +95,7 @@ class Tree(Source):
 
 # an error is told of the one that was meant
 Compared = Annotated[
-    Annotated[one_of(METHODS), Tag("name")] | Annotated[Entry, Tag("entry")],
+    Annotated[one_of(COMPARABLE), Tag("name")] | Annotated[Entry, Tag("entry")],
     Discriminator(lambda value: "name" if isinstance(value, str) else "entry"),
 ]
 
@@ -100,6 +106,7 @@ class Search(Source, Phased):
     sampler: Sampler = "mcts"
     tree: TreeName = "learned"
     communication: Communication = ""
+    settings: Settings = Field({})
     models: Models = 2
     reward: Reward = "absolute validation accuracy"
     compare: list[Compared] = Field(
@@ -110,15 +117,19 @@ class Search(Source, Phased):
     batch_size: BatchSize = 64
     exploration: Exploration = 0.02
     final: one_of(FINAL_CHOICES) = Field("samples", description="the best of some draws, or the best path")
-    retrain: Whole = Field(0, description="trainings of what was found, alone from new weights")
+    retrain: int = Field(0, ge=0, le=1000, description="trainings of what was found, alone from new weights")
     retrain_epochs: Count = Field(5, description="of each")
-    simulated: Whole = Field(50, description="simulated searches of each method, 0 for none")
+    simulated: int = Field(50, ge=0, le=100_000, description="simulated searches of each method, 0 for none")
 
     @property
     def searched(self) -> dict[str, Method]:
-        first = Method(self.sampler, self.tree, self.communication)
-        others = [entry.method if isinstance(entry, Entry) else METHODS[entry] for entry in self.compare]
-        return {method.name: method for method in (first, *others)}
+        others = [entry.method if isinstance(entry, Entry) else COMPARABLE[entry] for entry in self.compare]
+        return {method.name: method for method in (self.first, *others)}
+
+    @property
+    def first(self) -> Method:
+        """The method whose result is the run's."""
+        return Method(self.sampler, self.tree, self.communication, settings=self.settings)
 
     def reward_of(self, method: Method) -> str:
         """The reward that a method learns from."""
@@ -139,22 +150,21 @@ class Search(Source, Phased):
 
     @model_validator(mode="after")
     def _consistent(self) -> Search:
-        first = Method(self.sampler, self.tree, self.communication)
-        if mistake := first.mistake():
+        if mistake := misplaced(self.sampler, self.settings) or self.first.mistake():
             raise ValueError(mistake)
         if len(self.searched) < 1 + len(self.compare):
-            raise ValueError(f"compare must not repeat a method, nor {first.name}, which is searched anyway")
+            raise ValueError(
+                f"compare must not repeat a method, nor {self.first.name}, which is searched anyway"
+            )
         return self
 
 
 class Ablations(Source, Compute):
     notebook = "05_ablations"
 
-    runs: str = Field(
-        "", pattern=f"^({RUN_NAME})?$", description='run of finished sweeps to gather; "" rehearses here'
-    )
+    runs: NoRun = Field("", description='run of finished sweeps to gather; "" rehearses here')
     epochs: Count = Field(1, description="of each search of the rehearsal")
-    seeds: Count = Field(3, description="searches of each method of Table 1 in the rehearsal")
+    seeds: int = Field(3, ge=1, le=1000, description="searches of each method of Table 1 in the rehearsal")
     scored: Whole = Field(1000, description="validation images for its final choices, 0 for all")
     workers: Whole = Field(0, description="processes of the rehearsal, 0 for one a core")
 
@@ -166,12 +176,16 @@ class Imagenet(Phased):
     notebook = "06_imagenet"
 
     dataset: Dataset = "textures"
-    image_size: int = Field(36, ge=8, description="images are resized to so many pixels (paper: 224)")
+    image_size: int = Field(
+        36, ge=8, le=4096, description="images are resized to so many pixels (paper: 224)"
+    )
     workers: Whole = Field(0, description="processes that read images too many for memory; 0: none beside")
     width: Width = 8
     low: Positive = Field(277.2, description="of the window, millions of MACs of the network of full size")
     high: Positive = Field(280.0, description="likewise")
-    pool: int = Field(64, ge=2, description="architectures under the learned tree (paper: 5000)")
+    pool: int = Field(
+        64, ge=2, le=20_000, description="architectures under the learned tree (paper: 5000)"
+    )  # distances of 20,000 are 3 GB
     images: Images = 128
     measure: one_of(MEASURES) = Field("kl", description="of the distance between outputs")
     linkage: Linkage = "ward"
@@ -218,7 +232,7 @@ class Retrain(Training):
 
     notebook = "retrain"
 
-    run: str = Field("retrained", pattern=f"^{RUN_NAME}$", description="name of the run folder in outputs/")
+    run: RunName = Field("retrained", description="name of the run folder in outputs/")
     threads: Whole = Field(0, description="CPU threads, 0 for all cores")
     space: Space
     dataset: Dataset
@@ -249,6 +263,19 @@ class Retrain(Training):
         return self
 
 
+class Benchmark(Checked):
+    """Of ``hnas benchmark``, for a space and a data set whose ground truth is not the package's."""
+
+    plugins: Files = Field([], description="files of one's own that register what is used")
+    width: Width = 8
+    image_size: ImageSize = 0
+    epochs: Count = Field(40, description="passes over all training images")
+    batch_size: Count = Field(128, description="images a step")
+    lr: LearningRate = 0.03
+    momentum: Share = Field(0.9, description="of SGD (Nesterov)")
+    weight_decay: WeightDecay = 1e-3
+
+
 class Simulate(Protocol):
     """Of ``hnas simulate``, which searches without a network, many times.
 
@@ -258,7 +285,10 @@ class Simulate(Protocol):
     """
 
     temperature_start: FirstTemperature = 0.01
-    seeds: int = Field(100, ge=1, le=2**32, description="searches of each method, with the seeds from 0 on")
+    plugins: Files = Field([], description="files of one's own that register what is used")
+    space: Space = "macro"
+    dataset: Dataset = "cifar10"
+    seeds: int = Field(100, ge=1, le=100_000, description="searches of each method, with the seeds from 0 on")
     steps: Count = Field(11_760, description="of each search")
     rewards: Literal["true", "supernet"] = Field(
         "true", description="whose accuracies rewards and the final choice follow"
@@ -281,6 +311,8 @@ class Simulate(Protocol):
             raise ValueError(f"of {self.steps} steps none is left for the third phase")
         return self
 
+
+ASKED = "HNAS_ASKED"  # what `hnas` asked a notebook's kernel for, as JSON
 
 NOTEBOOKS: dict[str, type[Parameters]] = {
     cls.notebook: cls for cls in (Pretrain, Distances, Tree, Search, Ablations, Imagenet)
@@ -308,9 +340,22 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
             if isinstance(node, ast.Assign):
                 name = node.targets[0].id
                 values[name] = namespace[name]
-    return cls.checked(values, f"notebook {notebook}")
+    found = cls.checked(values, f"notebook {notebook}")
+    asked = json.loads(os.environ.get(ASKED, "{}")).get(notebook, {})
+    mine = json.loads(json.dumps(found.model_dump()))
+    if other := [name for name, value in asked.items() if mine.get(name) != value]:
+        raise HnasError(
+            f"{other[0]} is {mine.get(other[0])!r} in the notebook, and {asked[other[0]]!r} was asked for: "
+            "no cell behind the one tagged parameters may set it"
+        )
+    return found
 
 
 def result_params(params: Parameters) -> dict[str, Any]:
-    """The parameters that a result follows from: not where it is kept or how often it is saved."""
-    return params.model_dump(exclude={"run", "source", "device", "checkpoint_every"})
+    """The parameters that a result follows from: not where it is kept or how often it is saved.
+
+    Of plugins it is their text that counts, see :func:`hnas_kit.plugins.digests`.
+    """
+    apart = {"run", "source", "device", "checkpoint_every", "plugins"}
+    values = params.model_dump(exclude=apart)
+    return values if values.get("settings", True) else {n: v for n, v in values.items() if n != "settings"}

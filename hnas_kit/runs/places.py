@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
+from typing import Any
 
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import sha256
+from hnas_kit.files import first_line, json_value, sha256, write_atomic
+from hnas_kit.places import notebook_path, outputs_root, project_root  # noqa: F401 - of this place, too
 
 # what each notebook reads of which others, besides their parameters
 READS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -21,38 +22,49 @@ READS: dict[str, dict[str, tuple[str, ...]]] = {
 SEARCHES = ("04_mcts", "06_imagenet")  # the notebooks that search
 
 
-def project_root() -> Path:
-    """The folder that holds ``notebooks/`` and ``params/``: above the working folder, or the package's."""
-    for folder in (*(Path.cwd() / "x").parents, Path(__file__).parents[2]):
-        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
-            return folder
-    raise HnasError(
-        f"{Path.cwd()} is not inside a copy of the project (no folder with notebooks/ and params/ above it)"
-    )
-
-
 def profile_folder(profile: str) -> Path:
     """The folder that a profile's name or path stands for; raises :class:`HnasError` if there is none."""
-    if Path(profile).is_dir():
+    if os.path.isdir(profile):  # False for names that no folder can have
         return Path(profile)
     folders = (project_root() / "params").iterdir()
     require_one_of("profile", profile, sorted(p.name for p in folders if p.is_dir() and p.name != "sweeps"))
     return project_root() / "params" / profile
 
 
-def outputs_root() -> Path:
-    """``HNAS_OUTPUTS``, or ``outputs/`` of the project."""
-    given = os.environ.get("HNAS_OUTPUTS")
-    return Path(given) if given else project_root() / "outputs"
+def copy_notebooks(folder: Path) -> None:
+    """Copy the six notebooks into a folder; raises :class:`HnasError` if one is there already."""
+    targets = {name: folder / f"{name}.ipynb" for name in READS}
+    if there := [path for path in targets.values() if path.exists()]:
+        raise HnasError(f"{there[0]} is there already; choose another folder")
+    for name, path in targets.items():
+        write_atomic(path, notebook_path(name).read_bytes())
 
 
 def notebook_digest(notebook: str) -> str:
     """SHA-256 of a notebook's cells without their outputs; the parameters cell does not count."""
-    path = project_root() / "notebooks" / f"{notebook}.ipynb"
-    # plain JSON: nbformat would take a second to import, in every kernel and every command
     code = [
         "".join(cell["source"])
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for cell in cells(notebook)
         if cell["cell_type"] == "code" and "parameters" not in cell["metadata"].get("tags", [])
     ]
     return sha256("\0".join(code).encode())
+
+
+def cells(notebook: str) -> list[dict[str, Any]]:
+    """The cells of a notebook, as its file has them.
+
+    Raises:
+        HnasError: if it cannot be read, or has no cell, or several, that parameters go behind (papermill
+            would put them first, and the notebook's own would count).
+    """
+    path = notebook_path(notebook)
+    try:
+        # plain JSON: nbformat would take a second to import, in every kernel and every command
+        found = json_value(path)["cells"]
+        tagged = [cell for cell in found if "parameters" in cell["metadata"].get("tags", [])]
+        kinds = [cell["cell_type"] for cell in tagged]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HnasError(f"{path} is no notebook that can be read ({first_line(error)})") from None
+    if kinds != ["code"]:
+        raise HnasError(f"{path} has {len(kinds)} cells tagged parameters; it must have one, of code")
+    return found

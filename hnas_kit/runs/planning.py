@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hnas_kit.files import json_value
 from hnas_kit.runs import folders, places
 from hnas_kit.runs.execution import left_out
 from hnas_kit.runs.meanings import value
@@ -42,10 +44,11 @@ def took(params: Parameters) -> str:
     """About how long a notebook takes: as it took with these parameters before, or else in this run."""
     known = [(0, "", -1.0)]
     for path in places.outputs_root().glob(f"**/{params.notebook}/manifest.json"):
-        manifest = json.loads(path.read_text())
-        same = _of(manifest["params"]) == _of(params.model_dump())
-        if same or manifest["params"]["run"] == params.run:
-            known.append((int(same), manifest["started"], manifest["seconds"]))
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, OSError):  # damaged ones
+            manifest = json_value(path)
+            same = _of(manifest["params"]) == _of(params.model_dump())
+            if same or manifest["params"]["run"] == params.run:
+                known.append((int(same), str(manifest["started"]), float(manifest["seconds"])))
     seconds = max(known)[2]
     return "time unknown" if seconds < 0 else f"about {seconds:.0f} s"
 

@@ -6,19 +6,21 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from hnas_kit import plugins
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import read_yaml
-from hnas_kit.runs.params import NOTEBOOKS, Parameters, Retrain
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Retrain, Simulate
 from hnas_kit.runs.schema import unknown
 
 # parameters that are meant for all notebooks
-FOR_ALL = ("run", "source", "seed", "device", "threads")
+FOR_ALL = ("run", "source", "seed", "device", "threads", "plugins")
 
 
 def load_profile(folder: Path) -> dict[str, dict[str, Any]]:
     """What a profile sets, for every notebook that its folder has a file for, in the notebooks' order.
 
-    What a file does not name is the default; a file may name nothing.
+    What a file does not name is the default; a file may name nothing. Plugins that one of them names,
+    relative to the folder, are for all.
     """
     if not folder.is_dir():
         raise HnasError(f"there is no profile folder {folder}")
@@ -29,7 +31,11 @@ def load_profile(folder: Path) -> dict[str, dict[str, Any]]:
         profile[path.stem] = read_yaml(path)
     if not profile:
         raise HnasError(f"profile folder {folder} holds no <notebook>.yaml")
-    return profile
+    named = [plugins.listed(values["plugins"], folder) for values in profile.values() if "plugins" in values]
+    if any(not isinstance(files, list) for files in named):
+        raise HnasError(f"profile folder {folder}: plugins must be a list of files")
+    files = list(dict.fromkeys(file for files in named for file in files))
+    return {name: values | {"plugins": files} for name, values in profile.items()} if files else profile
 
 
 def checked(profile: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Parameters], str]:
@@ -68,7 +74,9 @@ def shared(profile: Collection[str], changes: Mapping[str, Any]) -> list[str]:
 def is_text(name: str) -> bool:
     """Whether a parameter's value is text, whatever it looks like."""
     own = name.rpartition(".")[2]
-    fields = [cls.model_fields[own] for cls in (*NOTEBOOKS.values(), Retrain) if own in cls.model_fields]
+    fields = [
+        cls.model_fields[own] for cls in (*NOTEBOOKS.values(), Retrain, Simulate) if own in cls.model_fields
+    ]
     return any(field.annotation is str for field in fields)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -22,9 +23,21 @@ from pydantic import (
     model_validator,
 )
 
+from hnas_kit import plugins
 from hnas_kit.errors import HnasError
-from hnas_kit.names import COMMUNICATIONS, PHASED, PRECISIONS, READINGS, REWARDS, SAMPLERS, SPACES, TREES
-from hnas_kit.samplers.methods import Method
+from hnas_kit.names import (
+    COMMUNICATIONS,
+    PHASED,
+    PRECISIONS,
+    READINGS,
+    REWARDS,
+    SAMPLERS,
+    SPACES,
+    TREES,
+    known_dataset,
+)
+from hnas_kit.runs.run_names import LONGEST, run_name
+from hnas_kit.samplers.methods import Method, misplaced
 
 if TYPE_CHECKING:
     from hnas_kit.training import Schedule
@@ -60,10 +73,11 @@ def _size(value: int) -> int:
     return value
 
 
-RUN_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*"
-RunName = Annotated[str, Field(pattern=f"^{RUN_NAME}$")]
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
+Files = Annotated[list[str], BeforeValidator(plugins.listed)]
+RunName = Annotated[str, AfterValidator(run_name)]
+NoRun = Annotated[str, AfterValidator(lambda value: run_name(value) if value else value)]
+Count = Annotated[int, Field(ge=1, le=10**7)]  # beyond it are slips of the hand
+Whole = Annotated[int, Field(ge=0, le=10**7)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -71,14 +85,21 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 # parameters of several notebooks or commands, whose defaults differ
 Space = Annotated[one_of(SPACES), Field(description="search space")]
 Dataset = Annotated[
-    str, Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH")
+    str,
+    Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH"),
+    AfterValidator(known_dataset),
+]
+Settings = Annotated[
+    dict[str, bool | int | float | str | None], Field(description="of a sampler that was registered")
 ]
 ImageSize = Annotated[
     int,
-    Field(ge=0, description="of the network's input, pixels, at least 8; 0: as the images are"),
+    Field(ge=0, le=4096, description="of the network's input, pixels, at least 8; 0: as the images are"),
     AfterValidator(_size),
 ]
-Width = Annotated[Count, Field(description="channels of the stem (paper: 16; macro and mobile 32)")]
+Width = Annotated[
+    int, Field(ge=1, le=4096, description="channels of the stem (paper: 16; macro and mobile 32)")
+]
 BatchSize = Annotated[Count, Field(description="images a step, and in the reward")]
 LearningRate = Annotated[Positive, Field(description="initial learning rate, cosine to 0")]
 WeightDecay = Annotated[NotNegative, Field(description="of SGD")]
@@ -90,7 +111,7 @@ TreeName = Annotated[
 Communication = Annotated[
     one_of(COMMUNICATIONS, empty=True), Field(description='between the nodes of mcts_reg; others: ""')
 ]
-Models = Annotated[Count, Field(description="supernets of a mixture")]
+Models = Annotated[int, Field(ge=1, le=64, description="supernets of a mixture")]
 Coefficient = Annotated[
     float, Field(ge=0, le=1, description="weight of the communication between nodes (MCTS + Reg)")
 ]
@@ -128,11 +149,18 @@ class Checked(BaseModel):
         Raises:
             HnasError: one line that names each mistake and ``where``.
         """
+        if "plugins" in cls.model_fields and isinstance(
+            files := plugins.listed(values.get("plugins", [])), list
+        ):
+            plugins.load(file for file in files if isinstance(file, str))
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
             mistakes = "; ".join(explain(e, cls) for e in error.errors())
             raise HnasError(f"{where}: {mistakes}") from None
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # of lists, too
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
@@ -148,12 +176,13 @@ class Parameters(Checked):
 
     run: RunName = Field("quick", description="name of the run folder in outputs/")
     seed: int = Field(0, ge=0, lt=2**32, description="of every random draw")
+    plugins: Files = Field([], description="files of one's own that register what is used")
 
 
 class Source(Parameters):
     """Notebooks that read what another one made: from ``source``, or from their own run if it is empty."""
 
-    source: str = Field("", pattern=f"^({RUN_NAME})?$", description='run to read from; "" is this run itself')
+    source: NoRun = Field("", description='run to read from; "" is this run itself')
 
     @property
     def upstream(self) -> str:
@@ -274,6 +303,7 @@ class Entry(BaseModel):
 
     label: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.,+=()-]{0,59}$")]
     sampler: Sampler
+    settings: Settings = {}
     tree: TreeName = ""
     communication: Communication = ""
     reward: Reward | None = None
@@ -294,11 +324,11 @@ class Entry(BaseModel):
     def method(self) -> Method:
         given = self.model_dump()
         what = [given.pop(name, "") for name in ("sampler", "tree", "communication", "label")]
-        return Method(*what, given)
+        return Method(*what, given.pop("settings", {}) | given)
 
     @model_validator(mode="after")
     def _consistent(self) -> Entry:
-        if mistake := self.method.mistake():
+        if mistake := misplaced(self.sampler, self.settings) or self.method.mistake():
             raise ValueError(mistake)
         return self
 
@@ -312,19 +342,22 @@ class Entry(BaseModel):
 
 def explain(error: dict, cls: type[BaseModel]) -> str:
     """One mistake that validation found, in words."""
-    place, inside = list(error["loc"]), "entry" in error["loc"]
-    place = [part for part in place if part not in ("entry", "name")]
+    place, inside = [part for part in error["loc"] if part not in ("entry", "name")], "entry" in error["loc"]
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     if error["type"] == "extra_forbidden":
         return unknown(name, (Entry if inside else cls).model_fields, str(place[-1]))
     if error["type"] == "missing":
         return f"parameter {name} is missing"
     message = error["msg"].removeprefix("Value error, ")
-    if error["type"] == "string_pattern_mismatch":
-        message = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
-        if inside:
-            message = "should be 1 to 60 letters, digits, spaces and _ . , + = ( ) - after a letter or digit"
-    return f"{name} is {error['input']!r}: {message}" if name else message
+    if error["type"] == "string_pattern_mismatch":  # of a label; a run's name says itself what is wrong
+        message = "should be 1 to 60 letters, digits, spaces and _ . , + = ( ) - after a letter or digit"
+    return f"{name} is {shortened(error['input'])}: {message}" if name else message
+
+
+def shortened(value: Any) -> str:
+    """A value as it was given, in one line that can be read."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:60]}... ({len(text)} letters)"
 
 
 def unknown(name: str, known: Iterable[str], last: str = "") -> str:

@@ -7,7 +7,6 @@ run again, so a sweep that was stopped or killed goes on when it is started agai
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import signal
@@ -23,10 +22,11 @@ from typing import Any
 
 import pandas as pd
 
-from hnas_kit.errors import HnasError
+from hnas_kit import plugins
+from hnas_kit.errors import Failure, HnasError, Interrupted
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
-from hnas_kit.runs import folders, grids, places
+from hnas_kit.runs import consistency, folders, grids, locks, places
 from hnas_kit.runs.grids import Key, Plan, Task, shown
 from hnas_kit.runs.notebook import execute
 from hnas_kit.runs.profiles import shared
@@ -54,6 +54,7 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
     for task in plan.tasks.values():
         if not scheduler:  # else the workers' devices count
             folders.device_of(task.params)
+            consistency.check_one(task.params, task.lineage.get("01_pretrain", task.params.model_dump()))
         keep_others(task)
     for line in shared(dict.fromkeys(notebook for notebook, _ in plan.tasks), changes):
         print(line)
@@ -76,15 +77,15 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
                 table = ends.save(target)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, on_interrupt)
-        raise HnasError(f"stopped ({ends}); the same command goes on from here") from None
+        raise Interrupted(f"stopped ({ends}); the same command goes on from here") from None
     except OSError as error:
-        raise HnasError(f"{error} ({ends}); the same command goes on from here") from None
+        raise Failure(f"{error} ({ends}); the same command goes on from here") from None
     print(summary(table).to_string(float_format="{:.2f}".format))
     print(target)
     if other := sum(not end["same_code"] for end in ends.done.values()):
         print(f"{other} results were made by other code; remove their folders to make them anew")
     if ends.failed:
-        raise HnasError(f"{ends}; {target} says why")
+        raise Failure(f"{ends}; {target} says why")
 
 
 def keep_others(task: Task) -> None:
@@ -134,7 +135,8 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
     try:
         if get_worker().state.nthreads > 1:
             raise HnasError("a worker runs one notebook at a time: start dask worker with --nthreads 1")
-        with _placed(*place), _alone(places.outputs_root() / run, notebook):
+        with _placed(*place), locks.alone(places.outputs_root() / run / notebook, wait=True):
+            plugins.load(task.params.plugins)
             keep_others(task)
             start, old = time.perf_counter(), folders.up_to_date(task.params)
             if not old:
@@ -193,25 +195,6 @@ def _placed(folder: Path, root: Path, environment: Mapping[str, str]) -> Iterato
 
 
 @contextlib.contextmanager
-def _alone(folder: Path, notebook: str) -> Iterator[None]:
-    """Wait for any other process that makes the same: sweeps may have runs in common."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f".{notebook}.lock", "a+") as file:
-        with contextlib.suppress(OSError):  # some shared file systems have no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.seek(0)
-        if file.read():
-            time.sleep(2)  # that process was killed; its kernel looks for it every second, and ends
-        file.truncate(0)
-        file.write("begun")
-        file.flush()
-        try:
-            yield
-        finally:
-            file.truncate(0)
-
-
-@contextlib.contextmanager
 def _client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
     """A client of the scheduler that is there, or of one with worker processes of its own."""
     from distributed import Client, LocalCluster
@@ -251,7 +234,7 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
 def _rows_before(target: Path) -> dict[tuple[str, int, str], dict[str, Any]]:
     """The finished rows of an earlier sweep into this table, by label, seed and run."""
     try:
-        rows = read_csv(target, keep_default_na=False)
+        rows = read_csv(target, na_values=[])
         done = rows[rows["status"] == "done"]
         return {(row["label"], row["seed"], row["run"]): dict(row) for _, row in done.iterrows()}
     except (OSError, ValueError, KeyError):

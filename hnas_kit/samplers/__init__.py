@@ -10,5 +10,5 @@ __getattr__, __dir__ = lazy(
     __name__,
     {name: "flat" for name in ("Independent", "Mixture", "Uniform")}
     | {name: "mcts" for name in ("MCTS", "Boltzmann", "MCTSReg")}
-    | {"Sampler": "sampler"},
+    | {"Sampler": "sampler", "register": "brought"},
 )

@@ -4,7 +4,9 @@ From Python a rule goes in as a plain tuple, which Numba takes faster than a nam
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -41,7 +43,17 @@ class Rule(NamedTuple):
     coefficient: float  # of the communication between equivalent nodes
 
 
-@numba.njit(cache=True)
+def kept(function: Callable | None = None, **options: Any) -> Callable:
+    """Numba's ``njit``, kept for later processes where a folder can be written, else made in each."""
+    if function is None:
+        return partial(kept, **options)
+    try:
+        return numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # neither the package's folder, nor the user's, nor NUMBA_CACHE_DIR
+        return numba.njit(**options)(function)
+
+
+@kept
 def bonus(exploration, linear, log_parent, visits):
     """The exploration term of a node; what was not visited counts as visited once.
 
@@ -51,7 +63,7 @@ def bonus(exploration, linear, log_parent, visits):
     return exploration * math.sqrt(log_parent / (visits * visits if linear else visits))
 
 
-@numba.njit(cache=True)
+@kept
 def _score(table, rule, here, log_parent):
     """R of a node from the present counts."""
     own = here.value + rule.weight * table[here.group]
@@ -60,7 +72,7 @@ def _score(table, rule, here, log_parent):
     return own
 
 
-@numba.njit(cache=True)
+@kept
 def scores(nodes, table, rule, first, last):
     """R by which the nodes from ``first`` to before ``last`` are drawn now; that of the root is its C."""
     rule, found = Rule(*rule), np.empty(last - first)
@@ -71,7 +83,7 @@ def scores(nodes, table, rule, first, last):
     return found
 
 
-@numba.njit(cache=True)
+@kept
 def descend(nodes, table, rule, node, temperature, draws, scratch):
     """Walk from a node to what has no children, choosing among siblings by Eq. 2, one uniform draw a level.
 
@@ -109,7 +121,7 @@ def descend(nodes, table, rule, node, temperature, draws, scratch):
     return node
 
 
-@numba.njit(cache=True)
+@kept
 def backup(nodes, table, members, rule, leaf, reward):
     """From a leaf up to the root: equivalent nodes learn too, C by Eq. 4, and one more visit.
 
@@ -147,7 +159,7 @@ def backup(nodes, table, members, rule, leaf, reward):
         node = here.parent
 
 
-@numba.njit(cache=True)
+@kept
 def conditionals(value, transitions, temperature, tables):
     """Fill ``tables`` with p(operation | state) of each layer: all completions are weighed in.
 
@@ -182,7 +194,7 @@ def conditionals(value, transitions, temperature, tables):
         ahead = before
 
 
-@numba.njit(cache=True)
+@kept
 def draw_layers(tables, transitions, draws, ops):
     """Fill ``ops`` (L,) with one draw a layer from ``tables``."""
     state = 0

@@ -18,9 +18,6 @@ class Uniform(Sampler):
 
     weighs = False
 
-    def __init__(self, archs: Sequence[Arch]) -> None:
-        self.archs = tuple(archs)
-
     def sample(self, rng: np.random.Generator) -> Arch:
         return self.sample_uniform(rng)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import COMMUNICATIONS, SAMPLERS, TREES, Registry
@@ -102,6 +102,18 @@ class Method:
     settings: Mapping[str, float | str] = field(default_factory=dict, hash=False)
 
     @property
+    def brought(self) -> bool:
+        """Whether its sampler was registered, and is none of the kit's."""
+        return self.sampler in SAMPLERS.brought
+
+    @property
+    def walks(self) -> bool:
+        """Whether its sampler walks a tree."""
+        if self.brought:
+            return next(iter(inspect.signature(SAMPLERS[self.sampler]).parameters)) == "tree"
+        return self.sampler in ("mcts", "mcts_reg")
+
+    @property
     def name(self) -> str:
         """Its label, or as in ``METHODS``: tree search goes by its tree."""
         usual = {"mcts": self.tree, "mcts_reg": "regularised"}
@@ -114,6 +126,9 @@ class Method:
 
         cls = SAMPLERS[self.sampler]
         _, *own = inspect.signature(cls).parameters
+        if self.brought:
+            annealed = ("temperature_start", "temperature_end", "temperature_flat", "phases")
+            return (*own, *(annealed if cls.anneal is not Sampler.anneal else ()), "reward")
         names = [name for name in own if name not in ("temperature", "communication")]
         if "temperature" in own:
             names += ["temperature_start", "temperature_end"]
@@ -137,7 +152,7 @@ class Method:
         """
         tree, classes = (forest.get(self.tree), SAMPLERS) if budget is None else (None, IN_BUDGET)
         known = inspect.signature(classes[self.sampler]).parameters
-        settings = settings | dict(self.settings)
+        settings = ({} if self.brought else settings) | dict(self.settings)
         if self.communication:
             settings["communication"] = self.communication
         settings = {name: value for name, value in settings.items() if name in known}
@@ -145,7 +160,7 @@ class Method:
 
     def mistake(self) -> str:
         """What makes no sense about this combination, in words; empty if all is well."""
-        on_tree = self.sampler in ("mcts", "mcts_reg")
+        on_tree = self.walks
         if on_tree and not self.tree:
             return f"sampler {self.sampler} walks a tree: set tree to one of {', '.join(TREES)}"
         if not on_tree and self.tree:
@@ -159,7 +174,21 @@ class Method:
             return f"sampler mcts_reg needs communication: one of {', '.join(COMMUNICATIONS)}"
         if self.sampler != "mcts_reg" and self.communication:
             return f'sampler {self.sampler} has no communication: set it to "", or sampler to mcts_reg'
-        return self.unknown(self.settings)
+        return self.unknown(self.settings) or self._does_not_work()
+
+    def _does_not_work(self) -> str:
+        """What goes wrong with these settings of a registered sampler, in words."""
+        if not self.brought:
+            return ""
+        from hnas_kit.samplers.brought import try_out
+
+        known = inspect.signature(SAMPLERS[self.sampler]).parameters
+        try:
+            own = {name: value for name, value in self.settings.items() if name in known}
+            try_out(self.sampler, SAMPLERS[self.sampler], own)
+        except HnasError as error:
+            return str(error)
+        return ""
 
     def unknown(self, settings: Iterable[str]) -> str:
         """Which of these settings it does not have, in words; empty if it has all."""
@@ -181,3 +210,26 @@ METHODS = {
     "random": Method("mcts", "random"),
     "accuracy": Method("mcts", "accuracy"),
 }
+
+
+class _Methods(Mapping[str, Method]):
+    """``METHODS``, and one for each sampler that was registered; looked up when they are used."""
+
+    def __getitem__(self, name: str) -> Method:
+        return METHODS[name] if name in METHODS else Method(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*METHODS, *(name for name in SAMPLERS.brought if not Method(name).walks)))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+COMPARABLE = _Methods()
+
+
+def misplaced(sampler: str, settings: Mapping[str, Any]) -> str:
+    """That ``settings`` are of samplers that were registered, in words; empty if all is well."""
+    if settings and sampler not in SAMPLERS.brought:
+        return f"settings are of samplers that were registered; {sampler} has parameters of their own"
+    return ""

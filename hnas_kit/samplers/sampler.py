@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import torch
 
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch
@@ -12,8 +14,8 @@ from hnas_kit.spaces import Arch
 class Sampler(ABC):
     """A distribution over architectures that learns from rewards.
 
-    All draws come from the generator given to the method. A new sampler is one subclass and one line in
-    :mod:`hnas_kit.samplers.methods`.
+    All draws come from the generator given to the method. A new sampler says how it samples, what it learns
+    and its probabilities; all else has a default. :func:`hnas_kit.samplers.register` gives it a name.
 
     Attributes:
         archs: the architectures it draws from, None if they are too many to list.
@@ -29,6 +31,13 @@ class Sampler(ABC):
     rounds = 1
     phased = False
     own_draws = 2
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__doc__ = (cls.__doc__ or "").strip() or f"{cls.__name__}."  # tables show its first line
+
+    def __init__(self, archs: Sequence[Arch]) -> None:
+        self.archs = tuple(archs)
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Arch:
@@ -50,8 +59,15 @@ class Sampler(ABC):
         """The exact probability with which :meth:`sample` draws each architecture now."""
 
     def greedy(self) -> Arch:
-        """The architecture that is best by what was learned, nothing explored."""
-        raise HnasError(f"{type(self).__name__} prefers no architecture, so none is the most probable")
+        """The architecture that is best by what was learned, nothing explored; by default the most probable.
+
+        Raises:
+            HnasError: if the sampler prefers none.
+        """
+        if not self.weighs:
+            raise HnasError(f"{type(self).__name__} prefers no architecture, so none is the most probable")
+        probabilities = self.exploit().probabilities()
+        return max(probabilities, key=probabilities.get)
 
     def anneal(self, temperature: float) -> None:  # noqa: B027
         """Set the temperature of the Boltzmann selection, for samplers that have one."""
@@ -61,10 +77,52 @@ class Sampler(ABC):
         return self
 
     def state_dict(self) -> dict:
-        return {}
+        """All that a sampler knows, to go on from: by default every attribute but what it was made over.
 
-    def load_state_dict(self, state: dict) -> None:  # noqa: B027
+        Raises:
+            HnasError: if one is neither number, text, array, tensor nor a container of such.
+        """
+        own = {
+            name: value
+            for name, value in vars(self).items()
+            if name not in ("archs", "space", "tree", "budget")
+        }
+        return {name: _plain(f"{type(self).__name__}.{name}", value) for name, value in own.items()}
+
+    def load_state_dict(self, state: dict) -> None:
         """Restore what :meth:`state_dict` gave."""
+        vars(self).update({name: _restored(value) for name, value in state.items()})
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A value as a checkpoint may hold it: arrays are tensors in a dict of their own."""
+    if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)):
+        return value
+    if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
+        return {"array": torch.from_numpy(np.array(value)), "scalar": isinstance(value, np.generic)}
+    if isinstance(value, torch.Tensor):
+        return {"tensor": value.clone()}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [_plain(name, part) for part in value]}
+    if isinstance(value, dict) and type(value) is dict:
+        return {"keys": [_plain(name, k) for k in value], "values": [_plain(name, v) for v in value.values()]}
+    raise HnasError(
+        f"{name} is of type {type(value).__name__}; give the sampler a state_dict and a load_state_dict"
+    )
+
+
+def _restored(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "keys" in value:
+        return dict(zip(map(_restored, value["keys"]), map(_restored, value["values"]), strict=True))
+    if "array" in value:
+        array = value["array"].numpy().copy()
+        return array[()] if value["scalar"] else array
+    if "tensor" in value:
+        return value["tensor"].clone()
+    ((kind, parts),) = value.items()
+    return (list if kind == "list" else tuple)(map(_restored, parts))
 
 
 def check_smoothing(beta: float, temperature: float) -> None:

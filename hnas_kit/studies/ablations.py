@@ -142,7 +142,7 @@ def rehearsal(
         For each row its ``sweep``, ``label``, ``seed`` and values, and its search. Equal jobs are one search.
     """
     base = {name: part.params for name, part in upstream.items()}
-    method = {"sampler": "mcts", "tree": "learned", "communication": "", "compare": []}
+    method = {"sampler": "mcts", "tree": "learned", "communication": "", "settings": {}, "compare": []}
     base["04_mcts"] = base["04_mcts"] | method | {"epochs": epochs}
     weights = upstream["01_pretrain"].read("supernet.pt")
     rows = []

@@ -56,13 +56,13 @@ class ByLayer(NamedTuple):
     order: np.ndarray  # (N,) the architectures in code order
 
 
-@numba.njit(cache=True)
+@compiled.kept
 def _reward(plan, i, step):
     """The share of a mini-batch that is answered correctly."""
     return np.random.binomial(plan.batch_size, plan.accuracy[i] * plan.growth[step]) / plan.batch_size
 
 
-@numba.njit(cache=True)
+@compiled.kept
 def boltzmann_draw(value, sums, known, temperature):
     """A draw of i with probability ~ exp(value[i] / T), without n exponentials each time.
 
@@ -99,7 +99,7 @@ def boltzmann_draw(value, sums, known, temperature):
             return i
 
 
-@numba.njit(cache=True)
+@compiled.kept
 def boltzmann_set(value, sums, known, i):
     """Tell the sums that a value has changed."""
     known[2], known[3] = min(known[2], value[i]), max(known[3], value[i])
@@ -110,7 +110,7 @@ def boltzmann_set(value, sums, known, i):
         sums[j] = sums[2 * j] + sums[2 * j + 1]
 
 
-@numba.njit(cache=True)
+@compiled.kept
 def _tree_draw(tree, learned, rule, temperature, at_random):
     nodes, table, scratch, sums, known = learned
     if tree.flat and at_random:
@@ -122,7 +122,7 @@ def _tree_draw(tree, learned, rule, temperature, at_random):
     return tree.arch_index[compiled.descend(nodes, table, rule, 0, temperature, draws, scratch)]
 
 
-@numba.njit(cache=True)
+@compiled.kept
 def _layers_draw(layers, value, tables, temperature, at_random):
     ops, draws = np.empty(len(value), dtype=np.int64), np.zeros(len(value))
     compiled.conditionals(value, layers.transitions, temperature, tables)
@@ -137,7 +137,7 @@ def _layers_draw(layers, value, tables, temperature, at_random):
     return layers.order[place]
 
 
-@numba.njit(cache=True)
+@compiled.kept
 def _search(tree, rule, exploit, layers, plan, rows):
     """One search; fills ``rows``, the rows of a :class:`Record`. Numba leaves out what is for None."""
     if tree is not None:
@@ -176,7 +176,7 @@ def _search(tree, rule, exploit, layers, plan, rows):
             rows.candidates[k] = _layers_draw(layers, value, tables, temperature, not plan.path)
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled.kept(parallel=True)
 def search(tree, rule, exploit, layers, plan, record):
     """All seeds of a search on a tree or with independent layers; what is for the other one is None.
 
@@ -195,7 +195,7 @@ def search(tree, rule, exploit, layers, plan, record):
         )
 
 
-@numba.njit(parallel=True, cache=True)
+@compiled.kept(parallel=True)
 def evolve(near, starts, population, tournament, plan, record):
     """All seeds of an evolution; the neighbours of i are ``near[starts[i]:starts[i + 1]]``.
 

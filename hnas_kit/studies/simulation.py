@@ -4,6 +4,7 @@ Everything but the weights of a supernet is as in a real search, so what a sampl
 be told from hundreds of seeds in seconds.
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.samplers import MCTS, Boltzmann, Independent, MCTSReg, Sampler, Uniform
+from hnas_kit.samplers import MCTS, Boltzmann, Independent, MCTSReg, Mixture, Sampler, Uniform
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.studies import compiled_searches
@@ -122,10 +123,10 @@ def neighbours(archs: Sequence[Arch]) -> list[np.ndarray]:
 
 def require_known(sampler: Sampler | RandomSearch | Evolution) -> None:
     """Raise :class:`HnasError` unless searches with this sampler can be simulated."""
-    if type(sampler) not in (Uniform, Independent, Boltzmann, MCTS, MCTSReg, RandomSearch, Evolution):
+    if isinstance(sampler, Mixture) or not isinstance(sampler, Sampler | RandomSearch | Evolution):
         raise HnasError(
-            f"{type(sampler).__name__} cannot be simulated; allowed: uniform, independent, boltzmann, mcts "
-            "and mcts_reg (a mixture differs from uniform in its supernets only, and here there are none)"
+            f"{type(sampler).__name__} cannot be simulated; allowed: every sampler but a mixture, which "
+            "differs from uniform in its supernets only, and here there are none"
         )
 
 
@@ -236,6 +237,8 @@ def _search(
     final_samples: int,
 ) -> Sequence[np.ndarray]:
     """All seeds; the candidates of each for the final choice."""
+    if type(sampler) not in (Uniform, Independent, Boltzmann, MCTS, MCTSReg, RandomSearch, Evolution):
+        return [_step_by_step(sampler, plan, record, i) for i in range(len(plan.seeds))]
     if isinstance(sampler, Uniform | RandomSearch):
         for seed, chosen, rewards in zip(plan.seeds, record.chosen, record.rewards, strict=True):
             rng = np.random.default_rng(seed)
@@ -271,6 +274,30 @@ def _search(
         )  # fmt: skip
         compiled_searches.search(state, sampler.rule, sampler.exploit().rule, None, plan, record)
     return record.candidates
+
+
+def _step_by_step(sampler: Sampler, plan: Plan, record: Record, i: int) -> np.ndarray:
+    """The search of one seed with a sampler of one's own, as :func:`hnas_kit.search.run` does it."""
+    rng, walker = np.random.default_rng(plan.seeds[i]), copy.deepcopy(sampler)
+    position, arch = {arch: n for n, arch in enumerate(sampler.archs)}, ()
+    try:
+        for step, temperature in enumerate(plan.temperature):
+            if step < plan.draws_from:
+                arch = walker.sample_uniform(rng)
+            else:
+                walker.anneal(float(temperature))
+                arch = walker.sample(rng)
+            right = rng.binomial(plan.batch_size, plan.accuracy[position[arch]] * plan.growth[step])
+            record.chosen[i, step], record.rewards[i, step] = position[arch], right / plan.batch_size
+            if step >= plan.learns_from:
+                walker.update(arch, right / plan.batch_size)
+        if plan.path and walker.weighs:
+            return np.array([position[walker.greedy()]])
+        exploit = walker.exploit()
+        return np.array([position[exploit.sample(rng)] for _ in range(record.candidates.shape[1])])
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise HnasError(f"{type(sampler).__name__} cannot be simulated: {reason}") from error
 
 
 def _choose(candidates: np.ndarray, accuracy: np.ndarray, scored: int, rng: np.random.Generator) -> int:

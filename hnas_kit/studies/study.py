@@ -1,6 +1,6 @@
 """What samplers and trees are worth on NAS-Bench-Macro, told from hundreds of simulated searches."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -12,8 +12,8 @@ from hnas_kit import benchmarks, distances, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.runs.params import Simulate
-from hnas_kit.samplers import METHODS, Method
-from hnas_kit.spaces import SearchSpace, make_space
+from hnas_kit.samplers import METHODS, SAMPLERS, Method
+from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation, require_known, simulate
 from hnas_kit.trees import ArchTree
 
@@ -58,18 +58,53 @@ def macro() -> Setting:
     """
     space, folder = make_space("macro"), files("hnas_kit.benchmarks") / "tables"
     truth = benchmarks.load("cifar10-macro")
-    with (folder / "macro-supernet.csv").open() as file:
+    with (folder / "macro-supernet.csv").open(encoding="utf-8") as file:
         estimate = read_csv(file, index_col="architecture")["supernet"]
     archs = space.enumerate()
     forest = {
         "learned": trees.load((folder / "macro-tree.npz").read_bytes()),
         "default": trees.default(space),
         "accuracy": trees.accuracy(estimate[truth.index], archs),
+    }
+    return Setting(space, truth, forest | _without_network(space, archs), estimate)
+
+
+def setting(space: str = "macro", dataset: str = "cifar10") -> Setting:
+    """What is searched, by the names of a space and a data set.
+
+    On NAS-Bench-Macro see :func:`macro`. Elsewhere no supernet was trained: ``accuracy`` halves by the true
+    accuracies, and there is no ``learned`` tree.
+
+    Raises:
+        HnasError: if there is no ground truth.
+    """
+    if (space, dataset) == ("macro", "cifar10"):
+        return macro()
+    truth, made = benchmarks.needed(space, dataset), make_space(space)
+    archs = made.enumerate()
+    forest = {"default": trees.default(made), "accuracy": trees.accuracy(truth["accuracy"], archs)}
+    return Setting(made, truth, forest | _without_network(made, archs))
+
+
+def _without_network(space: SearchSpace, archs: Sequence[Arch]) -> dict[str, ArchTree]:
+    """Trees that no network is needed for: from encodings, and random ones."""
+    return {
         "random": trees.random(archs, seed=0),
         "one-hot": trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
         "vector": trees.learned(distances.from_encodings(space.encode(archs, "vector")), archs),
     } | {f"random {seed}": trees.random(archs, seed) for seed in (1, 2)}
-    return Setting(space, truth, forest, estimate)
+
+
+def compared(subject: Setting) -> dict[str, Method | type]:
+    """What is compared on a setting: ``COMPARED`` as far as there are trees, and samplers of one's own."""
+    own = {name: Method(name) for name in SAMPLERS.brought}
+    own = {name: Method(name, "default") if method.walks else method for name, method in own.items()}
+    on_trees = {
+        name: method
+        for name, method in COMPARED.items()
+        if not isinstance(method, Method) or not method.tree or method.tree in subject.forest
+    }
+    return on_trees | own
 
 
 def run(

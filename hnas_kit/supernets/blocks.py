@@ -7,7 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hnas_kit.errors import HnasError
 from hnas_kit.spaces import PoolingSpace
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """PyTorch's, with one line for what it cannot normalise: a single value a channel."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if (self.training or not self.track_running_stats) and x.numel() == x.shape[1]:
+            raise HnasError(
+                "BatchNorm would see one value a channel: one image, and features of 1x1; take a larger "
+                "batch_size or image_size, or fewer parts"
+            )
+        return super().forward(x)
 
 
 def batch_norm(channels: int, shared: bool) -> nn.BatchNorm2d:
@@ -17,7 +30,7 @@ def batch_norm(channels: int, shared: bool) -> nn.BatchNorm2d:
     wrong for another. The batch's own are used always, in evaluation too, so an accuracy depends on the
     evaluation batch (facts of the Pooling benchmark's code: Roshtkhari et al., AutoML 2023).
     """
-    return nn.BatchNorm2d(channels, affine=not shared, track_running_stats=not shared)
+    return BatchNorm(channels, affine=not shared, track_running_stats=not shared)
 
 
 class ConvBN(nn.Sequential):

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import Arch, MacroSpace, MobileSpace, PoolingSpace, SearchSpace
+from hnas_kit.spaces import Arch, MacroSpace, MobileSpace, PoolingSpace, SearchSpace, make_space
+from hnas_kit.supernets import chains
 from hnas_kit.supernets.blocks import (
     BasicBlock,
     Choice,
@@ -156,9 +157,20 @@ SKELETONS = {
 }
 
 
+def skeleton(space: SearchSpace) -> Skeleton:
+    """What surrounds the choices of a space, the paper's or one that was registered."""
+    if space.name in SKELETONS:
+        return SKELETONS[space.name]
+
+    def build(*sizes: int) -> Supernet:
+        return Supernet(*chains.build(space, *sizes))
+
+    return Skeleton(build, space.width, space.image_size, num_classes=10)
+
+
 def default_width(space: SearchSpace) -> int:
-    """The width of the paper's network: channels of the stem."""
-    return SKELETONS[space.name].width
+    """The width of the paper's network, or what a space says of its own: channels of the stem."""
+    return skeleton(space).width
 
 
 def make_supernet(
@@ -184,12 +196,15 @@ def make_supernet(
     Raises:
         HnasError: if a size is not at least 1.
     """
-    skeleton = SKELETONS[space.name]
-    width = skeleton.width if width is None else width
+    outline = skeleton(space)
+    width = outline.width if width is None else width
     for name, value in (("in_channels", in_channels), ("num_classes", num_classes), ("width", width)):
         if value < 1:
             raise HnasError(f"{name} is {value}; it must be at least 1")
-    net = skeleton.build(in_channels, num_classes, width, shared)
+    with torch.random.fork_rng(devices=[]):  # what is no convolution and no linear layer draws from there
+        if generator is not None:
+            torch.default_generator.manual_seed(generator.initial_seed())
+        net = outline.build(in_channels, num_classes, width, shared)
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             # PyTorch's own initialisation, drawn from the given generator
@@ -198,6 +213,26 @@ def make_supernet(
                 bound = module.weight[0].numel() ** -0.5
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
     return net
+
+
+def smallest_features(space: str, image_size: int) -> int:
+    """Values a channel and image where BatchNorm sees fewest, of a space's first architecture.
+
+    Raises:
+        HnasError: if nothing is left of an image.
+    """
+    made = make_space(space)
+    with torch.device("meta"):
+        net = skeleton(made).build(1, 2, 2, False).eval()
+    seen: list[int] = []
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_hook(lambda m, x, out: seen.append(out.shape[2] * out.shape[3]))
+    try:
+        net(torch.empty(1, 1, image_size, image_size, device="meta"), made.first)
+    except RuntimeError:
+        raise HnasError(f"image_size is {image_size}: nothing is left of it in the {space} network") from None
+    return min(seen, default=image_size**2)
 
 
 def prune(net: Supernet, arch: Arch) -> Supernet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 
 from hnas_kit.data import Batches
 from hnas_kit.data.rendering import layout
-from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.errors import Failure, HnasError, require_one_of
 from hnas_kit.names import PRECISIONS
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.spaces import Arch
@@ -69,7 +69,7 @@ class Losses:
         team.average([new])
         bad = torch.nonzero(~new.isfinite())
         if len(bad):
-            raise HnasError(
+            raise Failure(
                 f"the loss is not finite at step {first + int(bad[0])}, architecture "
                 f"{self.unseen[int(bad[0])]}; lower the learning rate (lr is {lr}); "
                 "the last good checkpoint is kept"
@@ -151,6 +151,15 @@ def _gradients(
     return torch.cat(logits), mean
 
 
+def _seeded(steps: Iterable[int], states: Mapping[str, Any]) -> Iterator[int]:
+    """Each step with PyTorch's own generator seeded for it: a Dropout of one's own network draws there."""
+    seed = getattr(states.get("generators"), "seed", 0)
+    for step in steps:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1)[0]))
+            yield step
+
+
 def train(
     net: nn.Module,
     batches: Batches,
@@ -220,7 +229,7 @@ def train(
     progress(start)
     look_every = 1 if device.type == "cpu" else 50  # on a GPU, looking at a loss waits for it
     net.train()
-    for step in range(start, steps):
+    for step in _seeded(range(start, steps), states):
         arch, done = choose(step), step + 1
         optimiser.zero_grad(set_to_none=True)
         share = batches.share(team, parts)

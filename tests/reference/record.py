@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 
 from hnas_kit.runs import READS
+from hnas_kit.runs.folders import manifest_checksum
 
 REFERENCE = Path(__file__).parent
 ROOT = REFERENCE.parents[1]
@@ -43,7 +44,8 @@ def record(run: Path, notebooks: list[str]) -> None:
         if readers:
             folder = REFERENCE / notebook
             folder.mkdir(exist_ok=True)
-            content["outputs"] = {name: content["outputs"][name] for name in read}
+            content["outputs"] = {name: content["outputs"][name] for name in sorted(read)}
+            content["checksum"] = manifest_checksum(content)
             (folder / "manifest.json").write_text(json.dumps(content, indent=2) + "\n")
             for name in read:
                 shutil.copy(manifest.parent / name, folder / name)

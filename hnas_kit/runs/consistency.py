@@ -1,0 +1,145 @@
+"""Parameters against what they need, images and results that are there, before a kernel starts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from hnas_kit import data, plugins
+from hnas_kit.errors import HnasError
+from hnas_kit.problem import Problem
+from hnas_kit.runs import folders, places
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
+from hnas_kit.supernets import smallest_features
+
+# which images a parameter counts
+COUNTED: dict[str, dict[str, tuple[str, ...]]] = {
+    "01_pretrain": {"batch_size": ("train",), "scored": ("valid",)},
+    "02_distances": {"images": ("valid",)},
+    "03_tree": {},
+    "04_mcts": {"batch_size": ("train", "valid")},
+    "05_ablations": {"scored": ("valid",)},
+    "06_imagenet": {
+        "batch_size": ("train", "valid"),
+        "images": ("valid",),
+        "scored": ("valid",),
+        "tested": ("test",),
+    },
+    "retrain": {"batch_size": ("all",)},
+}
+WORDS = {
+    "train": "to train on",
+    "valid": "to validate on",
+    "test": "to test on",
+    "all": "to train on",
+}
+
+
+def check(params: Mapping[str, Parameters], first: str = "") -> None:
+    """Check the notebooks of a profile, from ``first`` on, together.
+
+    Raises:
+        HnasError: one line that names notebook and parameter, for a data set that is not there, more images
+            than it has, a batch that cannot be normalised, or a result to read that is not there.
+    """
+    for notebook in [name for name in NOTEBOOKS if name in params and name >= first]:
+        p = params[notebook]
+        reads = () if getattr(p, "runs", "") else places.READS[notebook]
+        ahead = {name for name in params if name >= first and params[name].run == p.run}
+        own = not getattr(p, "source", "") or p.source == p.run
+        if gathered := getattr(p, "runs", ""):
+            if not folders.gathered(p):
+                raise HnasError(f"{notebook}: runs is {gathered!r}, which has no table of a finished sweep")
+            continue
+        if not reads:
+            check_one(p, p.model_dump())
+        elif own and reads.keys() <= ahead:
+            check_one(p, params["01_pretrain"].model_dump())
+        else:  # what is read was made before
+            nearest = folders.Finished(p.upstream, list(reads)[-1]) if _kept(p, ahead, own) else None
+            before = nearest.manifest["lineage"]["01_pretrain"] if nearest else params.get("01_pretrain")
+            if before is None or (nearest is None and "01_pretrain" not in ahead):
+                before = folders.Finished(p.upstream, "01_pretrain").params
+            check_one(p, dict(before))
+
+
+def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterable[str]) -> None:
+    """Refuse a change that only notebooks before ``first`` have, unless it is what they were made with.
+
+    Raises:
+        HnasError: one line that names the change.
+    """
+    for name in changes:
+        book, _, own = name.rpartition(".")
+        owners = [n for n in (book,) if n] or [n for n in params if own in type(params[n]).model_fields]
+        if not owners or any(owner >= first for owner in owners):
+            continue
+        for owner in owners:
+            now, before = getattr(params[owner], own), _before(params, first, owner)
+            if before is None or before.get(own) != json.loads(json.dumps(now)):
+                says = "" if before is None else f" (it was made with {own} {before.get(own)})"
+                raise HnasError(f"{name} belongs to {owner}, which is not run{says}")
+
+
+def _before(params: Mapping[str, Parameters], first: str, notebook: str) -> dict[str, Any] | None:
+    """What a notebook before ``first`` was made with, as those that are run read it; None if none does."""
+    for p in [p for name, p in params.items() if name >= first and notebook in places.READS[name]]:
+        with contextlib.suppress(HnasError):
+            return folders.Finished(p.upstream, list(places.READS[p.notebook])[-1]).manifest["lineage"][
+                notebook
+            ]
+    return None
+
+
+def made_otherwise(params: Mapping[str, Parameters], first: str) -> Iterator[str]:
+    """One line for each notebook before ``first`` that was made with other parameters than the profile's."""
+    for notebook in [name for name in NOTEBOOKS if name in params and name < first]:
+        if (before := _before(params, first, notebook)) is not None:
+            now = json.loads(json.dumps(result_params(params[notebook])))
+            if other := [f"{name} {before.get(name)}" for name in now if now[name] != before.get(name)]:
+                yield f"{notebook} is not run; it was made with {', '.join(other)}"
+
+
+def _kept(p: Parameters, ahead: set[str], own: bool) -> bool:
+    """Whether the nearest notebook that is read is not made again in the same run."""
+    return not own or list(places.READS[p.notebook])[-1] not in ahead
+
+
+def check_one(p: Parameters, images: Mapping[str, Any]) -> None:
+    """Check one notebook's parameters against images of ``dataset``, ``image_size`` and so on; see above."""
+    known = {"space": "mobile", "image_size": 0, "workers": 0, "seed": 0} | dict(images)
+    try:
+        code = data.version(known["dataset"]), *plugins.digests(p.plugins)
+        there, size = _images(known["dataset"], known["image_size"], known["workers"], code)
+    except HnasError as error:
+        raise type(error)(f"{p.notebook}: dataset is {known['dataset']!r}: {error}") from None
+    features = smallest_features(known["space"], size) if COUNTED[p.notebook] else 1
+    for name, splits in COUNTED[p.notebook].items():
+        value, most = getattr(p, name), min(there[split] for split in splits)
+        if value > most:
+            which = WORDS[min(splits, key=there.__getitem__)]
+            raise HnasError(
+                f"{p.notebook}: {name} is {value}; data set {known['dataset']} has {most} images {which}"
+            )
+        at_once = value // getattr(p, "parts", 1) if name == "batch_size" else value
+        if value and at_once * features < 2:
+            raise HnasError(
+                f"{p.notebook}: {name} is {value}: at {size} pixels the {known['space']} network's last "
+                "features are one value an image and channel, so BatchNorm needs two images at least"
+            )
+
+
+@lru_cache(maxsize=8)
+def _images(dataset: str, image_size: int, workers: int, code: tuple[str, ...]) -> tuple[dict[str, int], int]:
+    """How many images there are to train, validate and test on, and the size of the network's input.
+
+    ``code`` is what they follow from.
+    """
+    values = {"space": "pooling", "width": 1, "seed": 0}
+    problem = Problem.of(values | {"dataset": dataset, "image_size": image_size, "workers": workers})
+    parts = {"train": problem.train, "valid": problem.valid, "test": problem.dataset.test}
+    parts["all"] = problem.dataset.train
+    return {name: len(part) for name, part in parts.items()}, problem.dataset.image_size

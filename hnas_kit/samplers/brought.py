@@ -1,0 +1,104 @@
+"""Samplers of one's own: how they are made, and what is tried before they are known by a name."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hnas_kit import trees
+from hnas_kit.errors import HnasError
+from hnas_kit.files import torch_bytes, torch_value
+from hnas_kit.names import SAMPLERS
+from hnas_kit.samplers.sampler import Sampler
+from hnas_kit.spaces import Arch, SearchSpace, make_space
+
+OVER = ("archs", "space", "tree")  # what a sampler may be made over: its first parameter
+
+
+def register(name: str, sampler: type[Sampler]) -> None:
+    """Make a sampler of one's own known by a name, as sampler and as method to compare with.
+
+    Args:
+        name: a new one.
+        sampler: a subclass of :class:`Sampler`, made over ``archs`` (a list of architectures), ``space`` or
+            ``tree``: whatever its first parameter is called. The others are its settings, from ``settings``
+            of notebook 04.
+
+    Raises:
+        HnasError: one line, if something of it is missing, does not work, or its name is taken.
+    """
+    SAMPLERS.register(name, sampler)
+
+
+def check(name: str, kind: Any) -> None:
+    """What is asked of a sampler with its default settings; raises :class:`HnasError` with one line."""
+    if not (isinstance(kind, type) and issubclass(kind, Sampler)):
+        raise HnasError(f"sampler {name} is no subclass of samplers.Sampler")
+    if missing := sorted(kind.__abstractmethods__):
+        raise HnasError(f"sampler {name} has no {', no '.join(missing)}")
+    first, *settings = inspect.signature(kind).parameters.values()
+    if first.name not in OVER:
+        raise HnasError(
+            f"sampler {name}: its first parameter is {first.name}; "
+            "it must be archs, space or tree, what it draws from"
+        )
+    if all(setting.default is not setting.empty for setting in settings):
+        try_out(name, kind, {})
+
+
+def try_out(name: str, kind: type[Sampler], settings: Mapping[str, Any]) -> None:
+    """Make a sampler over the Pooling space, and use all that a search uses of it.
+
+    Raises:
+        HnasError: one line that names the method that does not work.
+    """
+    space, rng = make_space("pooling"), np.random.default_rng(0)
+    archs = set(space.enumerate())
+
+    def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return function(*args)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            raise HnasError(f"sampler {name}, {what}: {reason}") from None
+
+    def arch(what: str, function: Callable[..., Any], *args: Any) -> Arch:
+        drawn = call(what, function, *args)
+        if not isinstance(drawn, tuple) or drawn not in archs:
+            raise HnasError(f"sampler {name}, {what} gives {drawn!r}; it must be one of its archs, a tuple")
+        return drawn
+
+    over = _over(space, next(iter(inspect.signature(kind).parameters)))
+    sampler = call("making it", lambda: kind(over, **settings))
+    if not set(call("archs", lambda: sampler.archs)) <= archs:
+        raise HnasError(f"sampler {name}: archs are not those that it was made over")
+    for _ in range(3):
+        arch("sample_uniform", sampler.sample_uniform, rng)
+        call("anneal", sampler.anneal, 0.02)
+        drawn = arch("sample", sampler.sample, rng)
+        call("path", sampler.path, drawn)
+        call("update", sampler.update, drawn, 0.5)
+    _check_probabilities(name, call("probabilities", sampler.probabilities), archs)
+    if sampler.weighs:
+        arch("greedy", sampler.greedy)
+    arch("sample of exploit", call("exploit", sampler.exploit).sample, rng)
+    state = call("state_dict", lambda: torch_value(torch_bytes(sampler.state_dict())))
+    call("load_state_dict", kind(over, **settings).load_state_dict, state)
+
+
+def _over(space: SearchSpace, what: str) -> Any:
+    return {"archs": space.enumerate(), "space": space, "tree": trees.default(space)}[what]
+
+
+def _check_probabilities(name: str, found: Any, archs: set[Arch]) -> None:
+    if not isinstance(found, dict) or not found or not found.keys() <= archs:
+        raise HnasError(f"sampler {name}, probabilities gives no dict with its archs as keys")
+    total = math.fsum(found.values())
+    if min(found.values()) < 0 or not math.isclose(total, 1, rel_tol=1e-4):
+        raise HnasError(
+            f"sampler {name}, probabilities add up to {total:.6g}, the least is {min(found.values())}"
+        )

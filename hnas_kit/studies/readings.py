@@ -1,0 +1,191 @@
+"""Which reading of the paper finds what: simulated searches over readings, lambda, trees and lengths.
+
+Two benchmarks with known accuracies: NAS-Bench-Macro (3,969 architectures, 11,760 steps in the paper), and
+Pooling (36, 39,200 steps). :func:`rule` makes of them a rule for lambda, :func:`tested` says how good it is.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hnas_kit import benchmarks, distances, trees
+from hnas_kit.names import READINGS
+from hnas_kit.samplers import Method
+from hnas_kit.spaces import make_space
+from hnas_kit.studies import study
+from hnas_kit.studies.study import Setting, quartiles
+
+LAMBDAS = (0.005, 0.02, 0.1, 0.5, 2.0)
+SHARES = {"1/12": 1 / 12, "1/3": 1 / 3, "1": 1, "3": 3}  # of the paper's number of steps
+TREES = ("learned", "default", "one-hot", "random", "random 1")
+# what differs between the benchmarks in the paper (App. B.1); T's end on NAS-Bench-Macro is chosen here
+PAPER: dict[str, dict[str, Any]] = {
+    "macro": {"steps": 11_760, "temperature_start": 0.01, "final": "samples"},
+    "pooling": {"steps": 39_200, "temperature_start": 0.02, "final": "path"},
+}
+DEFAULTS = {name: next(iter(values)) for name, values in READINGS.items()}
+KEYS = ["benchmark", "tree", "share", "steps", *READINGS, "exploration", "rewards"]
+
+
+def pooling() -> Setting:
+    """The Pooling space to study; its learned tree is that of ``tables/pooling-tree.json``."""
+    space, truth = make_space("pooling"), benchmarks.load("cifar10-pooling")
+    archs = space.enumerate()
+    forest = {
+        "learned": trees.load((files("hnas_kit.benchmarks") / "tables/pooling-tree.npz").read_bytes()),
+        "default": trees.default(space),
+        "one-hot": trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
+        "random": trees.random(archs, seed=0),
+        "random 1": trees.random(archs, seed=1),
+    }
+    return Setting(space, truth, forest)
+
+
+SETTINGS: dict[str, Callable[[], Setting]] = {"macro": study.macro, "pooling": pooling}
+
+
+def cells() -> Iterator[dict[str, Any]]:
+    """What is simulated: benchmark, share of the paper's steps, readings, lambda, rewards, and the seeds.
+
+    Every combination of readings is looked at with 40 seeds; with 100 the bonus and lambda at the default of
+    the other readings, on NAS-Bench-Macro also at three times the length and with a supernet's rewards.
+    """
+    values = itertools.product(*READINGS.values())
+    combinations = [dict(zip(READINGS, one, strict=True)) for one in values]
+    for name, share, readings, exploration in itertools.product(PAPER, SHARES, combinations, LAMBDAS):
+        usual = readings | {"bonus": ""} == DEFAULTS | {"bonus": ""}
+        if share == "3" and not (usual and name == "macro"):
+            continue
+        cell = {"benchmark": name, "share": share, **readings, "exploration": exploration}
+        cell["seeds"] = 100 if usual else 40
+        yield cell | {"rewards": "true"}
+        if name == "macro" and usual and share == "1":
+            yield cell | {"rewards": "supernet"}
+
+
+def run(progress: Callable[[int], Any] = lambda done: None, seeds: int = 0) -> pd.DataFrame:
+    """Simulate every cell on every tree.
+
+    Args:
+        progress: called with 1 after each cell.
+        seeds: of every cell; 0 for as many as :func:`cells` says.
+
+    Returns:
+        A row a cell and tree: ``KEYS``, ``seeds``; ``found``, the true rank of what is found, median over
+        seeds, with its quartiles ``lower`` and ``upper``; and ``best_quarter``, the share of the third
+        phase on the truly best quarter, mean over seeds.
+    """
+    settings, rows = {name: make() for name, make in SETTINGS.items()}, []
+    methods = {tree: Method("mcts", tree) for tree in TREES}
+    for cell in cells():
+        setting, paper = settings[cell["benchmark"]], PAPER[cell["benchmark"]]
+        steps = round(SHARES[cell["share"]] * paper["steps"])
+        chosen = {name: cell[name] for name in (*READINGS, "exploration", "rewards", "seeds")}
+        how = study.protocol(**paper | chosen | {"steps": steps, "seeds": seeds or cell["seeds"]})
+        for tree, result in study.run(setting, how, methods).items():
+            found, lower, upper = quartiles(result.found)
+            measured = {"found": found, "lower": lower, "upper": upper}
+            measured["best_quarter"] = float(result.best_quarter.mean())
+            rows.append(cell | {"tree": tree, "steps": steps, "seeds": how.seeds} | measured)
+        progress(1)
+    return pd.DataFrame(rows)[[*KEYS, "seeds", "found", "lower", "upper", "best_quarter"]]
+
+
+def usual(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows with true rewards and the default of every reading but the bonus."""
+    others = [table[name] == value for name, value in DEFAULTS.items() if name != "bonus"]
+    return table[np.logical_and.reduce([table["rewards"] == "true", *others])]
+
+
+def largest(table: pd.DataFrame, cost: float = 0.1) -> pd.DataFrame:
+    """Of each benchmark, tree, length and bonus the largest lambda that costs little.
+
+    With true accuracies the smallest lambda is the best one nearly everywhere: what can be said is up to
+    where exploring costs at most that part of the draws on the best quarter.
+
+    Returns:
+        Those rows of :func:`usual`, with ``at_best``, the share at the best lambda, and ``leaves``.
+    """
+    rows = usual(table)
+    groups = rows.groupby(["benchmark", "tree", "share", "bonus"])
+    rows = rows.assign(at_best=groups["best_quarter"].transform("max"))
+    rows = rows.assign(leaves=rows["benchmark"].map({"macro": 3969, "pooling": 36}))
+    cheap = rows[rows["best_quarter"] >= (1 - cost) * rows["at_best"]]
+    groups = cheap.groupby(["benchmark", "tree", "share", "bonus"])
+    return cheap.loc[groups["exploration"].idxmax()]
+
+
+def _features(rows: pd.DataFrame) -> np.ndarray:
+    return np.column_stack([np.ones(len(rows)), np.log(rows["steps"] / rows["leaves"])])
+
+
+def rule(table: pd.DataFrame, benchmark: str = "macro") -> dict[str, tuple[float, float]]:
+    """For each bonus (a, b) of the largest lambda = exp(a + b ln(steps / leaves)), by least squares.
+
+    Args:
+        table: of :func:`run`.
+        benchmark: whose :func:`largest` lambdas, at 1/12 of the paper's length and at all of it, it is fitted
+            to.
+    """
+    rows = largest(table)
+    rows = rows[(rows["benchmark"] == benchmark) & rows["share"].isin(("1/12", "1"))]
+    fitted = {}
+    for bonus, group in rows.groupby("bonus", sort=False):
+        a, b = np.linalg.lstsq(_features(group), np.log(group["exploration"]), rcond=None)[0]
+        fitted[bonus] = float(a), float(b)
+    return fitted
+
+
+def advised(fitted: dict[str, tuple[float, float]], bonus: str, steps: int, leaves: int) -> float:
+    """The lambda that a :func:`rule` gives."""
+    a, b = fitted[bonus]
+    return float(np.exp(a + b * np.log(steps / leaves)))
+
+
+def tested(table: pd.DataFrame, fitted: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    """What a rule costs where it was and was not fitted.
+
+    Returns:
+        Indexed by benchmark, share of the paper's length and bonus, means over trees: ``lambda``, the value
+        among ``LAMBDAS`` that is nearest to the advised one; ``best quarter`` with it, and ``at best`` with
+        the best lambda of each tree; ``found`` with it, median over trees; ``factor``, how far the advised
+        value is from the largest that costs little, as a geometric mean.
+    """
+    rows = []
+    usually = usual(table).set_index(["benchmark", "tree", "share", "bonus", "exploration"])
+    for _, row in largest(table).iterrows():
+        value = advised(fitted, row["bonus"], row["steps"], row["leaves"])
+        nearest = min(LAMBDAS, key=lambda other: abs(np.log(other / value)))
+        got = usually.loc[(row["benchmark"], row["tree"], row["share"], row["bonus"], nearest)]
+        rows.append(
+            {"benchmark": row["benchmark"], "share": row["share"], "bonus": row["bonus"], "lambda": nearest,
+             "best quarter": got["best_quarter"], "at best": row["at_best"], "found": got["found"],
+             "factor": abs(np.log(value / row["exploration"]))}
+        )  # fmt: skip
+    groups = pd.DataFrame(rows).groupby(["benchmark", "share", "bonus"])
+    means = groups[["lambda", "best quarter", "at best"]].mean()
+    return means.assign(found=groups["found"].median(), factor=np.exp(groups["factor"].mean()))
+
+
+def same(table: pd.DataFrame) -> pd.DataFrame:
+    """What each reading changes: of pairs of cells that differ in it alone, all trees, true rewards.
+
+    Returns:
+        Indexed by reading: number of ``pairs``; ``best quarter``, the mean difference of the second value to
+        the first, and ``spread``, its standard deviation over pairs; ``found``, the median of the ratio of
+        found ranks.
+    """
+    rows = {}
+    truly = table[(table["rewards"] == "true") & (table["share"] != "3")]
+    for name, (first, second) in {n: tuple(v) for n, v in READINGS.items()}.items():
+        keys = [key for key in KEYS if key != name]
+        one, other = (truly[truly[name] == value].set_index(keys) for value in (first, second))
+        both = one.join(other, suffixes=("_1", "_2"), how="inner")
+        change = both["best_quarter_2"] - both["best_quarter_1"]
+        rows[name] = {"pairs": len(both), "best quarter": change.mean(), "spread": change.std(),
+                      "found": (both["found_2"] / both["found_1"]).median()}  # fmt: skip
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("reading")

@@ -1,0 +1,178 @@
+"""Networks of search spaces that were registered: stem, blocks and head, and what is checked of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from hnas_kit.errors import HnasError
+from hnas_kit.spaces import SearchSpace
+from hnas_kit.supernets.blocks import Choice, Classifier, ConvBN
+
+NO_CHAIN = "spaces are chains of layers; cells and graphs are not served"
+
+
+class Parts(NamedTuple):
+    """What a network is made of; see :class:`hnas_kit.supernets.Supernet`."""
+
+    stem: nn.Module
+    layers: list[Choice]
+    head: nn.Module
+
+
+def build(space: SearchSpace, in_channels: int, num_classes: int, width: int, shared: bool) -> Parts:
+    """Stem, layers and head of a space that says how a block is built.
+
+    Raises:
+        HnasError: one line that names the block, if it cannot be built or run, or gives what it should not.
+    """
+    sizes = {"in_channels": in_channels, "num_classes": num_classes, "width": width, "shared": shared}
+    with torch.device("meta"):  # the head's channels are those that the last layer gives
+        stem, layers = _features(space, sizes)
+        features = _widths(space, stem, layers, in_channels)
+    stem, layers = _features(space, sizes)
+    return Parts(stem, layers, _head(space, sizes | {"channels": features.shape[1]}))
+
+
+def _features(space: SearchSpace, sizes: dict[str, Any]) -> tuple[nn.Module, list[Choice]]:
+    width, shared = sizes["width"], sizes["shared"]
+    stem = _own(space, "stem", sizes) or ConvBN(sizes["in_channels"], width, 3, shared, activation=nn.ReLU)
+    layers = [
+        Choice(
+            _made(space, f"block of layer {layer}, operation {name}", space.block, layer, op, width, shared)
+            for op, name in enumerate(names)
+        )
+        for layer, names in enumerate(space.ops)
+    ]
+    return stem, layers
+
+
+def _head(space: SearchSpace, sizes: dict[str, Any]) -> nn.Module:
+    return _own(space, "head", sizes) or Classifier(sizes["channels"], sizes["num_classes"])
+
+
+def _own(space: SearchSpace, part: str, sizes: dict[str, Any]) -> nn.Module | None:
+    """The stem or head of a space that has its own, None if it has not."""
+    if getattr(type(space), part) is getattr(SearchSpace, part):
+        return None
+    method = getattr(space, part)
+    names = inspect.signature(method).parameters
+    return _made(space, part, method, **{name: sizes[name] for name in names if name in sizes})
+
+
+def _made(
+    space: SearchSpace, what: str, function: Callable[..., nn.Module], *args: Any, **named: Any
+) -> nn.Module:
+    try:
+        module = function(*args, **named)
+    except Exception as error:
+        raise HnasError(f"space {space.name}, {what}: {_reason(error)}") from None
+    if not isinstance(module, nn.Module):
+        raise HnasError(f"space {space.name}, {what}: it is {_kind(module)}, not a torch.nn.Module")
+    return module
+
+
+def _ran(space: SearchSpace, what: str, module: nn.Module, x: Tensor) -> Tensor:
+    shape = "x".join(map(str, x.shape))
+    try:
+        with torch.no_grad():
+            out = module(x)
+    except Exception as error:
+        raise HnasError(f"space {space.name}, {what} on {shape}: {_reason(error)} ({NO_CHAIN})") from None
+    if not isinstance(out, Tensor):
+        raise HnasError(f"space {space.name}, {what} gives {_kind(out)}, not a tensor ({NO_CHAIN})")
+    return out
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"of type {type(value).__name__}"
+
+
+def _widths(space: SearchSpace, stem: nn.Module, layers: Sequence[Choice], in_channels: int) -> Tensor:
+    """What the last layer gives for two images on the meta device, every operation tried on the way."""
+    x = torch.empty(2, in_channels, space.image_size, space.image_size, device="meta")
+    x, state = _ran(space, "stem", stem, x), 0
+    for layer, (choice, table) in enumerate(zip(layers, space.transitions, strict=True)):
+        outs = {
+            name: _ran(space, f"block of layer {layer}, operation {name}", block, x)
+            for name, block in zip(space.ops[layer], choice.choices, strict=True)
+        }
+        for name, out in outs.items():
+            if out.dim() != 4 or out.shape[0] != 2:
+                found = "x".join(map(str, out.shape))
+                raise HnasError(
+                    f"space {space.name}, block of layer {layer}, operation {name} gives {found} "
+                    "for 2 images; it must be images x channels x rows x columns"
+                )
+        channels = {name: out.shape[1] for name, out in outs.items()}
+        if len(set(channels.values())) > 1:
+            said = ", ".join(f"{name} {number}" for name, number in channels.items())
+            raise HnasError(
+                f"space {space.name}: operations of layer {layer} give different numbers of channels ({said})"
+            )
+        op = int((table[state] >= 0).argmax())
+        x, state = list(outs.values())[op], int(table[state][op])
+    return x
+
+
+def check(name: str, kind: Any) -> None:
+    """What :func:`hnas_kit.spaces.register` asks of a space; raises :class:`HnasError` with one line."""
+    if not (isinstance(kind, type) and issubclass(kind, SearchSpace)):
+        raise HnasError(f"space {name} is no subclass of spaces.SearchSpace ({NO_CHAIN})")
+    ops = getattr(kind, "ops", None)
+    if not _lists(ops) or not all(_lists(names) and all(isinstance(n, str) for n in names) for names in ops):
+        raise HnasError(
+            f"space {name}: ops must hold the names of the operations of each layer, "
+            f'such as (("conv3", "conv5"),) * 6 ({NO_CHAIN})'
+        )
+    if any(len(set(names)) < len(names) for names in ops):
+        raise HnasError(f"space {name}: a layer of ops names an operation twice")
+    if kind.block is SearchSpace.block:
+        raise HnasError(
+            f"space {name} has no block(self, layer, op, width, shared), which builds an operation"
+        )
+    known = {"in_channels", "channels", "num_classes", "width", "shared"}
+    for part in ("stem", "head"):
+        _, *names = inspect.signature(getattr(kind, part)).parameters
+        if strange := [n for n in names if n not in known]:
+            raise HnasError(
+                f"space {name}: {part} asks for {strange[0]}; allowed: {', '.join(sorted(known))}"
+            )
+    try:
+        space = kind()
+        arch = space.first
+        again = space.parse(space.format(arch))
+    except Exception as error:
+        raise HnasError(f"space {name}: {_reason(error)}") from None
+    if again != arch:
+        raise HnasError(f"space {name}: parse(format({arch})) is {again}; it must be the same again")
+    for shared in (True, False):
+        _try(space, shared)
+
+
+def _lists(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0
+
+
+def _try(space: SearchSpace, shared: bool) -> None:
+    """Build the network and run it, on the meta device."""
+    with torch.device("meta"):
+        parts = build(space, 3, 10, space.width, shared)
+        features = _widths(space, parts.stem, parts.layers, 3)
+        logits = _ran(space, "head", parts.head, features)
+    if logits.shape != (2, 10):
+        raise HnasError(f"space {space.name}, head gives {tuple(logits.shape)} for 2 images and 10 classes")
+    modules = [m for part in (parts.stem, *parts.layers, parts.head) for m in part.modules()]
+    if shared and any(getattr(m, "track_running_stats", False) for m in modules):
+        raise HnasError(
+            f"space {space.name}: with shared=True a normalisation keeps running statistics, and those of "
+            "all architectures would be mixed; use batch_norm(channels, shared) of hnas_kit.supernets.blocks"
+        )

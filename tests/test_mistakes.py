@@ -1,0 +1,328 @@
+"""Mistakes of a user: each input ends in one line before anything starts, and nothing is written.
+
+A line of ``MISTAKES`` is an input and how its line begins. ``{own}`` is the folder that :func:`own` makes.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from hnas_kit import cli
+from hnas_kit.errors import HnasError
+from hnas_kit.runs import profiles
+from hnas_kit.runs.params import NOTEBOOKS
+
+ROOT = Path(__file__).resolve().parents[1]
+LONG = "n" * 300
+PLAIN = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
+DIGITS = "run quick -p dataset digits --to 01"
+
+MISTAKES = [
+    # names of runs
+    ("run quick -p run ../x", f"01_pretrain: run is '../x': {PLAIN}"),
+    ("run quick -p run a/../b", f"01_pretrain: run is 'a/../b': {PLAIN}"),
+    ("run quick -p run /tmp/x", f"01_pretrain: run is '/tmp/x': {PLAIN}"),
+    ("run quick -p run .hidden", f"01_pretrain: run is '.hidden': {PLAIN}"),
+    ("run quick -p run a/", f"01_pretrain: run is 'a/': {PLAIN}"),
+    ("run quick -p run ''", f"01_pretrain: run is '': {PLAIN}"),
+    ("run quick -p run 'a b'", f"01_pretrain: run is 'a b': {PLAIN}"),
+    ("run quick -p run '<b>x</b>'", f"01_pretrain: run is '<b>x</b>': {PLAIN}"),
+    ("run quick -p run '\"a\\nb\"'", f"01_pretrain: run is 'a\\nb': {PLAIN}"),
+    ("run quick -p run naïve", f"01_pretrain: run is 'naïve': {PLAIN}"),
+    (
+        f"run quick -p run {LONG}",
+        f"01_pretrain: run is '{LONG[:59]}... (302 letters): should have at most 120",
+    ),
+    (
+        f"run quick --from 02 -p source {LONG}",
+        f"02_distances: source is '{LONG[:59]}... (302 letters): should",
+    ),
+    (
+        "run quick -p run nest/01_pretrain",
+        "01_pretrain: run is 'nest/01_pretrain': should not have the part 01_",
+    ),
+    ("run quick -p run nest/01_pretrain.old", "01_pretrain: run is 'nest/01_pretrain.old': should not have"),
+    (
+        "run quick -p run 04_mcts.attempt-1",
+        "01_pretrain: run is '04_mcts.attempt-1': should not have the part",
+    ),
+    (
+        "run quick -p run x/retrain-a-1",
+        "01_pretrain: run is 'x/retrain-a-1': should not have the part retrain-a",
+    ),
+    (
+        "run quick -p run x/report.html",
+        "01_pretrain: run is 'x/report.html': should not have the part report.",
+    ),
+    (
+        "run quick -p run simulate.csv",
+        "01_pretrain: run is 'simulate.csv': should not have the part simulate.",
+    ),
+    (f"report {LONG}", f"run is '{LONG[:20]}...': should have at most 120 letters"),
+    ("report ../x", f"run is '../x': {PLAIN}"),
+    ("verify ../x", f"run is '../x': {PLAIN}"),
+    ("verify none", "{outputs}/none holds no finished notebook"),
+    (f"export {LONG} x.onnx", f"run is '{LONG[:20]}...': should have at most 120 letters"),
+    ("export none x.onnx", "{outputs}/none/04_mcts holds no finished 04_mcts; run notebooks/04_mcts.ipynb"),
+    ("export none x.txt", "x.txt ends in '.txt'; allowed: .pt2, .onnx"),
+    (f"retrain {LONG}", f"run is '{LONG[:20]}...': should have at most 120 letters"),
+    # profiles and sweep files
+    (f"run {LONG}", "unknown profile 'nnnn"),
+    ("run {own}", "{own}/notes.yaml: there is no notebook notes; allowed: 01_pretrain"),
+    ("run {own}/empty", "profile folder {own}/empty holds no <notebook>.yaml"),
+    ("run {own}/latin", "cannot read {own}/latin/01_pretrain.yaml: 'utf-8' codec can't decode byte 0xe9"),
+    ("run {own}/folder", "cannot read {own}/folder/01_pretrain.yaml: Is a directory"),
+    ("run {own}/cut", "{own}/cut/01_pretrain.yaml is not YAML: while parsing a flow sequence"),
+    ("run {own}/deep", "{own}/deep/01_pretrain.yaml is not YAML: it is nested too deep"),
+    ("run {own}/list", "{own}/list/01_pretrain.yaml must hold name: value lines"),
+    ("run {own}/nothing", "{own}/nothing/01_pretrain.yaml is not YAML: unacceptable character"),
+    ("sweep {own}/none.yaml", "cannot read {own}/none.yaml: No such file or directory"),
+    ("sweep {own}", "cannot read {own}: Is a directory"),
+    (f"sweep {LONG}.yaml", f"cannot read {LONG}.yaml: File name too long"),
+    ("sweep {own}/latin/01_pretrain.yaml", "cannot read {own}/latin/01_pretrain.yaml: 'utf-8' codec"),
+    # the command itself
+    ("", "the following arguments are required: command (hnas --help says more)"),
+    ("runn quick", "argument command: invalid choice: 'runn' (choose from"),
+    ("run", "the following arguments are required: profile (hnas run --help says more)"),
+    ("run quick -p lr", "argument -p: expected 2 arguments (hnas run --help says more)"),
+    ("run quick --seeds many", "argument --seeds: invalid int value: 'many'"),
+    ("run quick --seeds 1000000000", "--seeds is 1000000000; it must be at least 1 and at most 1000"),
+    ("run quick --wat", "unrecognized arguments: --wat"),
+    ("run quick --from 9", "--from 9: there is no such notebook; allowed: 01_pretrain"),
+    # values of parameters
+    ("run quick -p lr fast", "01_pretrain: lr is 'fast': Input should be a valid number"),
+    ("run quick -p lr .nan", "01_pretrain: lr is nan: Input should be a finite number"),
+    ("run quick -p lr -1", "01_pretrain: lr is -1: Input should be greater than 0"),
+    ("run quick -p lr ''", "01_pretrain: lr is '': Input should be a valid number"),
+    ("run quick -p lr 1,5", "01_pretrain: lr is '1,5': Input should be a valid number"),
+    ("run quick -p epochs 2.5", "01_pretrain: epochs is 2.5: Input should be a valid integer"),
+    ("run quick -p lr 010", "01_pretrain: lr is '010': Input should be a valid number"),
+    ("run quick -p epochs 010", "01_pretrain: epochs is '010': Input should be a valid integer"),
+    ("run quick -p epochs yes", "01_pretrain: epochs is 'yes': Input should be a valid integer"),
+    ("run quick -p epochs true", "01_pretrain: epochs is True: Input should be a valid integer"),
+    ("run quick -p seed -1", "01_pretrain: seed is -1: Input should be greater than or equal to 0"),
+    ("run quick -p epochs 1000000000000", "01_pretrain: epochs is 1000000000000: Input should be less than"),
+    ("run quick -p pool 1000000000", "06_imagenet: pool is 1000000000: Input should be less than or equal"),
+    ("run quick -p width 100000", "01_pretrain: width is 100000: Input should be less than or equal to 4096"),
+    ("run quick -p sampler mctz", "04_mcts: sampler is 'mctz': Input should be "),
+    ("run quick -p sampler uniform -p tree learned", "04_mcts: "),
+    (
+        "run quick -p compare '[{{label: \"<b>\", sampler: mcts, tree: learned}}]'",
+        "04_mcts: compare[0].label is '<b>':",
+    ),
+    (
+        "run quick -p lr '!!python/object/apply:os.getcwd []'",
+        "-p lr: '!!python/object/apply:os.getcwd []' is not YAML",
+    ),
+    ("run quick -p wdith 3", "unknown parameter wdith (did you mean width?)"),
+    ("run quick -p 05_ablations.width 3", "unknown parameter width"),
+    ("run quick -p low 300", "06_imagenet: low is 300.0 and high 280.0; low must not be above high"),
+    # data, together with what is asked of them
+    (
+        "run quick -p dataset digitz --to 01",
+        "01_pretrain: dataset is 'digitz': unknown data set; allowed: digits",
+    ),
+    ("run quick -p dataset folder:{own}/none --to 01", "01_pretrain: dataset is 'folder:{own}/none': "),
+    (
+        "run quick -p dataset folder:{own}/cut --to 01",
+        "01_pretrain: dataset is 'folder:{own}/cut': {own}/cut must hold",
+    ),
+    (
+        "run quick -p dataset folder:{own}/cut.tar --to 01",
+        "01_pretrain: dataset is 'folder:{own}/cut.tar': {own}/cut.tar",
+    ),
+    (
+        "run quick -p dataset folder:{own}/broken --to 01",
+        "01_pretrain: dataset is 'folder:{own}/broken': {own}/broken",
+    ),
+    (
+        "run quick -p dataset imagefolder:{own} --to 01",
+        "01_pretrain: dataset is 'imagefolder:{own}': {own} must",
+    ),
+    (
+        "run quick -p dataset cifar10_jpeg --to 01",
+        "01_pretrain: dataset is 'cifar10_jpeg': data set cifar10_jpeg is not",
+    ),
+    (
+        f"{DIGITS} -p batch_size 451",
+        "01_pretrain: batch_size is 451; data set digits has 450 images to train on",
+    ),
+    (f"{DIGITS} -p scored 451", "01_pretrain: scored is 451; data set digits has 450 images to validate on"),
+    (
+        "run quick -p dataset digits --to 02 -p images 451",
+        "02_distances: images is 451; data set digits has 450",
+    ),
+    (
+        "run quick -p dataset digits --to 05 -p 05_ablations.scored 451",
+        "05_ablations: scored is 451; data set digits",
+    ),
+    (
+        "run {own}/six -p dataset digits -p tested 898",
+        "06_imagenet: tested is 898; data set digits has 897 images to test",
+    ),
+    (
+        "run {own}/six -p image_size 32 -p batch_size 1",
+        "06_imagenet: batch_size is 1: at 32 pixels the mobile network's",
+    ),
+    (
+        "run {own}/six -p image_size 32 -p batch_size 8 -p parts 8",
+        "06_imagenet: batch_size is 8: at 32 pixels the",
+    ),
+    (
+        f"retrain --space mobile --arch {','.join(['12'] * 21)} --dataset digits -p batch_size 1 "
+        "-p image_size 32",
+        "retrain: batch_size is 1: at 32 pixels the mobile network's last features",
+    ),
+    # what is read and not there
+    ("run quick --from 02", "{outputs}/quick/01_pretrain holds no finished 01_pretrain"),
+    ("run quick --from 04 -p source none", "{outputs}/none/03_tree holds no finished 03_tree"),
+    (
+        "run quick -p run x -p source quick -p dataset digits --from 04 --to 04",
+        "dataset belongs to 01_pretrain, which is",
+    ),
+    (
+        "run quick --from 05 --to 05 -p runs none",
+        "05_ablations: runs is 'none', which has no table of a finished sweep",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory) -> Path:
+    """Profiles and images with mistakes in them."""
+    folder = tmp_path_factory.mktemp("own")
+    contents = {
+        "notes.yaml": b"a: 1",
+        "latin/01_pretrain.yaml": "# é\n".encode("latin-1"),
+        "cut/01_pretrain.yaml": b"epochs: [1",
+        "deep/01_pretrain.yaml": b"epochs: " + b"[" * 3000,
+        "list/01_pretrain.yaml": b"- epochs",
+        "nothing/01_pretrain.yaml": bytes(9),
+        "six/06_imagenet.yaml": b"epochs: 1",
+        "broken/train/a/1.png": b"x",
+    }
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_bytes(content)
+    for name in ("empty", "folder/01_pretrain.yaml"):
+        (folder / name).mkdir(parents=True)
+    images = folder / "images"
+    for part in ("train", "test"):
+        (images / part / "a").mkdir(parents=True)
+        for i in range(4):
+            Image.fromarray(np.full((16, 16), i, np.uint8)).save(images / part / "a" / f"{i}.png")
+    whole = shutil.make_archive(str(folder / "whole"), "tar", images)
+    with tarfile.open(whole) as archive:
+        end = archive.getmembers()[-1].offset
+    (folder / "cut.tar").write_bytes(
+        Path(whole).read_bytes()[:end]
+    )  # at the end of the member before the last
+    return folder
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("HNAS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("HNAS_DEVICE", "cpu")
+    monkeypatch.delenv("HNAS_REFERENCE", raising=False)
+    monkeypatch.chdir(ROOT)
+    return tmp_path / "outputs"
+
+
+@pytest.mark.parametrize(("command", "said"), MISTAKES, ids=[str(i) for i in range(len(MISTAKES))])
+def test_a_mistake_ends_in_one_line_before_anything_starts(empty, own, capsys, command, said):
+    where = {"own": own, "outputs": empty}
+    status = cli.main(shlex.split(command.format(**where)))
+    out, err = capsys.readouterr()
+    assert err.startswith(f"hnas: {said.format(**where)}"), err
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert not empty.exists()
+
+
+def test_an_archive_that_was_cut_short_at_the_end_of_a_member_is_refused(empty, own, capsys):
+    assert cli.main(["run", "quick", "--to", "01", "-p", "dataset", f"folder:{own / 'cut.tar'}"]) == 2
+    assert "(it was cut short: its end is not marked)" in capsys.readouterr().err
+
+
+TEXTS = st.one_of(
+    st.text(max_size=40),
+    st.text("0123456789.eE+-_:,[]{}!&*#'\"\\ \n\t~<>|%@`", max_size=12),
+    st.sampled_from(["1e3", "0x10", "1_000", "on", "null", "~", "2020-01-01", "=", "<<", "!!int a", "&a *a"]),
+)
+NAMES = sorted({name for cls in NOTEBOOKS.values() for name in cls.model_fields})
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(NAMES), TEXTS)
+@example("lr", "!!python/object/apply:os.system [ls]")
+@example("run", "2024")
+@example("compare", "[{label: a, sampler: mcts, tree: learned, beta: {}}]")
+@example("compare", "{a: &x [*x]}")
+@example("methods", "[[]]")
+@example("low", "9" * 5000)
+@example("seed", "\ud800")
+def test_any_text_given_to_a_parameter_ends_in_a_value_or_in_one_line(name, text):
+    profile, line = profiles.load_profile(ROOT / "params" / "quick"), ""
+    try:
+        changed = profiles.override(profile, {name: cli._value(name, text)})
+        params, _ = profiles.checked(changed)
+    except HnasError as error:
+        line, status = str(error), error.status
+    if line:
+        assert (line.count("Traceback"), status) == (0, 2)
+    else:
+        owner = next(p for p in params.values() if name in type(p).model_fields)
+        assert owner.model_dump_json()
+
+
+def hnas(*arguments, **environment):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HNAS_")}
+    command = [sys.executable, "-m", "hnas_kit.cli", *arguments]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=kept | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_a_reader_that_goes_away_ends_a_command_without_a_word():
+    process = hnas("parameters")
+    process.stdout.close()  # before it has begun
+    assert process.stderr.read() == b""
+    assert process.wait() == 141
+
+
+def test_ctrl_c_is_one_line(monkeypatch, capsys, empty):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(profiles, "load_profile", stop)
+    assert cli.main(["run", "quick"]) == 130
+    assert capsys.readouterr() == ("", "hnas: stopped; the same command goes on from here\n")
+
+
+def test_signs_that_a_terminal_lacks_do_not_end_a_command(tmp_path):
+    folder = shutil.copytree(ROOT / "params" / "quick", tmp_path / "λ")
+    (folder / "01_pretrain.yaml").write_text("# λ is a comment\nepoch: 3\n", encoding="utf-8")
+    for environment in ({"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}):
+        process = hnas("run", str(folder), **environment)
+        out, err = process.communicate()
+        assert (process.returncode, out, err.count(b"\n")) == (2, b"", 1)
+        assert err.startswith(b"hnas: 01_pretrain: unknown parameter epoch")
+
+
+def test_windows_is_told_what_to_use(monkeypatch, capsys):
+    monkeypatch.setattr("platform.system", lambda: "Windows")
+    assert cli.main(["run", "quick"]) == 2
+    assert "on Windows use the Windows Subsystem for Linux" in capsys.readouterr().err

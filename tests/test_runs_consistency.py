@@ -1,0 +1,52 @@
+"""What is asked of images and results, checked together: a change that nothing reads is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from hnas_kit.errors import HnasError
+from hnas_kit.runs import Stage, consistency
+from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.runs.profiles import checked, override
+
+DIGITS = {"01_pretrain": {"dataset": "digits"}, "02_distances": {}, "03_tree": {}, "04_mcts": {}}
+
+
+@pytest.fixture
+def made(outputs):
+    """Notebooks 01 to 03 of a run, on digits, two epochs."""
+    for name in ("01_pretrain", "02_distances", "03_tree"):
+        values = {"run": "a"} | ({"dataset": "digits", "epochs": 2} if name == "01_pretrain" else {})
+        stage = Stage(NOTEBOOKS[name].checked(values, name))
+        stage.save("a.json", 1)
+        stage.finish("done")
+
+
+def check(first, run="a", **changes):
+    params, _ = checked(override(override(DIGITS, {"run": run}), changes))
+    consistency.refuse_unread(params, first, changes)
+    consistency.check(params, first)
+    return list(consistency.made_otherwise(params, first))
+
+
+@pytest.mark.parametrize("run", [{}, {"run": "b", "source": "a"}])
+def test_a_change_that_only_notebooks_have_which_are_not_run_is_refused(made, run):
+    with pytest.raises(
+        HnasError, match=r"\Adataset belongs to 01_pretrain, which is not run \(it was made with"
+    ):
+        check("04_mcts", **run, dataset="textures")
+    with pytest.raises(HnasError, match=r"\A01_pretrain.epochs belongs to 01_pretrain, which is not run"):
+        check("02_distances", **run, **{"01_pretrain.epochs": 3})
+
+
+def test_what_was_not_run_with_the_profiles_parameters_is_said(made):
+    assert check("04_mcts") == ["01_pretrain is not run; it was made with epochs 2"]
+    assert check("04_mcts", epochs=2) == []  # as it was made
+    assert check("01_pretrain") == []
+
+
+def test_images_are_those_that_what_is_read_was_made_with(made):
+    with pytest.raises(HnasError, match=r"\A04_mcts: batch_size is 451; data set digits has 450 images"):
+        check("04_mcts", batch_size=451)
+    with pytest.raises(HnasError, match="b/03_tree holds no finished 03_tree"):
+        check("04_mcts", run="b")
