@@ -6,11 +6,13 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from hnas_kit import benchmarks, data, training
 from hnas_kit.benchmarks import Protocol, making
+from hnas_kit.problem import Problem
 from hnas_kit.spaces import PoolingSpace, make_space
 
 SPACE = make_space("pooling")
@@ -44,6 +46,16 @@ def test_a_training_is_kept_with_its_protocol(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["training.json"]
     path.write_text(path.read_text()[:-5])
     assert making._done(path, TINY) is None
+
+
+def test_what_was_found_is_trained_again_with_every_seed():
+    problem = Problem.of({"space": "pooling", "dataset": "digits", "image_size": 0, "width": 1, "seed": 0})
+    names, settings = [], {"epochs": 1, "batch_size": 450, "lr": TINY.lr}
+    settings |= {"weight_decay": TINY.weight_decay, "momentum": TINY.momentum}
+    table = benchmarks.retrained(problem, {"a": ARCHS[0]}, 2, names.append, **settings)
+    accuracies = [100 * alone(ARCHS[0], seed) for seed in (0, 1)]
+    assert table.loc["a"].tolist() == pytest.approx([np.mean(accuracies), np.std(accuracies, ddof=1)])
+    assert names == ["a alone 0", "a alone 1"]
 
 
 def test_a_training_alone_is_the_seeds_and_the_settings(monkeypatch):

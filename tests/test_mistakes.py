@@ -132,7 +132,7 @@ MISTAKES = [
     # data, together with what is asked of them
     (
         "run quick -p dataset digitz --to 01",
-        "01_pretrain: dataset is 'digitz': unknown data set; allowed: digits",
+        "01_pretrain: dataset is 'digitz': unknown data set 'digitz' (did you mean 'digits'?); allowed: ",
     ),
     ("run quick -p dataset folder:{own}/none --to 01", "01_pretrain: dataset is 'folder:{own}/none': "),
     (

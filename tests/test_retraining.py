@@ -473,7 +473,7 @@ def test_what_was_trained_alone_is_exported(quiet, capsys, tmp_path):
         ("retrain mine -p label_smoothing -0.1", "hnas retrain: label_smoothing is -0.1: Input should be"),
         ("retrain mine -p warmup_epochs 5", "hnas retrain: warmup_epochs is 5: it must be below epochs, 5"),
         ("retrain mine -p lr fast", "hnas retrain: lr is 'fast': Input should be a valid number"),
-        ("retrain mine --dataset none", "dataset is 'none': unknown data set; allowed: digits"),
+        ("retrain mine --dataset none", "dataset is 'none': unknown data set 'none'; allowed: digits"),
         ("retrain mine --dataset imagefolder:/none", "data set 'imagefolder:/none': there is no /none"),
         (
             "retrain mine --dataset digits -p batch_size 901",

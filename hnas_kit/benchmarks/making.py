@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from hnas_kit.benchmarks.ground_truth import PROTOCOLS, Protocol, folder_of, ste
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import json_value, write_atomic
 from hnas_kit.names import SPACES
+from hnas_kit.problem import Problem
 from hnas_kit.processes import parallel
 from hnas_kit.provenance import provenance
 from hnas_kit.spaces import Arch, SearchSpace, make_space
@@ -25,6 +26,45 @@ def train_alone(space: SearchSpace, dataset: data.Dataset, arch: Arch, seed: int
     """Accuracy on the test set, a fraction, of one architecture after :func:`alone.train`."""
     trained = alone.train(space, dataset, arch, seed, **training)
     return alone.accuracy(trained.net, arch, dataset)
+
+
+def retrained(
+    problem: Problem,
+    found: Mapping[str, Arch],
+    seeds: int,
+    checkpoints: Callable[[str], Any],
+    **training: Any,
+) -> pd.DataFrame:
+    """Train alone, several times each, what searches found.
+
+    Args:
+        problem: the space, the images and the width.
+        found: architectures by the name of the search.
+        seeds: trainings of each, with seeds 0 to ``seeds - 1``.
+        checkpoints: makes those of a training from its name.
+        training: see :func:`train_alone`.
+
+    Returns:
+        By name, mean and standard deviation of the test accuracy (%): ``retrained``, ``retrained_sd``.
+    """
+    accuracies = {
+        name: [
+            100
+            * train_alone(
+                problem.space,
+                problem.dataset,
+                arch,
+                seed,
+                width=problem.width,
+                checkpoints=checkpoints(f"{name} alone {seed}"),
+                **training,
+            )
+            for seed in range(seeds)
+        ]
+        for name, arch in found.items()
+    }
+    alone_again = pd.DataFrame(accuracies)
+    return pd.DataFrame({"retrained": alone_again.mean(), "retrained_sd": alone_again.std()})
 
 
 def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:

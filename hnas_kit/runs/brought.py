@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from hnas_kit import plugins
-from hnas_kit.errors import require_one_of
+from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import DATASETS, LAYOUTS, REWARDS, SPACES
 from hnas_kit.runs.params import Parameters, Pretrain, Search
 
@@ -27,8 +27,11 @@ def check(params: Mapping[str, Parameters]) -> None:
     Raises:
         HnasError: one line, if something does not work, or not with the rest.
     """
-    for each in params.values():
-        known_dataset(getattr(each, "dataset", "textures"))
+    for notebook, each in params.items():
+        try:
+            known_dataset(name := getattr(each, "dataset", "textures"))
+        except HnasError as error:
+            raise HnasError(f"{notebook}: dataset is {name!r}: {error}") from None
     p, search = params.get("01_pretrain"), params.get("04_mcts")
     if not isinstance(p, Pretrain):
         return
