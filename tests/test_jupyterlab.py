@@ -20,6 +20,7 @@ import pytest
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -168,9 +169,16 @@ def run_from_menu(browser: Chrome, server: dict, root: Path, name: str) -> None:
 
     pictures = [sum("image/png" in output.get("data", ()) for output in cell.outputs) for cell in cells]
     for cell, count in zip(cells, pictures, strict=True):
-        assert count or not re.search(r"plots\.(?!use_style)", cell.source), f"no picture from {cell.source}"
+        assert count or not re.search(r"figures\.(?!use_style|toy_search\(|tree_explorer)", cell.source), (
+            f"no picture from {cell.source}"
+        )
     assert page["pictures"] == sum(pictures)
     assert sum(pictures) > 0
+
+    for slider in browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea input[type=range]"):
+        before = slider.get_attribute("aria-valuetext")  # set by its script
+        slider.send_keys(Keys.ARROW_LEFT)
+        assert slider.get_attribute("aria-valuetext") != before
 
     manifest = json.loads((root / "outputs" / "quick" / name / "manifest.json").read_text())
     assert manifest["status"] == "done"

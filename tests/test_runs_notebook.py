@@ -106,3 +106,15 @@ def test_a_notebook_that_cannot_be_read_is_one_line(project, tmp_path, content):
         HnasError, match=r"\A.*01_pretrain.ipynb is no notebook that can be read \([^\n]*\)\Z"
     ):
         execute()
+
+
+@pytest.mark.slow
+def test_of_a_progress_bar_its_last_line_is_kept(project, outputs):
+    loop = "for _ in range(50):\n    bar.update()\n    bar.refresh()"
+    begin = "from hnas_kit import runs\nbar = runs.progress(50, 'steps')"
+    project("run = 'mine'\nseed = 0", f"{begin}\n{loop}\nbar.close()\nprint('after')")
+    execute()
+    (text,) = printed(outputs / "asked" / "01_pretrain.ipynb")
+    first, *rest = text.splitlines()
+    assert first.startswith("steps: 100%|")
+    assert rest == ["after"]

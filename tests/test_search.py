@@ -217,6 +217,13 @@ def test_replay_comes_to_the_same_statistics(done):
     assert fresh.temperature == SCHEDULE.temperature(39)
 
 
+def test_the_spread_of_terms_is_that_of_the_sampler_at_every_look(done):
+    frame, fresh = done.history.frame(SPACE, SCHEDULE), MCTS(TREE)
+    spread = search.term_spread(frame, SPACE, fresh, SCHEDULE, looks=8)
+    assert spread.index.tolist() == [20, 25, 30, 35, 40]
+    np.testing.assert_array_equal(spread.loc[40, ["C", "exploration"]], fresh.sibling_spread())
+
+
 def test_rewards_and_losses_are_those_of_the_network_in_training(done):
     """The first step, done by hand: the loss before the update, the accuracy after it."""
     s = new()

@@ -520,3 +520,20 @@ def test_a_random_tree_explains_what_chance_does():
         shares.append(share[2])
         expected.append((groups[2] - 1) / 35)
     assert np.mean(shares) == pytest.approx(np.mean(expected), abs=4 * np.std(shares) / 200**0.5)
+
+
+@pytest.mark.parametrize(
+    "tree", [trees.default(SPACE), trees.random(SPACE.enumerate(), 0)], ids=["default", "random"]
+)
+def test_the_members_of_a_node_are_the_leaves_whose_path_goes_through_it(tree):
+    through = [[] for _ in range(tree.num_nodes)]
+    for i, arch in enumerate(tree.archs):
+        v = tree.leaf[arch]
+        while v >= 0:
+            through[v].append(i)
+            v = tree.parent[v]
+    assert [sorted(below) for below in tree.members] == through
+    for v in np.flatnonzero(tree.num_children):  # a node's are its children's, side by side
+        first = tree.first_child[v]
+        children = tree.members[first : first + tree.num_children[v]]
+        assert tree.members[v] == list(itertools.chain(*children))
