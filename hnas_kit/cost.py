@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.supernets import Supernet, make_supernet, skeleton
+from hnas_kit.supernets.networks import SKELETONS
 
 
 def _size(module: nn.Module) -> int:
@@ -104,18 +105,20 @@ def table(
 ) -> CostTable:
     """The costs of a space's network: channels of the stem, pixels of an image; by default the paper's."""
     space = make_space(space) if isinstance(space, str) else space
-    return _table(type(space), width, image_size, in_channels, num_classes)
+    # the paper's networks follow from the name, so that spaces that only narrow the choices share a table
+    key = space.name if space.name in SKELETONS else space
+    return _table(key, width, image_size, in_channels, num_classes)
 
 
 @lru_cache(maxsize=16)
 def _table(
-    kind: type[SearchSpace],
+    key: SearchSpace | str,
     width: int | None,
     image_size: int | None,
     in_channels: int,
     num_classes: int | None,
 ) -> CostTable:
-    space = kind()
+    space = make_space(key) if isinstance(key, str) else key
     outline = skeleton(space)
     with torch.device("meta"):
         classes = num_classes or outline.num_classes

@@ -203,7 +203,8 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
     small = [*options(epochs=1, batch_size=64, width=2, images=32, run="window", device="cpu"), *SIX]
     result = call(["hnas_kit.cli", "run", "six", *small], tiny)
     assert (result.returncode, result.stderr) == (0, "")
-    first, last = result.stdout.splitlines()  # one notebook: nothing is said of what a name sets
+    begins, first, last = result.stdout.splitlines()  # one notebook: nothing is said of what a name sets
+    assert re.fullmatch("06_imagenet +begins", begins)
     assert re.fullmatch(
         r"06_imagenet +\d+ s  learned found 27\d\.\d M MACs, \d+\.\d % in its supernet", first
     )

@@ -70,7 +70,7 @@ def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterabl
     """Refuse a change that only notebooks before ``first`` have, unless it is what they were made with.
 
     Raises:
-        HnasError: one line that names the change.
+        HnasError: one line that names the change, or a result to read that is not there.
     """
     for name in changes:
         book, _, own = name.rpartition(".")
@@ -78,26 +78,26 @@ def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterabl
         if not owners or any(owner >= first for owner in owners):
             continue
         for owner in owners:
-            now, before = getattr(params[owner], own), _before(params, first, owner)
+            now, before = getattr(params[owner], own), next(_before(params, first, owner), None)
             if before is None or before.get(own) != json.loads(json.dumps(now)):
                 says = "" if before is None else f" (it was made with {own} {before.get(own)})"
                 raise HnasError(f"{name} belongs to {owner}, which is not run{says}")
 
 
-def _before(params: Mapping[str, Parameters], first: str, notebook: str) -> dict[str, Any] | None:
-    """What a notebook before ``first`` was made with, as those that are run read it; None if none does."""
+def _before(params: Mapping[str, Parameters], first: str, notebook: str) -> Iterator[dict[str, Any]]:
+    """What a notebook before ``first`` was made with, as each of those that are run reads it."""
     for p in [p for name, p in params.items() if name >= first and notebook in places.READS[name]]:
-        with contextlib.suppress(HnasError):
-            return folders.Finished(p.upstream, list(places.READS[p.notebook])[-1]).manifest["lineage"][
-                notebook
-            ]
-    return None
+        nearest = list(places.READS[p.notebook])[-1]
+        yield folders.Finished(p.upstream, nearest).manifest["lineage"][notebook]
 
 
 def made_otherwise(params: Mapping[str, Parameters], first: str) -> Iterator[str]:
     """One line for each notebook before ``first`` that was made with other parameters than the profile's."""
     for notebook in [name for name in NOTEBOOKS if name in params and name < first]:
-        if (before := _before(params, first, notebook)) is not None:
+        before = None
+        with contextlib.suppress(HnasError):
+            before = next(_before(params, first, notebook), None)
+        if before is not None:
             now = json.loads(json.dumps(result_params(params[notebook])))
             if other := [f"{name} {before.get(name)}" for name in now if now[name] != before.get(name)]:
                 yield f"{notebook} is not run; it was made with {', '.join(other)}"
