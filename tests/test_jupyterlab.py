@@ -145,7 +145,8 @@ def kernel_is_idle(browser: Chrome) -> bool:
 
 def stopped(browser: Chrome) -> bool:
     page = browser.execute_script(PAGE)
-    return bool(page["errors"] or (page["prompts"] and all(re.search(r"\d", p) for p in page["prompts"])))
+    run = page["prompts"] and all(re.search(r"\d", p) for p in page["prompts"]) and kernel_is_idle(browser)
+    return bool(page["errors"] or run)
 
 
 def run_from_menu(browser: Chrome, server: dict, root: Path, name: str) -> None:
