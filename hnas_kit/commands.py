@@ -211,12 +211,11 @@ def _readings(seeds: int) -> None:
         table = readings.run(bar.update, seeds)
     target = places.outputs_root() / "readings.csv"
     write_atomic(target, table.round(4).to_csv(index=False).encode())
-    fitted = readings.rule(table)
     seconds = time.perf_counter() - start
     print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {seconds:.0f} s")
-    for bonus, (a, b) in fitted.items():
+    for bonus, (a, b) in readings.rule(table).items():
         print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")
-    print(readings.tested(table, fitted).round(3).to_string())
+    print(readings.error(table).round(3).to_string())
     print(readings.same(table).round(3).to_string())
     print(target)
 
@@ -233,7 +232,7 @@ def simulate(args: argparse.Namespace) -> None:
     from hnas_kit.studies import study  # not before a mistake is told
 
     start = time.perf_counter()
-    subject = study.setting(how.space, how.dataset)
+    subject = study.setting(how.space, how.dataset, how.supernet)
     table = study.table(study.run(subject, how, study.compared(subject)))
     seconds = time.perf_counter() - start
     target = places.outputs_root() / "simulate.csv"

@@ -130,7 +130,9 @@ def test_the_network_s_own_precision_is_enough(measure):
 
 
 def test_an_unknown_measure_is_refused_with_the_near_miss():
-    with pytest.raises(HnasError, match=r"\A.*unknown distance measure 'KL'.*kl, sqrt_kl, hellinger, l2, cross_entropy\Z"):
+    with pytest.raises(
+        HnasError, match=r"\A.*unknown distance measure 'KL'.*kl, sqrt_kl, hellinger, l2, cross_entropy\Z"
+    ):
         distances.from_outputs(random_outputs(2, 1, 2, seed=0), "KL")
 
 
