@@ -220,13 +220,33 @@ def _readings(seeds: int) -> None:
     print(target)
 
 
+def _trees(names: list[str], seeds: int) -> None:
+    from hnas_kit import runs
+    from hnas_kit.studies import forests
+
+    start = time.perf_counter()
+    with runs.progress(None, "trees") as bar:
+        table = forests.run(names, bar.update, seeds or forests.SEEDS)
+    target = places.outputs_root() / "trees.csv"
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    count = len(table[forests.TREE].drop_duplicates())
+    print(f"{count} trees, {seeds or forests.SEEDS} seeds a cell, {time.perf_counter() - start:.0f} s")
+    print(forests.summary(table).round(2).to_string())
+    print(forests.correlations(table).round(2).to_string())
+    print(target)
+
+
 def simulate(args: argparse.Namespace) -> None:
-    if args.what == "readings":
+    if args.runs and args.what != "trees":
+        raise HnasError("--runs is of simulate trees")
+    if args.what != "methods":
         if args.steps or args.rewards or args.parameter:
-            raise HnasError("simulate readings goes through all of them: it takes --seeds alone")
+            raise HnasError(
+                f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
+            )
         seeds = {} if args.seeds is None else {"seeds": args.seeds}
         params.Simulate.checked(seeds, "simulate")
-        return _readings(args.seeds or 0)
+        return _trees(args.runs, args.seeds or 0) if args.what == "trees" else _readings(args.seeds or 0)
     given = {n: v for n in ("seeds", "steps", "rewards") if (v := getattr(args, n)) is not None}
     how = params.Simulate.checked(_changes(args) | given, "simulate")
     from hnas_kit.studies import study  # not before a mistake is told

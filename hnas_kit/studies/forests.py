@@ -1,10 +1,10 @@
-"""What makes a tree good: many trees over NAS-Bench-Macro, and what simulated searches find on each.
+"""What makes a tree good: many trees over a space, and what simulated searches find on each.
 
 Learned trees come from the outputs of supernets, by measure, linkage and number of images. Beside them stand
 trees that need no network, and two that know the true accuracies, which nobody does before a search.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,57 +21,55 @@ from hnas_kit.studies.study import Setting
 from hnas_kit.trees import ArchTree
 
 IMAGES = (64, 128, 256, 512)
-STEPS = (980, 3920, 11_760)  # 1/12, 1/3 and all of the paper's
-SEEDS = 48
+# on NAS-Bench-Macro 1/12, 1/3 and all of the paper's; on Pooling fewer: long searches find it on any tree
+STEPS = {"macro": (980, 3920, 11_760), "pooling": (300, 1000, 3000)}
+SEEDS = 24
 PROPERTIES = ("early_variance", "depth", "group_size", "group_depth", "blind")
-KEYS = ["source", "measure", "linkage", "images"]  # of a tree
-CELL = ["bonus", "steps", "exploration"]
+TREE = ["benchmark", "source", "measure", "linkage", "images"]
+CELL = ["benchmark", "bonus", "steps", "exploration"]
 
 
-def without_outputs(setting: Setting) -> dict[str, ArchTree]:
+def setting(space: str, dataset: str) -> Setting:
+    """What trees are over: NAS-Bench-Macro, or the Pooling space on a data set.
+
+    Raises:
+        HnasError: for another space, or without ground truth.
+    """
+    if space not in STEPS:
+        raise HnasError(f"trees are studied over {', '.join(STEPS)}, not over {space}")
+    return readings.pooling() if (space, dataset) == ("pooling", "cifar10") else study.setting(space, dataset)
+
+
+def without_outputs(subject: Setting) -> dict[str, ArchTree]:
     """Trees by name that no outputs are needed for, and those of the package's supernets."""
-    space, truth = setting.space, setting.truth["accuracy"].to_numpy()
-    archs, forest = space.enumerate(), setting.forest
-    onehot = distances.from_encodings(space.encode(archs, "onehot"))
-    found = {name: forest[name] for name in ("default", "random", "random 1", "random 2", *study.LEARNED)}
-    found |= {"one-hot, 1/2^l": forest["one-hot"], "one-hot": trees.learned(onehot, archs)}
-    estimates = {f"estimates {i}": benchmarks.supernet(i).accuracy.to_numpy() for i in range(SUPERNETS)}
-    for name, accuracy in ({"true accuracies": truth} | estimates).items():
+    space, truth = subject.space, subject.truth["accuracy"].to_numpy()
+    archs, known = space.enumerate(), {"true accuracies": truth}
+    found = {name: tree for name, tree in subject.forest.items() if name in study.LEARNED}
+    found["default"] = trees.default(space)
+    for name, decay in {"one-hot": None, "one-hot, 1/2^l": 0.5}.items():
+        found[name] = trees.learned(distances.from_encodings(space.encode(archs, "onehot"), decay), archs)
+    found |= {f"random {seed}": trees.random(archs, seed) for seed in range(3)}
+    if subject.estimate is not None:
+        known |= {f"estimates {i}": benchmarks.supernet(i).accuracy.to_numpy() for i in range(SUPERNETS)}
+    for name, accuracy in known.items():
         found[f"{name}, Ward"] = trees.learned(np.abs(accuracy[:, None] - accuracy), archs)
         found[f"{name}, halved"] = trees.accuracy(accuracy, archs)
     return found
 
 
-def outputs_of(run: str, setting: Setting) -> Finished:
-    """The finished ``02_distances`` of a run.
-
-    Raises:
-        HnasError: if there are none, or of another space than the setting's.
-    """
-    part = Finished(run, "02_distances")
-    if (space := part.manifest["lineage"]["01_pretrain"]["space"]) != setting.space.name:
-        raise HnasError(f"run {run} is of space {space}; trees are studied over {setting.space.name}")
-    return part
-
-
-def from_outputs(
-    outputs: np.ndarray, setting: Setting, images: Iterable[int] = IMAGES
-) -> Iterator[tuple[dict[str, Any], ArchTree]]:
-    """Trees of a supernet: every measure and linkage, on the first of the images.
+def from_outputs(outputs: np.ndarray, subject: Setting) -> Iterator[tuple[dict[str, Any], ArchTree]]:
+    """Trees of a supernet: every measure and linkage, on the first ``IMAGES`` as far as there are so many.
 
     Args:
         outputs: (N, B, C), see :func:`hnas_kit.evaluation.outputs`.
-        setting: whose space they are of.
-        images: how many; those that are more than B are left out.
+        subject: whose space they are of.
     """
-    archs = setting.space.enumerate()
-    for count in images:
-        if count > outputs.shape[1]:
-            continue
+    archs = subject.space.enumerate()
+    for images in [n for n in IMAGES if n <= outputs.shape[1]]:
         for measure in MEASURES:
-            distance = distances.from_outputs(outputs[:, :count], measure)
+            distance = distances.from_outputs(outputs[:, :images], measure)
             for linkage in LINKAGES:
-                kind = {"measure": measure, "linkage": linkage, "images": count}
+                kind = {"measure": measure, "linkage": linkage, "images": images}
                 yield kind, trees.learned(distance, archs, linkage)
 
 
@@ -104,21 +102,30 @@ def properties(tree: ArchTree, truth: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def cells(leaves: int) -> Iterator[dict[str, Any]]:
-    """What is simulated on each tree: bonus, steps, and the paper's lambda and the rule's."""
+def searched(tree: ArchTree, subject: Setting, seeds: int) -> Iterator[dict[str, Any]]:
+    """Searches with both bonuses, of several lengths, with the paper's lambda and that of the rule.
+
+    Yields:
+        Of each cell ``found``, the true rank of what is found, median over seeds, and ``best_quarter``, the
+        share of the third phase on the truly best quarter, mean over seeds.
+    """
+    alone, paper = subject._replace(forest={"it": tree}), readings.PAPER[subject.space.name]
     for bonus in READINGS["bonus"]:
-        for steps in STEPS:
-            for value in (0.5, readings.advised(readings.RULE, bonus, steps, leaves)):
-                yield {"bonus": bonus, "steps": steps, "exploration": round(value, 3)}
+        for steps in STEPS[subject.space.name]:
+            rule = readings.advised(readings.RULE, bonus, steps, len(subject.truth))
+            for value in (0.5, round(rule, 4)):
+                cell = {"bonus": bonus, "steps": steps, "exploration": value}
+                how = study.protocol(seeds=seeds, **paper | cell)
+                result = study.run(alone, how, {"it": Method("mcts", "it")})["it"]
+                found = study.quartiles(result.found)[0]
+                yield cell | {"found": found, "best_quarter": float(result.best_quarter.mean())}
 
 
-def searched(tree: ArchTree, setting: Setting, seeds: int) -> Iterator[dict[str, Any]]:
-    """For each cell ``found``, the true rank of what is found, median over seeds, and ``best_quarter``."""
-    subject, method = setting._replace(forest={"it": tree}), {"it": Method("mcts", "it")}
-    for cell in cells(len(setting.truth)):
-        result = study.run(subject, study.protocol(seeds=seeds, **cell), method)["it"]
-        found = study.quartiles(result.found)[0]
-        yield cell | {"found": found, "best_quarter": float(result.best_quarter.mean())}
+def outputs_of(run: str) -> tuple[Finished, tuple[str, str]]:
+    """The finished ``02_distances`` of a run, with the names of its space and of its ground truth's data."""
+    part = Finished(run, "02_distances")
+    pretrained = part.manifest["lineage"]["01_pretrain"]
+    return part, (pretrained["space"], pretrained["dataset"].removesuffix("_jpeg"))
 
 
 def run(
@@ -127,63 +134,69 @@ def run(
     """Make all trees, and search on each.
 
     Args:
-        runs: names of runs of the space whose ``02_distances`` are finished: a supernet each.
+        runs: names of runs whose ``02_distances`` is finished: a supernet each. Trees that need none are made
+            over NAS-Bench-Macro, and over what these runs are of.
         progress: called with 1 after each tree.
         seeds: searches of each tree and cell.
 
     Returns:
-        A row a tree and cell: ``KEYS``, ``PROPERTIES``, ``CELL``, ``found`` and ``best_quarter``.
+        A row a tree and cell: ``TREE``, ``PROPERTIES``, ``CELL``, ``found`` and ``best_quarter``.
 
     Raises:
-        HnasError: if a run's outputs are missing, or not of NAS-Bench-Macro.
+        HnasError: if a run's outputs are missing, or of a space that is not studied.
     """
-    setting, rows = study.macro(), []
+    parts, rows = {name: outputs_of(name) for name in runs}, []
+    subjects = {key: setting(*key) for key in [("macro", "cifar10"), *(key for _, key in parts.values())]}
 
-    def add(kind: Mapping[str, Any], tree: ArchTree) -> None:
-        known = dict(kind) | properties(tree, setting.truth)
-        rows.extend(known | row for row in searched(tree, setting, seeds))
+    def add(key: tuple[str, str], kind: dict[str, Any], tree: ArchTree) -> None:
+        subject = subjects[key]
+        known = {"benchmark": "-".join(key[::-1])} | kind | properties(tree, subject.truth)
+        rows.extend(known | row for row in searched(tree, subject, seeds))
         progress(1)
 
-    parts = {name: outputs_of(name, setting) for name in runs}
-    for name, tree in without_outputs(setting).items():
-        add({"source": name}, tree)
-    for name, part in parts.items():
-        for kind, tree in from_outputs(part.load("outputs.npz")["outputs"], setting):
-            add({"source": name, **kind}, tree)
-    table = pd.DataFrame(rows)
-    return table.reindex(columns=[*KEYS, *PROPERTIES, *CELL, "found", "best_quarter"])
-
-
-def count(runs: Iterable[str]) -> int:
-    """How many trees :func:`run` makes; raises :class:`HnasError` as it does."""
-    setting = study.macro()
-    images = [min(outputs_of(name, setting).params["images"], max(IMAGES)) for name in runs]
-    each = len(MEASURES) * len(LINKAGES)
-    return len(without_outputs(setting)) + sum(each * sum(n <= most for n in IMAGES) for most in images)
+    for key, subject in subjects.items():
+        for name, tree in without_outputs(subject).items():
+            add(key, {"source": name}, tree)
+    for name, (part, key) in parts.items():
+        for kind, tree in from_outputs(part.load("outputs.npz")["outputs"], subjects[key]):
+            add(key, {"source": name, **kind}, tree)
+    return pd.DataFrame(rows)[[*TREE, *PROPERTIES, *CELL[1:], "found", "best_quarter"]]
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
-    """How far each property of a tree tells what is found on it, without a search.
+    """How far each property of a tree tells, without a search, what will be found on it.
 
     Returns:
         Indexed by ``CELL``: Spearman's rank correlation of each of ``PROPERTIES`` with the found rank, over
         all trees, equal ones once.
     """
-    once = table.drop_duplicates([*PROPERTIES, *CELL])
     rows = {}
-    for cell, group in once.groupby(CELL, sort=False):
+    for cell, group in table.drop_duplicates([*CELL, *PROPERTIES, "found"]).groupby(CELL, sort=False):
         rows[cell] = {name: spearmanr(group[name], group["found"]).statistic for name in PROPERTIES}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(CELL)
 
 
-def by_kind(table: pd.DataFrame) -> pd.DataFrame:
-    """Learned trees by measure and linkage: over supernets, numbers of images, bonuses and lambdas.
+def labelled(table: pd.DataFrame) -> pd.Series:
+    """What each row's tree is called: its source, or of a supernet's outputs measure and linkage."""
+    return table["source"].where(table["measure"].isna(), table["measure"] + ", " + table["linkage"])
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Each kind of tree over supernets, numbers of images, bonuses and lambdas.
 
     Returns:
-        Indexed by measure and linkage, for each number of steps: ``found``, the median, and
-        ``best_quarter``, the mean.
+        Indexed by benchmark and :func:`labelled`: number of ``trees``; for each number of steps ``found``,
+        the median, and ``best_quarter``, the mean. Those that search best in the shortest come first.
     """
-    groups = table.dropna(subset="measure").groupby(["measure", "linkage", "steps"])
-    return pd.DataFrame(
-        {"found": groups["found"].median(), "best_quarter": groups["best_quarter"].mean()}
-    ).unstack("steps")
+    rows = table.assign(label=labelled(table))
+    keys = ["benchmark", "label"]
+    trees_of = rows.drop_duplicates([*keys, *TREE]).groupby(keys).size()
+    found = {}
+    for name, group in rows.groupby("benchmark", sort=False):
+        cells = group.groupby(["label", "steps"])
+        wide = cells.agg(found=("found", "median"), best_quarter=("best_quarter", "mean")).unstack("steps")
+        wide.columns = [f"{column} {steps}" for column, steps in wide.columns]
+        wide.insert(0, "trees", trees_of[name])
+        shortest = f"best_quarter {group['steps'].min()}"
+        found[name] = wide.sort_values(shortest, ascending=False)
+    return pd.concat(found, names=keys)
