@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from hnas_kit import cli, distances, trees
+from hnas_kit import cli, distances, figures, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import Stage
 from hnas_kit.runs.params import NOTEBOOKS
@@ -134,3 +136,23 @@ def test_a_property_that_orders_trees_is_told():
     found = forests.correlations(pd.DataFrame(rows)).iloc[0]
     assert found["early_variance"] == -1
     assert found["depth"] == pytest.approx(1)
+
+
+def test_the_figure_has_a_dot_a_tree_and_says_what_it_shows(drawn):
+    rows = []
+    for name, default in (("cifar10-macro", 0.45), ("cifar10-pooling", 0.0)):
+        kinds = [("s1", m, link, 64) for m in ("kl", "sqrt_kl") for link in ("ward", "average")]
+        kinds += [(source, None, None, None) for source in ("default", "random 0", "random 1", "learned")]
+        for number, (kind, steps) in enumerate(itertools.product(kinds, (30, 90))):
+            value = {"default": default}.get(kind[0], 0.1 + (kind[1] == "sqrt_kl"))
+            row = dict(zip(forests.TREE, (name, *kind), strict=True), bonus="sqrt", steps=steps)
+            known = dict.fromkeys(forests.PROPERTIES, number // 2) | {"blind": 1 / (1 + number)}
+            rows.append(row | known | {"exploration": 0.5, "found": number, "best_quarter": value / 2})
+    figure = figures.trees_compared(pd.DataFrame(rows))
+    above, below = figure.axes[:2], figure.axes[2:]
+    titles = [axis.get_title(loc="left") for axis in above]
+    assert titles[0] == "NAS-Bench-Macro, 30 steps\nWard: kl 0.05, sqrt_kl 0.55, default tree 0.23"
+    assert titles[1].startswith("Pooling, 30 steps")
+    dots = [len(dots.get_offsets()) for dots in above[0].collections]
+    assert dots == [2, 2, 1, 2, 1]  # kl, sqrt_kl, default, random, learned
+    assert "tells most" in below[0].get_title(loc="left")
