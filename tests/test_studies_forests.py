@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,7 @@ def test_the_command_prints_and_keeps_the_table(outputs, small, capsys):
     assert list(summary.loc["cifar10-pooling"].index).count("kl, ward") == 1
     assert summary["trees"].sum() == count
     shown = table[table["source"] == "default"].groupby("steps")["best_quarter"].mean()
-    assert summary.loc[("cifar10-pooling", "default"), "best_quarter 20"] == shown[20]
+    assert summary.loc[("cifar10-pooling", "default"), "best_quarter short"] == shown[20]
     assert forests.correlations(table).shape == (2 * 2 * 2, len(forests.PROPERTIES))
 
 
@@ -156,3 +157,58 @@ def test_the_figure_has_a_dot_a_tree_and_says_what_it_shows(drawn):
     dots = [len(dots.get_offsets()) for dots in above[0].collections]
     assert dots == [2, 2, 1, 2, 1]  # kl, sqrt_kl, default, random, learned
     assert "tells most" in below[0].get_title(loc="left")
+
+
+# what the results say of the committed table
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = pd.read_csv(ROOT / "docs" / "results" / "trees.csv")
+TEXT = " ".join((ROOT / "docs" / "results.md").read_text().split())
+SHARES = [f"best_quarter {length}" for length in forests.LENGTHS]
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("true accuracies, Ward", "Ward on the true accuracies, which nobody has"),
+        ("one-hot, 1/2^l", "one-hot encodings, 1/2^l"),
+        ("estimates 0, Ward", "Ward on the packaged supernet's accuracies"),
+        ("default", "default"),
+        ("learned", "packaged learned tree"),
+    ],
+)
+def test_the_table_of_macro_is_of_the_committed_one(label, said):
+    shares = forests.summary(TABLE).loc[("cifar10-macro", label), SHARES]
+    assert f"| {said} | {' | '.join(f'{share:.2f}' for share in shares)} |" in TEXT
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("kl, ward", "KL"),
+        ("sqrt_kl, ward", "square root of KL"),
+        ("hellinger, ward", "Hellinger"),
+        ("default", "default tree"),
+        ("one-hot", "one-hot encodings"),
+    ],
+)
+def test_the_table_of_pooling_is_of_the_committed_one(label, said):
+    found = forests.summary(TABLE)
+    names = [f"{data}-pooling" for data in ("cifar10", "textures", "digits")]
+    shares = [f"{share:.2f}" for name in names for share in found.loc[(name, label), SHARES]]
+    assert f"| {said} | {' | '.join(shares)} |" in TEXT
+
+
+def test_what_is_said_of_trees_is_in_the_committed_table():
+    found = forests.summary(TABLE)["found short"]["cifar10-macro"]
+    assert (
+        f"rank {found['estimates 0, Ward']:.0f} at 980 steps, the default tree {found['default']:.0f}" in TEXT
+    )
+    macro = TABLE[TABLE["benchmark"] == "cifar10-macro"].drop_duplicates("source").set_index("source")
+    packaged, others = macro.loc["learned"], macro["blind"].drop("learned")
+    assert f"the best group lies {packaged['group_depth']} choices deep" in TEXT
+    assert f"in {packaged['blind']:.0%} of cases".replace("%", " %") in TEXT
+    assert f"other {len(others)} trees {100 * others.min():.0f} to {100 * others.max():.0f} %" in TEXT
+    told = forests.correlations(TABLE)["group_depth"].groupby("benchmark").median().round(2)
+    pooling = told.drop("cifar10-macro")
+    assert f"is {told['cifar10-macro']} on NAS-Bench-Macro, over {len(macro)} trees" in TEXT
+    assert f"and {pooling.min()} to {pooling.max()} on Pooling" in TEXT

@@ -23,6 +23,7 @@ from hnas_kit.trees import ArchTree
 IMAGES = (64, 128, 256, 512)
 # on NAS-Bench-Macro 1/12, 1/3 and all of the paper's; on Pooling fewer: long searches find it on any tree
 STEPS = {"macro": (980, 3920, 11_760), "pooling": (300, 1000, 3000)}
+LENGTHS = ("short", "middle", "long")
 SEEDS = 24
 PROPERTIES = ("early_variance", "depth", "group_size", "group_depth", "blind")
 TREE = ["benchmark", "source", "measure", "linkage", "images"]
@@ -58,17 +59,20 @@ def without_outputs(subject: Setting) -> dict[str, ArchTree]:
 
 
 def from_outputs(outputs: np.ndarray, subject: Setting) -> Iterator[tuple[dict[str, Any], ArchTree]]:
-    """Trees of a supernet: every measure and linkage, on the first ``IMAGES`` as far as there are so many.
+    """Trees of a supernet by measure and images, the first ``IMAGES`` as far as there are so many.
+
+    All are clustered by Ward's criterion, those on most images by each linkage.
 
     Args:
         outputs: (N, B, C), see :func:`hnas_kit.evaluation.outputs`.
         subject: whose space they are of.
     """
     archs = subject.space.enumerate()
-    for images in [n for n in IMAGES if n <= outputs.shape[1]]:
+    counts = [n for n in IMAGES if n <= outputs.shape[1]]
+    for images in counts:
         for measure in MEASURES:
             distance = distances.from_outputs(outputs[:, :images], measure)
-            for linkage in LINKAGES:
+            for linkage in LINKAGES if images == counts[-1] else ("ward",):
                 kind = {"measure": measure, "linkage": linkage, "images": images}
                 yield kind, trees.learned(distance, archs, linkage)
 
@@ -185,18 +189,15 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Each kind of tree over supernets, numbers of images, bonuses and lambdas.
 
     Returns:
-        Indexed by benchmark and :func:`labelled`: number of ``trees``; for each number of steps ``found``,
-        the median, and ``best_quarter``, the mean. Those that search best in the shortest come first.
+        Indexed by benchmark and :func:`labelled`: number of ``trees``; for each of ``LENGTHS`` ``found``, the
+        median, and ``best_quarter``, the mean. Those that steer the short searches best come first.
     """
-    rows = table.assign(label=labelled(table))
-    keys = ["benchmark", "label"]
-    trees_of = rows.drop_duplicates([*keys, *TREE]).groupby(keys).size()
-    found = {}
-    for name, group in rows.groupby("benchmark", sort=False):
-        cells = group.groupby(["label", "steps"])
-        wide = cells.agg(found=("found", "median"), best_quarter=("best_quarter", "mean")).unstack("steps")
-        wide.columns = [f"{column} {steps}" for column, steps in wide.columns]
-        wide.insert(0, "trees", trees_of[name])
-        shortest = f"best_quarter {group['steps'].min()}"
-        found[name] = wide.sort_values(shortest, ascending=False)
-    return pd.concat(found, names=keys)
+    keys, lengths = ["benchmark", "label"], table.groupby("benchmark")["steps"].rank("dense").astype(int)
+    rows = table.assign(label=labelled(table), length=lengths.map(dict(enumerate(LENGTHS, start=1))))
+    cells = rows.groupby([*keys, "length"])
+    found = cells.agg(found=("found", "median"), best_quarter=("best_quarter", "mean")).unstack("length")
+    found.columns = [f"{column} {length}" for column, length in found.columns]
+    order = [f"{column} {length}" for column in ("found", "best_quarter") for length in LENGTHS]
+    found = found[[name for name in order if name in found]]
+    found.insert(0, "trees", rows.drop_duplicates([*keys, *TREE]).groupby(keys).size())
+    return found.sort_values(["benchmark", "best_quarter short"], ascending=[True, False])
