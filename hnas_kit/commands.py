@@ -258,9 +258,10 @@ def simulate(args: argparse.Namespace) -> None:
     target = places.outputs_root() / "simulate.csv"
     write_atomic(target, table.to_csv().encode())
     what = "NAS-Bench-Macro" if how.space == "macro" else f"{how.space} on {how.dataset}"
+    rewards = how.rewards if how.rewards == "true" else f"supernet {how.supernet}"
     print(
         f"{what}, {how.steps:,} steps, {how.seeds} seeds each, {seconds:.0f} s; "
-        f"rewards {how.rewards}; {how.readings}"
+        f"rewards {rewards}; {how.readings}"
     )
     print(table.to_string(float_format="{:.1f}".format))
     print(target)
