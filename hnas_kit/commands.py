@@ -29,15 +29,23 @@ def _notebook(option: str, text: str, others: tuple[str, ...] = ()) -> str:
         if text in (name, name.split("_")[0]):
             return name
     allowed = ", ".join((*NOTEBOOKS, *others))
-    raise HnasError(f"{option} {text}: there is no such notebook; allowed: {allowed}")
+    raise HnasError(f"{option} {text or repr(text)}: there is no such notebook; allowed: {allowed}")
 
 
-def _changes(args: argparse.Namespace) -> dict[str, object]:
-    return {name: _value(name, text) for name, text in args.parameter}
+def _changes(args: argparse.Namespace, **options: object) -> dict[str, object]:
+    """What is given with ``-p``, and by options of the same meaning; HnasError if a name is there twice."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name, text in args.parameter:
+        if name in given:
+            raise HnasError(f"{name} is given twice")
+        given[name] = _value(name, text)
+    return given
 
 
 def run(args: argparse.Namespace) -> None:
     profile, changes = profiles.load_profile(places.profile_folder(args.profile)), _changes(args)
+    if args.seeds is not None and (own := [name for name in changes if name.rpartition(".")[2] == "seed"]):
+        raise HnasError(f"{own[0]} is given twice: --seeds says the seed of each run")
     profile = profiles.override(profile, changes)
     first, last = _notebook("--from", args.start), _notebook("--to", args.end)
     profile = {name: values for name, values in profile.items() if name <= last}
@@ -180,8 +188,7 @@ def retrain(args: argparse.Namespace) -> None:
     from hnas_kit import retraining
 
     named = {name: getattr(args, name) for name in ("space", "architecture", "dataset", "width")}
-    given = {name: value for name, value in named.items() if value is not None}
-    given |= _changes(args)
+    given = _changes(args, **named)
     print(retraining.retrain(*retraining.parameters(args.run, args.method, given, args.notebook)))
 
 
@@ -247,8 +254,8 @@ def simulate(args: argparse.Namespace) -> None:
         seeds = {} if args.seeds is None else {"seeds": args.seeds}
         params.Simulate.checked(seeds, "simulate")
         return _trees(args.runs, args.seeds or 0) if args.what == "trees" else _readings(args.seeds or 0)
-    given = {n: v for n in ("seeds", "steps", "rewards") if (v := getattr(args, n)) is not None}
-    how = params.Simulate.checked(_changes(args) | given, "simulate")
+    given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
+    how = params.Simulate.checked(given, "simulate")
     from hnas_kit.studies import study  # not before a mistake is told
 
     start = time.perf_counter()

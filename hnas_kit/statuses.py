@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def status_of(command: Callable[[], object]) -> int:
         return _ended(str(error), error.status)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _ended(f"{where}{error.strerror or error}", 1)
+        return _ended(f"{where}{error.strerror or error}", 2 if error.errno == errno.ENAMETOOLONG else 1)
 
 
 def _ended(line: str, status: int) -> int:

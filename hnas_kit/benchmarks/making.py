@@ -93,7 +93,7 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
         training: ``width``, ``epochs`` and so on, see :class:`Protocol`.
 
     Raises:
-        HnasError: if there is no such space or data set.
+        HnasError: if there is no such space or data set, or one of them is too large or small.
     """
     ending = max((s for s in SPACES if name.endswith(f"-{s}")), key=len, default="")
     if "-" not in name:
@@ -103,6 +103,10 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
         require_one_of("benchmark", name, [*known, *(f"DATASET-{space}" for space in SPACES)])
     where = name.removesuffix(f"-{ending}")
     dataset = data.load(where, image_size=image_size)
+    if training["batch_size"] > len(dataset.train):
+        has = f"data set {where} has {len(dataset.train)} images to train on"
+        raise HnasError(f"batch_size is {training['batch_size']}; {has}")
+    make_space(ending).enumerate()  # raises for a space that is too large
     sizes = {"image_size": dataset.image_size, "in_channels": dataset.in_channels}
     return Protocol(ending, where, **sizes, **training), dataset.num_classes
 

@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from torch.distributed import FileStore, PrefixStore, Store, TCPStore, all_reduce
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, start_processes
 
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, said
 
 TIMEOUT = timedelta(minutes=30)  # of waiting for another process
 GRACE = 5.0  # seconds in which the others may end by themselves when one has failed
@@ -155,7 +155,7 @@ def placed() -> bool:
 
 
 def _size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ.get("WORLD_SIZE") or "1")
 
 
 def _rank() -> int:
@@ -244,8 +244,7 @@ def _begin(
     except HnasError:
         raise
     except Exception as error:
-        line = " ".join(str(error).split())
-        raise HnasError(f"{_name(rank, size)} failed: {type(error).__name__}: {line}") from error
+        raise HnasError(f"{_name(rank, size)} failed: {said(error)}") from error
 
 
 def _start(function: Callable, args: Sequence[Any], processes: int, device: torch.device, path: str) -> None:

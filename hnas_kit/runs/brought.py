@@ -7,8 +7,11 @@ from functools import lru_cache
 
 from hnas_kit import plugins
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.names import DATASETS, LAYOUTS, REWARDS, SPACES
+from hnas_kit.names import DATASETS, LAYOUTS, REWARDS, SAMPLERS, SPACES
 from hnas_kit.runs.params import Parameters, Pretrain, Search
+from hnas_kit.spaces import make_space
+
+FEW = 1000  # architectures that a sampler is tried out on
 
 
 def known_dataset(name: str) -> None:
@@ -36,6 +39,9 @@ def check(params: Mapping[str, Parameters]) -> None:
     if not isinstance(p, Pretrain):
         return
     named = []
+    if isinstance(search, Search) and SAMPLERS.brought and (space := make_space(p.space)).size <= FEW:
+        for method in search.searched.values():
+            method.try_out(space)
     if REWARDS.brought and isinstance(search, Search):
         named = [search.reward_of(m) for m in search.searched.values() if "reward" in m.allowed]
     rewards = tuple(name for name in dict.fromkeys(named) if name in REWARDS.brought)
@@ -52,7 +58,6 @@ def _check(
     from hnas_kit import data, supernets
     from hnas_kit.cost import CostTable
     from hnas_kit.rewards import make_reward
-    from hnas_kit.spaces import make_space
 
     made = make_space(space)
     arch, channels, classes, size = made.first, 3, 10, image_size or made.image_size

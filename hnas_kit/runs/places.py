@@ -32,7 +32,9 @@ def profile_folder(profile: str) -> Path:
 
 
 def copy_notebooks(folder: Path) -> None:
-    """Copy the six notebooks into a folder; raises :class:`HnasError` if one is there already."""
+    """Copy the six notebooks into a folder; raises :class:`HnasError` if it is none, or has one already."""
+    if folder.exists() and not folder.is_dir():
+        raise HnasError(f"{folder} is no folder; choose another")
     targets = {name: folder / f"{name}.ipynb" for name in READS}
     if there := [path for path in targets.values() if path.exists()]:
         raise HnasError(f"{there[0]} is there already; choose another folder")
