@@ -237,13 +237,13 @@ def simulate(args: argparse.Namespace) -> None:
         return _readings(args.seeds or 0)
     given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
     how = params.Simulate.checked(given, "simulate")
+    target = places.outputs_root() / "simulate.csv"
     from hnas_kit.studies import study  # not before a mistake is told
 
     start = time.perf_counter()
     subject = study.setting(how.space, how.dataset)
     table = study.table(study.run(subject, how, study.compared(subject)))
     seconds = time.perf_counter() - start
-    target = places.outputs_root() / "simulate.csv"
     write_atomic(target, table.to_csv().encode())
     what = "NAS-Bench-Macro" if how.space == "macro" else f"{how.space} on {how.dataset}"
     print(
