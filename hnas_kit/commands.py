@@ -150,6 +150,7 @@ def benchmark(args: argparse.Namespace) -> None:
         raise HnasError(f"{args.name} is made as the package's table was: {given[0]} cannot be set")
     protocol = benchmarks.make_protocol(args.name, **how.model_dump(exclude={"plugins"})) if own else None
     folder, start = args.out or benchmarks.folder_of(args.name), time.perf_counter()
+    benchmarks.keep_other(args.name, folder, protocol[0] if own else benchmarks.PROTOCOLS[args.name])
 
     def show(done: int, total: int) -> None:
         print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
