@@ -60,17 +60,24 @@ def run(args: argparse.Namespace) -> None:
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     _check_devices(checked)
     brought.check(checked)
-    from hnas_kit.runs import consistency
-
-    consistency.refuse_unread(checked, first, changes)
-    consistency.check(checked, first)
-    for line in profiles.shared([name for name in profile if name >= first], changes):
-        print(line)
-    for line in consistency.made_otherwise(checked, first):
-        print(line)
     seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
     wanted = [profiles.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
-    (_plan if args.dry_run else _all if seeds else _one)(wanted or [profile], first, args.force)
+    wanted = wanted or [profile]
+    lines = profiles.shared([name for name in profile if name >= first], changes)
+    lines += [line for each in wanted for line in _consistent(each, first, changes)]
+    for line in dict.fromkeys(lines):
+        print(line)
+    (_plan if args.dry_run else _all if seeds else _one)(wanted, first, args.force)
+
+
+def _consistent(profile: dict[str, dict], first: str, changes: dict[str, object]) -> list[str]:
+    """Check a run against images and results that are there; what is to be said of it."""
+    from hnas_kit.runs import consistency
+
+    checked, _ = profiles.checked(profile)
+    consistency.refuse_unread(checked, first, changes)
+    consistency.check(checked, first)
+    return list(consistency.made_otherwise(checked, first))
 
 
 def _check_devices(checked: dict[str, params.Parameters]) -> None:
