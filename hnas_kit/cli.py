@@ -131,9 +131,13 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
     simulate.add_argument(
         "what",
         nargs="?",
-        choices=("methods", "readings"),
+        choices=("methods", "readings", "trees"),
         default="methods",
-        help="readings: those of the paper, with lambda, tree and length, into outputs/readings.csv",
+        help="readings: those of the paper, with lambda, tree and length, into outputs/readings.csv; trees: "
+        "what makes one good, into outputs/trees.csv",
+    )
+    simulate.add_argument(
+        "--runs", nargs="+", default=[], metavar="RUN", help="with outputs (02) to make trees of"
     )
     simulate.add_argument("--seeds", type=int, help="searches of each method (default 100)")
     simulate.add_argument("--steps", type=int, help="of each search (default 11,760, the paper's)")

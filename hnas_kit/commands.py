@@ -226,37 +226,57 @@ def _readings(seeds: int) -> None:
         table = readings.run(bar.update, seeds)
     target = places.outputs_root() / "readings.csv"
     write_atomic(target, table.round(4).to_csv(index=False).encode())
-    fitted = readings.rule(table)
     seconds = time.perf_counter() - start
     print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {seconds:.0f} s")
-    for bonus, (a, b) in fitted.items():
+    for bonus, (a, b) in readings.rule(table).items():
         print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")
-    print(readings.tested(table, fitted).round(3).to_string())
+    print(readings.error(table).round(3).to_string())
     print(readings.same(table).round(3).to_string())
     print(target)
 
 
+def _trees(names: list[str], seeds: int) -> None:
+    from hnas_kit import runs
+    from hnas_kit.studies import forests
+
+    start = time.perf_counter()
+    with runs.progress(None, "trees") as bar:
+        table = forests.run(names, bar.update, seeds or forests.SEEDS)
+    target = places.outputs_root() / "trees.csv"
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    count = len(table[forests.TREE].drop_duplicates())
+    print(f"{count} trees, {seeds or forests.SEEDS} seeds a cell, {time.perf_counter() - start:.0f} s")
+    print(forests.summary(table).round(2).to_string())
+    print(forests.correlations(table).round(2).to_string())
+    print(target)
+
+
 def simulate(args: argparse.Namespace) -> None:
-    if args.what == "readings":
+    if args.runs and args.what != "trees":
+        raise HnasError("--runs is of simulate trees")
+    if args.what != "methods":
         if args.steps or args.rewards or args.parameter:
-            raise HnasError("simulate readings goes through all of them: it takes --seeds alone")
+            raise HnasError(
+                f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
+            )
         seeds = {} if args.seeds is None else {"seeds": args.seeds}
         params.Simulate.checked(seeds, "simulate")
-        return _readings(args.seeds or 0)
+        return _trees(args.runs, args.seeds or 0) if args.what == "trees" else _readings(args.seeds or 0)
     given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
     how = params.Simulate.checked(given, "simulate")
     target = places.outputs_root() / "simulate.csv"
     from hnas_kit.studies import study  # not before a mistake is told
 
     start = time.perf_counter()
-    subject = study.setting(how.space, how.dataset)
+    subject = study.setting(how.space, how.dataset, how.supernet)
     table = study.table(study.run(subject, how, study.compared(subject)))
     seconds = time.perf_counter() - start
     write_atomic(target, table.to_csv().encode())
     what = "NAS-Bench-Macro" if how.space == "macro" else f"{how.space} on {how.dataset}"
+    rewards = how.rewards if how.rewards == "true" else f"supernet {how.supernet}"
     print(
         f"{what}, {how.steps:,} steps, {how.seeds} seeds each, {seconds:.0f} s; "
-        f"rewards {how.rewards}; {how.readings}"
+        f"rewards {rewards}; {how.readings}"
     )
     print(table.to_string(float_format="{:.1f}".format))
     print(target)

@@ -7,6 +7,7 @@ from scipy.spatial.distance import pdist, squareform
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import MEASURES
 
+ROOTS = ("sqrt_kl", "hellinger")
 BLOCK = 1024  # rows and columns that are computed at once, so that nothing but the result is N x N
 
 
@@ -19,7 +20,14 @@ def from_outputs(outputs: ArrayLike, measure: str = "kl") -> np.ndarray:
       (d(i,j) + d(j,i)) / 2; the cross-entropy of an output with itself, its entropy, is set to 0.
     - ``l2``: Euclidean norm of p - q.
 
-    The paper says neither how it makes them symmetric nor how it averages; these are this kit's choices.
+    Ward's criterion is made for Euclidean distances. Two measures are near to one, or are one: roots of what
+    is averaged over the images,
+
+    - ``sqrt_kl``: of ``kl``;
+    - ``hellinger``: of sum_c (sqrt p - sqrt q)^2 / 2.
+
+    The paper has the first three. It says neither how it makes them symmetric nor how it averages, and names
+    Ward's criterion without a root; these are this kit's choices.
 
     Args:
         outputs: (N, B, C) class probabilities of N architectures for B images.
@@ -40,20 +48,26 @@ def from_outputs(outputs: ArrayLike, measure: str = "kl") -> np.ndarray:
     n, images, _ = p.shape
     if measure == "l2":
         return squareform(sum(pdist(p[:, b]) for b in range(images)) / images)
-    logs = np.log(np.maximum(p, np.finfo(np.float32).tiny))  # a probability may have underflowed to 0
-    p, logs = p.reshape(n, -1), logs.reshape(n, -1)
-    negative_entropy = np.einsum("nd,nd->n", p, logs) / images
-    left, right = np.hstack([p, logs]), np.hstack([logs, p])
+    if measure == "hellinger":
+        left = right = np.sqrt(p).reshape(n, -1)
+        own = (left**2).sum(axis=1) / images  # 1, but for rounding
+    else:
+        logs = np.log(np.maximum(p, np.finfo(np.float32).tiny))  # a probability may have underflowed to 0
+        p, logs = p.reshape(n, -1), logs.reshape(n, -1)
+        own = np.einsum("nd,nd->n", p, logs) / images  # its negative entropy
+        left, right = np.hstack([p, logs]) / 2, np.hstack([logs, p])
     distances = np.empty((n, n))
     for i in range(0, n, BLOCK):
         for j in range(i, n, BLOCK):
             rows, columns = slice(i, i + BLOCK), slice(j, j + BLOCK)
-            # mean over images of sum_c p log q, averaged over both ways
-            part = left[rows] @ right[columns].T / (2 * images)
-            if measure == "kl":
-                part -= (negative_entropy[rows, None] + negative_entropy[None, columns]) / 2
+            # mean over images of sum_c p log q, averaged over both ways; or of sum_c sqrt(p q)
+            part = left[rows] @ right[columns].T / images
+            if measure != "cross_entropy":
+                part -= (own[rows, None] + own[None, columns]) / 2
             part = -(part + part.T) / 2 if i == j else -part  # rounding may differ by the way
             np.maximum(part, 0, out=part)  # and leave -1e-17 between equal outputs
+            if measure in ROOTS:
+                np.sqrt(part, out=part)
             distances[rows, columns], distances[columns, rows] = part, part.T
     np.fill_diagonal(distances, 0)
     return distances

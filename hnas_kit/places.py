@@ -22,6 +22,12 @@ def project_root() -> Path:
     return PACKAGE
 
 
+def provided(path: str) -> Path:
+    """A file or folder of the kit: the project's own where it has one, or else what came with the package."""
+    folders = (project_root(), PACKAGE.parent, PACKAGE)
+    return next((folder / path for folder in folders if (folder / path).exists()), folders[0] / path)
+
+
 def notebook_path(notebook: str) -> Path:
     """A notebook: of a folder ``notebooks/`` in the working folder or above it, or else the project's."""
     for folder in (Path.cwd() / "x").parents:

@@ -12,8 +12,10 @@ from hnas_kit import benchmarks
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import read_yaml, write_atomic
 from hnas_kit.runs import Finished, know, outputs_root, search_of
+from hnas_kit.spaces import make_space
 from hnas_kit.studies.paper import LABELS, SETUP, references
 from hnas_kit.studies.paper import TABLES as PUBLISHED
+from hnas_kit.studies.readings import within
 
 _texts = read_yaml(Path(__file__).with_suffix(".yaml"))
 CAPTIONS: dict[str, str] = _texts["captions"]
@@ -57,6 +59,17 @@ def _compared(parts: Mapping[str, Finished]) -> str:
     for column in published.columns.drop("search time", errors="ignore"):
         table[f"paper: {column}"] = ["not reported" if pd.isna(v) else v for v in published[column]]
     return table.to_html(index=False, border=0)
+
+
+def _within_rule(part: Finished, space: str = "") -> str:
+    """Whether a search's lambda is within the rule for its length, tree and bonus, in words.
+
+    Its tree is over all architectures of the space, or over the pool of a window of MACs.
+    """
+    p = part.params
+    leaves = make_space(space).size if space else p["pool"]
+    steps = len(part.load(f"{part.load('found.csv').index[0]}.csv"))
+    return within(p["exploration"], p["bonus"], steps, leaves)
 
 
 def _html(part: Finished, name: str) -> str:
@@ -111,6 +124,7 @@ def write(run: str) -> Path:
         last=parts.get("04_mcts", parts.get("06_imagenet")).manifest,
         compared=_compared,
         differences=_differences,
+        within_rule=_within_rule,
         table=_html,
         image=lambda part, name: base64.b64encode(part.read(name)).decode(),
     )

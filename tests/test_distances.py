@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.spatial.distance import pdist, squareform
 from scipy.special import rel_entr, softmax
 from scipy.stats import entropy
 
@@ -61,6 +62,21 @@ def test_each_measure_is_the_mean_over_images_of_the_textbook_one(distance):
     )
 
 
+def test_roots_are_of_what_is_averaged_over_the_images():
+    outputs = random_outputs(7, 5, 4, seed=1)
+    pairs = list(itertools.combinations(outputs, 2))
+    expected = [math.sqrt((rel_entr(p, q) + rel_entr(q, p)).sum() / (2 * 5)) for p, q in pairs]
+    sqrt_kl = distances.from_outputs(outputs, "sqrt_kl")
+    np.testing.assert_allclose(squareform(sqrt_kl), expected, rtol=1e-12)
+    np.testing.assert_allclose(sqrt_kl**2, distances.from_outputs(outputs, "kl"), rtol=1e-12)
+    hellinger = squareform(distances.from_outputs(outputs, "hellinger"))
+    # Euclidean, so that Ward's criterion is what it says
+    expected = pdist(np.sqrt(outputs).reshape(7, -1)) / math.sqrt(2 * 5)
+    np.testing.assert_allclose(hellinger, expected, rtol=1e-12)
+    affinity = [np.sqrt(p * q).sum(axis=1).mean() for p, q in pairs]
+    np.testing.assert_allclose(hellinger**2, 1 - np.array(affinity), rtol=1e-12)
+
+
 def test_kl_is_the_default():
     outputs = random_outputs(4, 3, 5, seed=2)
     np.testing.assert_array_equal(
@@ -86,7 +102,7 @@ def test_symmetric_not_negative_zero_diagonal(shape, seed, measure, same):
     np.testing.assert_array_equal(np.diag(d), 0)
     assert np.all(d >= 0)
     if same and measure != "cross_entropy":
-        np.testing.assert_allclose(d, 0, atol=1e-13)
+        np.testing.assert_allclose(d, 0, atol=1e-6 if measure in distances.ROOTS else 1e-13)
 
 
 def test_rounding_leaves_nothing_negative_between_outputs_that_are_almost_equal():
@@ -114,7 +130,9 @@ def test_the_network_s_own_precision_is_enough(measure):
 
 
 def test_an_unknown_measure_is_refused_with_the_near_miss():
-    with pytest.raises(HnasError, match=r"\A.*unknown distance measure 'KL'.*kl, l2, cross_entropy\Z"):
+    with pytest.raises(
+        HnasError, match=r"\A.*unknown distance measure 'KL'.*kl, sqrt_kl, hellinger, l2, cross_entropy\Z"
+    ):
         distances.from_outputs(random_outputs(2, 1, 2, seed=0), "KL")
 
 

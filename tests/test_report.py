@@ -56,6 +56,7 @@ def finish(run, profile="quick", found=FOUND, last="04_mcts", **changes):
             figures = {"scale": "digits, width 8"}
         if notebook == "04_mcts":
             stage.save("found.csv", rows)
+            stage.save(f"{rows.index[0]}.csv", pd.DataFrame({"reward": np.zeros(980)}))
             stage.save("search.png", Figure(figsize=(2, 1)))
         stage.finish(f"headline of {notebook} & more", **figures)
 
@@ -70,12 +71,35 @@ def test_the_readings_of_a_run_are_named_in_one_line(outputs):
     assert "phases tree: three phases for tree search alone" in line
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "Lambda 0.02 is within the rule's 0.021 (bonus sqrt, 980 steps, a tree of 36 architectures)."),
+        ({"exploration": 0.5}, "Lambda 0.5 is above the rule's 0.021 (bonus sqrt, 980 steps, "),
+        ({"exploration": 0.1, "bonus": "linear"}, "Lambda 0.1 is within the rule's 0.19 (bonus linear, "),
+        ({"space": "macro", "dataset": "cifar10"}, "Lambda 0.02 is within the rule's 0.072 (bonus sqrt, "),
+    ],
+)
+def test_the_report_says_whether_lambda_is_within_the_rule(changes, said):
+    finish("a", **changes)
+    assert f"<p>{said}" in unescape(page("a"))
+
+
+def test_the_rule_for_a_window_is_that_of_the_pool():
+    finish_window("a", exploration=0.1)
+    tree = f"a tree of {Finished('a', '06_imagenet').params['pool']} architectures"
+    assert re.search(
+        rf"<p>Lambda 0.1 is above the rule's 0.\d+ \(bonus sqrt, 200 steps, {tree}\)", unescape(page("a"))
+    )
+
+
 def finish_window(run, top_1=16.5, macs=278.4, **changes):
     """A finished notebook 06 of a run."""
     values = override(load_profile(PROFILES / "quick"), {"run": run, "device": "cpu"} | changes)
     stage = Stage(NOTEBOOKS["06_imagenet"].checked(values["06_imagenet"], ""))
     found = {"architecture": f"{macs} M", "top-1": top_1, "MACs (M)": macs}
     stage.save("found.csv", pd.DataFrame({"learned": found}).T.rename_axis("method"))
+    stage.save("learned.csv", pd.DataFrame({"reward": np.zeros(200)}))
     columns = {"top-1": [76.3, top_1], "MACs (M)": [280, macs], "measured on": ["ImageNet", "<tiny>"]}
     index = pd.Index(["MCTS + Learned", "MCTS + Learned, ours"], name="method")
     stage.save("table5.csv", pd.DataFrame(columns, index))
@@ -256,7 +280,8 @@ def test_what_a_run_read_from_another_one_is_reported_from_there():
     finish("b", last="01_pretrain")  # on digits, and not read by the search below
     params = NOTEBOOKS["04_mcts"].checked(Finished("a", "04_mcts").params | {"run": "b", "source": "a"}, "")
     stage = Stage(params)
-    stage.save("found.csv", Finished("a", "04_mcts").load("found.csv"))
+    for name in ("found.csv", "learned.csv"):
+        stage.save(name, Finished("a", "04_mcts").load(name))
     stage.finish("found on the other run's tree")
     html = page("b")
     assert "the pooling space on cifar10" in html
@@ -320,6 +345,7 @@ def test_a_figure_of_ones_own_is_shown_under_its_name_and_flags_are_said(outputs
     stage = Stage(NOTEBOOKS["04_mcts"].checked({"run": "a"}, ""))
     found = pd.DataFrame(FOUND, index=["architecture", "accuracy", "rank"]).T.rename_axis("method")
     stage.save("found.csv", found)
+    stage.save("learned.csv", found)
     stage.save("<b>mine.png", Figure(figsize=(1, 1)))
     stage.finish("<script>alert(1)</script>", flags=["<i>odd</i>"])
     page = report.write("a").read_text()
@@ -358,6 +384,7 @@ def test_every_text_of_a_manifest_is_escaped(outputs):
     content = json.loads(path.read_text())
     kept = {name: content[name] for name in ("format", "notebook", "runs", "outputs", "inputs")}
     content = marked(content) | kept
+    content["params"]["bonus"] = "sqrt"  # a text of anyone's could not be one
     path.write_text(json.dumps(content | {"checksum": manifest_checksum(content)}))
     assert "<img src=x" not in report.write("a").read_text()
 

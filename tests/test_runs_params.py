@@ -136,7 +136,7 @@ def test_a_window_that_makes_no_sense_is_refused(changes, said):
     [
         ("06_imagenet", "pool", 1, "greater than or equal to 2"),
         ("06_imagenet", "low", 0, "greater than 0"),
-        ("06_imagenet", "measure", "onehot", "'kl', 'l2' or 'cross_entropy'"),
+        ("06_imagenet", "measure", "onehot", "'kl', 'sqrt_kl', 'hellinger', 'l2' or 'cross_entropy'"),
         ("01_pretrain", "epochs", "3", "a valid integer"),
         ("01_pretrain", "epochs", 3.0, "a valid integer"),
         ("01_pretrain", "epochs", True, "a valid integer"),
@@ -158,7 +158,12 @@ def test_a_window_that_makes_no_sense_is_refused(changes, said):
         ("01_pretrain", "image_size", 7, "at least 8, or 0 for the size that the images have"),
         ("01_pretrain", "image_size", -1, "greater than or equal to 0"),
         ("02_distances", "images", 0, "greater than or equal to 1"),
-        ("02_distances", "measure", "l1", "'kl', 'l2', 'cross_entropy', 'vector' or 'onehot'"),
+        (
+            "02_distances",
+            "measure",
+            "l1",
+            "'kl', 'sqrt_kl', 'hellinger', 'l2', 'cross_entropy', 'vector' or 'onehot'",
+        ),
         ("02_distances", "decay", 0.0, "greater than 0"),
         ("02_distances", "decay", 1.5, "less than or equal to 1"),
         ("03_tree", "linkage", "single", "'ward', 'average' or 'complete'"),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from hnas_kit import figures
 from hnas_kit.studies import readings, study
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = pd.read_csv(ROOT / "docs" / "results" / "readings.csv")
 
 
 def made(best: dict[str, float], steps: dict[str, int], leaves: int, benchmark: str) -> pd.DataFrame:
@@ -60,9 +65,46 @@ def test_a_rule_that_holds_is_found_and_costs_nothing_elsewhere():
         assert readings.advised(fitted, bonus, 2500, 100) == pytest.approx(5 * factor)
     other = made(best, {"1/12": 36, "1": 36 * 25}, 36, "pooling")
     cost = readings.tested(pd.concat([table, other], ignore_index=True), fitted)
-    exact = cost.loc[["pooling"]]
+    exact = cost.loc[["pooling"]].sort_index()
+    for share, scale in (("1/12", 1), ("1", 5)):
+        for bonus, factor in best.items():
+            assert (exact.loc["pooling", share, bonus]["lambda"] == scale * factor).all()
     assert (exact["best quarter"] == exact["at best"]).all()
+    assert (exact["cost"] == 0).all()
     assert exact["factor"].to_numpy() == pytest.approx(1)
+
+
+def test_the_rule_is_fitted_to_the_committed_table():
+    fitted = readings.rule(TABLE)
+    assert set(fitted) == set(readings.RULE)
+    for bonus, values in readings.RULE.items():
+        assert values == pytest.approx(fitted[bonus], abs=5e-4)
+
+
+def test_the_error_of_the_rule_is_what_the_results_say():
+    error = readings.error(TABLE)
+    assert list(error.index) == ["fitted", "other lengths", "other benchmark"]
+    assert list(error["cells"]) == [20, 20, 30]
+    percent = error[["cost", "worst"]].mul(100).round().astype(int)
+    text = " ".join((ROOT / "docs" / "results.md").read_text().split())
+    for name, row in percent.iterrows():
+        said = f"{name}: {row['cost']} % on average, {row['worst']} % at worst, factor "
+        assert f"{said}{error.loc[name, 'factor']:.1f}" in text
+    much = readings.tested(TABLE, readings.RULE).query("cost > 0.1").reset_index()
+    assert set(much["benchmark"]) == {"macro"}
+    assert set(much["tree"]) == {"learned"}
+    assert set(much["share"]) == {"1/12", "1/3"}
+    assert error["too large"].sum() == len(much) == 4
+
+
+def test_a_lambda_is_within_the_rule_up_to_its_value():
+    a, b = readings.RULE["sqrt"]
+    limit = np.exp(a) * 10**b
+    assert readings.advised(readings.RULE, "sqrt", 360, 36) == pytest.approx(limit)
+    assert readings.within(limit, "sqrt", 360, 36).startswith(
+        f"Lambda {limit:g} is within the rule's {limit:.2g}"
+    )
+    assert "is above" in readings.within(1.001 * limit, "sqrt", 360, 36)
 
 
 def test_what_a_reading_changes_is_told_from_pairs():

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
-
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import kendalltau
 
 from hnas_kit import benchmarks, cli, distances, trees
 from hnas_kit.errors import HnasError
-from hnas_kit.files import read_csv
+from hnas_kit.names import SUPERNETS
 from hnas_kit.samplers import METHODS, Method
 from hnas_kit.spaces import make_space
 from hnas_kit.studies import study
@@ -22,6 +20,7 @@ ARCHS = SPACE.enumerate()
 TRUTH = benchmarks.load("cifar10-pooling")
 ACCURACY = TRUTH["accuracy"].to_numpy()
 FOREST = {
+    **{name: trees.random(ARCHS, number) for number, name in enumerate(study.LEARNED)},
     "learned": trees.learned(abs(np.subtract.outer(ACCURACY, ACCURACY)), ARCHS),
     "default": trees.default(SPACE),
     "random": trees.random(ARCHS, 0),
@@ -178,23 +177,38 @@ def test_blind_draws_by_hand():
     assert halves.loc["halves", "top 32 (%)"] == pytest.approx(100 * (TRUTH.iloc[:32]["rank"] <= 32).mean())
 
 
-def test_the_kept_tree_holds_all_networks_and_says_how_it_was_made():
-    folder = files("hnas_kit.benchmarks") / "tables"
-    tree = trees.load((folder / "macro-tree.npz").read_bytes())
-    record = json.loads((folder / "macro-tree.json").read_text())
-    with (folder / "macro-supernet.csv").open() as file:
-        estimate = read_csv(file, index_col="architecture")["supernet"]
+@pytest.mark.parametrize("number", range(SUPERNETS))
+def test_each_kept_tree_holds_all_networks_and_says_how_it_was_made(number):
+    tree, estimate, record = benchmarks.supernet(number)
     space = make_space("macro")
     assert list(tree.archs) == space.enumerate()
     assert list(estimate.index) == [space.format(arch) for arch in tree.archs]
     assert estimate.nunique() > 100
-    assert estimate.between(10, 100).all()
-    lineage = record["lineage"]
-    assert (lineage["01_pretrain"]["space"], lineage["01_pretrain"]["dataset"]) == ("macro", "cifar10_jpeg")
-    assert lineage["02_distances"]["measure"] == "kl"
+    assert estimate.between(5, 100).all()
+    pretrained, scored = record["lineage"]["01_pretrain"], record["lineage"]["01_pretrain"]["scored"]
+    assert (pretrained["space"], pretrained["dataset"]) == ("macro", "cifar10_jpeg")
+    assert pretrained["seed"] == number
+    assert record["lineage"]["02_distances"]["measure"] == "kl"
     assert record["figures"]["03_tree"]["depth"] == tree.depth
     assert record["seconds"]["01_pretrain"] > 60
     assert set(record["provenance"]["versions"]) >= {"python", "torch", "numpy"}
+    right = estimate * scored / 100
+    np.testing.assert_allclose(right, right.round(), atol=1e-9)  # a number of images, whatever was kept
+    truth = benchmarks.load("cifar10-macro")["accuracy"]
+    tau = kendalltau(estimate, truth[estimate.index]).statistic
+    assert record["figures"]["01_pretrain"]["kendall_tau"] == pytest.approx(tau, abs=1e-6)
+    assert record["figures"]["01_pretrain"]["mean_accuracy"] == pytest.approx(estimate.mean(), abs=1e-4)
+    assert study.macro(number).forest[study.LEARNED[number]].to_newick() == tree.to_newick()
+    assert study.macro(number).estimate.equals(estimate)
+
+
+def test_a_supernet_that_is_not_there_is_refused():
+    with pytest.raises(
+        HnasError, match=rf"\Athere is no supernet {SUPERNETS}; allowed: 0 to {SUPERNETS - 1}\Z"
+    ):
+        benchmarks.supernet(SUPERNETS)
+    with pytest.raises(HnasError, match=r"\A.*supernet must be 0 elsewhere\Z"):
+        study.setting("pooling", "cifar10", 1)
 
 
 def test_the_study_is_of_all_networks_and_trees(macro):
@@ -209,7 +223,7 @@ def test_the_study_is_of_all_networks_and_trees(macro):
 
 
 def test_the_command_prints_and_keeps_the_table(outputs, monkeypatch, capsys):
-    monkeypatch.setattr(study, "macro", lambda: SETTING)
+    monkeypatch.setattr(study, "macro", lambda supernet: SETTING)
     command = ["simulate", "--seeds", "5", "--steps", "30", "-p", "bonus", "linear", "-p", "scored", "100"]
     assert cli.main(command) == 0
     printed = capsys.readouterr().out

@@ -16,3 +16,4 @@ from hnas_kit.benchmarks.ground_truth import (
     version,
 )
 from hnas_kit.benchmarks.making import check, keep_other, make, make_protocol, retrained, train_alone
+from hnas_kit.benchmarks.supernets import Estimate, supernet

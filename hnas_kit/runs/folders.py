@@ -306,7 +306,7 @@ def peak_memory_mb() -> int:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
-def progress(total: int, what: str, main: bool = True) -> tqdm:
+def progress(total: int | None, what: str, main: bool = True) -> tqdm:
     """A plain text progress bar for one long loop; under test (``HNAS_QUIET``) nothing is shown.
 
     Of several processes that run the loop only the ``main`` one shows it.

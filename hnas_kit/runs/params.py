@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from hnas_kit.errors import HnasError
-from hnas_kit.names import ENCODINGS, FINAL_CHOICES, LINKAGES, MEASURES
+from hnas_kit.names import ENCODINGS, FINAL_CHOICES, LINKAGES, MEASURES, SUPERNETS
 from hnas_kit.runs.schema import (
     BatchSize,
     Beta,
@@ -295,6 +295,7 @@ class Simulate(Protocol):
     rewards: Literal["true", "supernet"] = Field(
         "true", description="whose accuracies rewards and the final choice follow"
     )
+    supernet: int = Field(0, ge=0, lt=SUPERNETS, description="of the package, for rewards and tree accuracy")
     learning: NotNegative = Field(0.3, description="of the learning curve")
     batch_size: Count = Field(256, description="images a reward")
     final: one_of(FINAL_CHOICES) = Field("samples", description="the best of some draws, or the best path")

@@ -8,7 +8,7 @@ from typing import Any
 
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import first_line, json_value, sha256, write_atomic
-from hnas_kit.places import notebook_path, outputs_root, project_root  # noqa: F401 - of this place, too
+from hnas_kit.places import notebook_path, outputs_root, project_root, provided  # noqa: F401 - of this place, too
 
 # what each notebook reads of which others, besides their parameters
 READS: dict[str, dict[str, tuple[str, ...]]] = {

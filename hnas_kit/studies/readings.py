@@ -28,6 +28,8 @@ PAPER: dict[str, dict[str, Any]] = {
     "pooling": {"steps": 39_200, "temperature_start": 0.02, "final": "path"},
 }
 DEFAULTS = {name: next(iter(values)) for name, values in READINGS.items()}
+# of (steps / leaves), see rule(): fitted to docs/results/readings.csv
+RULE = {"sqrt": (-2.987, -0.259), "linear": (-1.659, 0.0)}
 KEYS = ["benchmark", "tree", "share", "steps", *READINGS, "exploration", "rewards"]
 
 
@@ -150,25 +152,51 @@ def tested(table: pd.DataFrame, fitted: dict[str, tuple[float, float]]) -> pd.Da
     """What a rule costs where it was and was not fitted.
 
     Returns:
-        Indexed by benchmark, share of the paper's length and bonus, means over trees: ``lambda``, the value
-        among ``LAMBDAS`` that is nearest to the advised one; ``best quarter`` with it, and ``at best`` with
-        the best lambda of each tree; ``found`` with it, median over trees; ``factor``, how far the advised
-        value is from the largest that costs little, as a geometric mean.
+        Indexed by benchmark, share of the paper's length, bonus and tree: ``lambda``, the largest of
+        ``LAMBDAS`` that is not above the advised one; ``best quarter`` with it, and ``at best`` with the best
+        lambda; ``cost``, the part of it that is lost; ``found`` with it; ``factor``, how far the advised
+        value is from the largest that costs little.
     """
-    rows = []
-    usually = usual(table).set_index(["benchmark", "tree", "share", "bonus", "exploration"])
+    rows, keys = [], ["benchmark", "share", "bonus", "tree"]
+    usually = usual(table).set_index([*keys, "exploration"])
     for _, row in largest(table).iterrows():
         value = advised(fitted, row["bonus"], row["steps"], row["leaves"])
-        nearest = min(LAMBDAS, key=lambda other: abs(np.log(other / value)))
-        got = usually.loc[(row["benchmark"], row["tree"], row["share"], row["bonus"], nearest)]
+        allowed = max(other for other in LAMBDAS if other <= max(value * 1.001, LAMBDAS[0]))
+        got, where = usually.loc[(*row[keys], allowed)], dict(row[keys])
         rows.append(
-            {"benchmark": row["benchmark"], "share": row["share"], "bonus": row["bonus"], "lambda": nearest,
-             "best quarter": got["best_quarter"], "at best": row["at_best"], "found": got["found"],
-             "factor": abs(np.log(value / row["exploration"]))}
+            where
+            | {"lambda": allowed, "best quarter": got["best_quarter"], "at best": row["at_best"],
+               "cost": 1 - got["best_quarter"] / row["at_best"], "found": got["found"],
+               "factor": np.exp(abs(np.log(value / row["exploration"])))}
         )  # fmt: skip
-    groups = pd.DataFrame(rows).groupby(["benchmark", "share", "bonus"])
-    means = groups[["lambda", "best quarter", "at best"]].mean()
-    return means.assign(found=groups["found"].median(), factor=np.exp(groups["factor"].mean()))
+    return pd.DataFrame(rows).set_index(keys)
+
+
+def error(table: pd.DataFrame) -> pd.DataFrame:
+    """How wrong ``RULE`` is where it was fitted, at other lengths, and on the other benchmark.
+
+    Returns:
+        For each of the three: number of ``cells`` (tree, length, bonus); ``cost`` of obeying it, mean and
+        ``worst``; ``factor`` between the rule and the largest lambda that costs little, geometric mean; and
+        ``too large``, in how many cells the rule allows one of ``LAMBDAS`` that costs more than 10 %.
+    """
+    rows = tested(table, RULE).reset_index()
+    here, length = rows["benchmark"] == "macro", rows["share"].isin(("1/12", "1"))
+    where = np.select([here & length, here], ["fitted", "other lengths"], "other benchmark")
+    groups = rows.assign(log=np.log(rows["factor"]), much=rows["cost"] > 0.1).groupby(where, sort=False)
+    return pd.DataFrame(
+        {"cells": groups.size(), "cost": groups["cost"].mean(), "worst": groups["cost"].max(),
+         "factor": np.exp(groups["log"].mean()), "too large": groups["much"].sum()}
+    )  # fmt: skip
+
+
+def within(exploration: float, bonus: str, steps: int, leaves: int) -> str:
+    """Whether a lambda is within ``RULE`` for a search of that length, tree and bonus, in words."""
+    limit = advised(RULE, bonus, steps, leaves)
+    return (
+        f"Lambda {exploration:g} is {'within' if exploration <= limit else 'above'} the rule's {limit:.2g} "
+        f"(bonus {bonus}, {steps:,} steps, a tree of {leaves:,} architectures)."
+    )
 
 
 def same(table: pd.DataFrame) -> pd.DataFrame:

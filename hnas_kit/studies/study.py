@@ -1,7 +1,6 @@
 """What samplers and trees are worth on NAS-Bench-Macro, told from hundreds of simulated searches."""
 
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from hnas_kit import benchmarks, distances, trees
 from hnas_kit.errors import HnasError
-from hnas_kit.files import read_csv
+from hnas_kit.names import SUPERNETS
 from hnas_kit.runs.params import Simulate
 from hnas_kit.samplers import METHODS, SAMPLERS, Method
 from hnas_kit.spaces import Arch, SearchSpace, make_space
@@ -27,13 +26,15 @@ class Setting(NamedTuple):
     estimate: pd.Series | None = None  # a supernet's accuracies (%) by text form
 
 
+LEARNED = ("learned", *(f"learned {number}" for number in range(1, SUPERNETS)))  # a tree a supernet
 # references of the field, which are no samplers of a supernet
 REFERENCES = {"random search": RandomSearch, "regularised evolution": Evolution}
 # every sampler on every tree (a mixture needs supernets), then the references
 COMPARED: dict[str, Method | type] = (
     {name: METHODS[name] for name in ("uniform", "independent", "boltzmann", "default", "regularised")}
     | {"regularised, equivalent nodes": Method("mcts_reg", "default", "equivalent_nodes")}
-    | {name: METHODS[name] for name in ("learned", "accuracy")}
+    | {name: Method("mcts", name) for name in LEARNED}
+    | {"accuracy": METHODS["accuracy"]}
     | {"one-hot, 1/2^l": Method("mcts", "one-hot"), "vector": Method("mcts", "vector")}
     | {name: Method("mcts", name) for name in ("random", "random 1", "random 2")}
     | REFERENCES
@@ -49,37 +50,39 @@ def protocol(**changes: Any) -> Simulate:
     return Simulate.checked(changes, "simulate")
 
 
-def macro() -> Setting:
+def macro(supernet: int = 0) -> Setting:
     """NAS-Bench-Macro to study: its ground truth, trees over all of it, and a supernet's estimates.
 
-    ``learned``, ``accuracy`` and the estimates come from a supernet that was trained on CIFAR-10 images; how
-    is in ``tables/macro-tree.json``. ``vector`` and ``one-hot`` need no network (Table 3, the latter with
-    1/2^l), ``random`` and ``random 1`` and ``2`` know nothing.
+    ``learned``, ``learned 1`` and so on come from supernets that were trained on CIFAR-10 images, see
+    :func:`hnas_kit.benchmarks.supernet`; ``accuracy`` and the estimates from one of them. ``vector`` and
+    ``one-hot`` need no network (Table 3, the latter with 1/2^l), ``random`` and ``random 1`` and ``2`` know
+    nothing.
+
+    Args:
+        supernet: whose estimates.
     """
-    space, folder = make_space("macro"), files("hnas_kit.benchmarks") / "tables"
-    truth = benchmarks.load("cifar10-macro")
-    with (folder / "macro-supernet.csv").open(encoding="utf-8") as file:
-        estimate = read_csv(file, index_col="architecture")["supernet"]
-    archs = space.enumerate()
-    forest = {
-        "learned": trees.load((folder / "macro-tree.npz").read_bytes()),
-        "default": trees.default(space),
-        "accuracy": trees.accuracy(estimate[truth.index], archs),
-    }
+    space, truth = make_space("macro"), benchmarks.load("cifar10-macro")
+    archs, supernets = space.enumerate(), [benchmarks.supernet(i) for i in range(SUPERNETS)]
+    estimate = supernets[supernet].accuracy
+    forest = {name: one.tree for name, one in zip(LEARNED, supernets, strict=True)}
+    forest["default"] = trees.default(space)
+    forest["accuracy"] = trees.accuracy(estimate, archs)
     return Setting(space, truth, forest | _without_network(space, archs), estimate)
 
 
-def setting(space: str = "macro", dataset: str = "cifar10") -> Setting:
+def setting(space: str = "macro", dataset: str = "cifar10", supernet: int = 0) -> Setting:
     """What is searched, by the names of a space and a data set.
 
     On NAS-Bench-Macro see :func:`macro`. Elsewhere no supernet was trained: ``accuracy`` halves by the true
     accuracies, and there is no ``learned`` tree.
 
     Raises:
-        HnasError: if there is no ground truth.
+        HnasError: if there is no ground truth, or no such supernet.
     """
     if (space, dataset) == ("macro", "cifar10"):
-        return macro()
+        return macro(supernet)
+    if supernet:
+        raise HnasError("the package's supernets are of NAS-Bench-Macro: supernet must be 0 elsewhere")
     truth, made = benchmarks.needed(space, dataset), make_space(space)
     archs = made.enumerate()
     forest = {"default": trees.default(made), "accuracy": trees.accuracy(truth["accuracy"], archs)}
