@@ -16,10 +16,14 @@ from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.statuses import Parser, status_of
 
 
-def _path(text: str) -> Path:
-    if not text:
+def _text(value: str) -> str:
+    if not value:
         raise argparse.ArgumentTypeError("it is empty")
-    return Path(text)
+    return value
+
+
+def _path(value: str) -> Path:
+    return Path(_text(value))
 
 
 def _add_changes(command: argparse.ArgumentParser, what: str) -> None:
@@ -58,7 +62,9 @@ def _add_sweep(commands: argparse._SubParsersAction) -> None:
     sweep = commands.add_parser("sweep", help="run a grid of parameters and seeds, many at a time")
     sweep.add_argument("file", type=_path, help="for instance params/sweeps/table1.yaml")
     _add_changes(sweep, "override a fixed value, or run, seeds, profile")
-    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of dask, for instance tcp://host:8786")
+    sweep.add_argument(
+        "--scheduler", type=_text, metavar="ADDRESS", help="of dask, for instance tcp://host:8786"
+    )
     sweep.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: cores)")
     sweep.set_defaults(call=do.sweep)
 

@@ -60,17 +60,24 @@ def run(args: argparse.Namespace) -> None:
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     _check_devices(checked)
     brought.check(checked)
-    from hnas_kit.runs import consistency
-
-    consistency.refuse_unread(checked, first, changes)
-    consistency.check(checked, first)
-    for line in profiles.shared([name for name in profile if name >= first], changes):
-        print(line)
-    for line in consistency.made_otherwise(checked, first):
-        print(line)
     seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
     wanted = [profiles.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
-    (_plan if args.dry_run else _all if seeds else _one)(wanted or [profile], first, args.force)
+    wanted = wanted or [profile]
+    lines = profiles.shared([name for name in profile if name >= first], changes)
+    lines += [line for each in wanted for line in _consistent(each, first, changes)]
+    for line in dict.fromkeys(lines):
+        print(line)
+    (_plan if args.dry_run else _all if seeds else _one)(wanted, first, args.force)
+
+
+def _consistent(profile: dict[str, dict], first: str, changes: dict[str, object]) -> list[str]:
+    """Check a run against images and results that are there; what is to be said of it."""
+    from hnas_kit.runs import consistency
+
+    checked, _ = profiles.checked(profile)
+    consistency.refuse_unread(checked, first, changes)
+    consistency.check(checked, first)
+    return list(consistency.made_otherwise(checked, first))
 
 
 def _check_devices(checked: dict[str, params.Parameters]) -> None:
@@ -150,6 +157,7 @@ def benchmark(args: argparse.Namespace) -> None:
         raise HnasError(f"{args.name} is made as the package's table was: {given[0]} cannot be set")
     protocol = benchmarks.make_protocol(args.name, **how.model_dump(exclude={"plugins"})) if own else None
     folder, start = args.out or benchmarks.folder_of(args.name), time.perf_counter()
+    benchmarks.keep_other(args.name, folder, protocol[0] if own else benchmarks.PROTOCOLS[args.name])
 
     def show(done: int, total: int) -> None:
         print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
@@ -256,13 +264,13 @@ def simulate(args: argparse.Namespace) -> None:
         return _trees(args.runs, args.seeds or 0) if args.what == "trees" else _readings(args.seeds or 0)
     given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
     how = params.Simulate.checked(given, "simulate")
+    target = places.outputs_root() / "simulate.csv"
     from hnas_kit.studies import study  # not before a mistake is told
 
     start = time.perf_counter()
     subject = study.setting(how.space, how.dataset, how.supernet)
     table = study.table(study.run(subject, how, study.compared(subject)))
     seconds = time.perf_counter() - start
-    target = places.outputs_root() / "simulate.csv"
     write_atomic(target, table.to_csv().encode())
     what = "NAS-Bench-Macro" if how.space == "macro" else f"{how.space} on {how.dataset}"
     rewards = how.rewards if how.rewards == "true" else f"supernet {how.supernet}"

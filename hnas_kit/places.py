@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hnas_kit.errors import HnasError
+
 PACKAGE = Path(__file__).parent
 
 
@@ -37,6 +39,8 @@ def notebook_path(notebook: str) -> Path:
 def outputs_root() -> Path:
     """``HNAS_OUTPUTS``, or ``outputs/`` of the project; of the working folder where there is none."""
     if given := os.environ.get("HNAS_OUTPUTS"):
+        if os.path.isfile(given):
+            raise HnasError(f"HNAS_OUTPUTS is {given}, which is a file; name a folder")
         return Path(given)
     root = project_root()
     return (Path.cwd() if root == PACKAGE else root) / "outputs"

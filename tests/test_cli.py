@@ -479,3 +479,11 @@ def test_whatever_ends_a_notebook_is_one_line(empty, monkeypatch, capsys, error,
     assert out == "01_pretrain           begins\n01_pretrain       0 s failed\n"
     assert err.count("\n") == 1
     assert err.startswith("hnas: " + said.format(outputs=empty, name="01_pretrain"))
+
+
+def test_a_run_without_a_search_says_where_its_results_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("HNAS_DEVICE", "cpu")
+    monkeypatch.setattr(execution, "run_profile", lambda profile, first, force: "quick")
+    assert cli.main(["run", "quick", "--to", "03", "-p", "dataset", "digits"]) == 0
+    assert capsys.readouterr().out == f"results: {tmp_path}/quick\n"

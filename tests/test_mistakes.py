@@ -207,6 +207,7 @@ MISTAKES = [
     ("course ''", "argument folder: it is empty"),
     ("export none ''", "argument file: it is empty"),
     ("sweep ''", "argument file: it is empty"),
+    ("sweep x.yaml --scheduler ''", "argument --scheduler: it is empty"),
     ("benchmark digits-pooling --out ''", "argument --out: it is empty"),
     (f"notebooks {LONG}", f"{LONG}: File name too long"),
     (f"course {LONG}", f"{LONG}: File name too long"),
@@ -359,6 +360,33 @@ def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch, capsys, emp
     assert cli.main(["run", "quick"]) == 2
     line = f"hnas: WORLD_SIZE is {size!r}; it must be the number of processes of a launcher, or unset\n"
     assert capsys.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize("place", [{}, {"MASTER_ADDR": "", "MASTER_PORT": "x"}])
+def test_processes_that_cannot_meet_are_one_line(monkeypatch, capsys, empty, place):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"WORLD_SIZE": "2", **place}.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["run", "quick"]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("hnas: the 2 processes cannot meet: MASTER_ADDR is '' and MASTER_PORT ")
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_results_do_not_go_into_a_file(monkeypatch, capsys, empty, own):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(own / "notes.yaml"))
+    for command in ("run quick --dry-run", "simulate --seeds 1 --steps 10", "verify quick"):
+        assert cli.main(command.split()) == 2
+        assert "notes.yaml, which is a file; name a folder" in capsys.readouterr().err
+
+
+def test_a_working_folder_that_is_gone_is_one_line(monkeypatch, capsys, tmp_path):
+    (folder := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert cli.main(["run", "quick", "--dry-run"]) == 2
+    assert capsys.readouterr() == ("", "hnas: the working folder is not there any more; change to another\n")
 
 
 def test_windows_is_told_what_to_use(monkeypatch, capsys):

@@ -129,6 +129,19 @@ def check(name: str, seeds: int, own: bool = False) -> None:
         raise HnasError(f"seeds is {seeds}; it must be at least 1 and at most 1000")
 
 
+def keep_other(name: str, folder: Path, protocol: Protocol) -> None:
+    """Raise :class:`HnasError` if a folder has a table of another protocol, which would be replaced."""
+    path = folder / f"{stem(name)}.json"
+    try:
+        made = json_value(path)["protocol"]
+        old = {key: made.get(key) for key, value in asdict(protocol).items() if made.get(key) != value}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    if old:
+        was = ", ".join(f"{key} {value}" for key, value in old.items())
+        raise HnasError(f"{path.with_suffix('.csv')} was made with {was}; remove it, or name another --out")
+
+
 def make(
     name: str,
     folder: Path,
