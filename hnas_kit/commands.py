@@ -255,7 +255,7 @@ def simulate(args: argparse.Namespace) -> None:
     if args.runs and args.what != "trees":
         raise HnasError("--runs is of simulate trees")
     if args.what != "methods":
-        if args.steps or args.rewards or args.parameter:
+        if args.parameter or not (args.steps is args.rewards is None):
             raise HnasError(
                 f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
             )

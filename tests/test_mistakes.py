@@ -200,6 +200,7 @@ MISTAKES = [
     ("run quick --seeds 2 -p 04_mcts.seed 5", "04_mcts.seed is given twice: --seeds says the seed of each"),
     ("retrain --space pooling --arch [4,3,3] -p architecture [8,1,1]", "architecture is given twice"),
     ("simulate --seeds 2 -p seeds 3", "seeds is given twice"),
+    ("simulate readings --steps 0", "simulate readings goes through all of them: it takes --seeds"),
     ("run quick -p '' 3", "unknown parameter '' (allowed: batch_size, "),
     ("run quick -p ' epochs' 3", "unknown parameter ' epochs' (did you mean epochs?)"),
     ("run quick --from ''", "--from '': there is no such notebook; allowed: 01_pretrain"),
