@@ -33,13 +33,12 @@ def _notebook(option: str, text: str, others: tuple[str, ...] = ()) -> str:
 
 
 def _changes(args: argparse.Namespace, **options: object) -> dict[str, object]:
-    """What is given with ``-p``, and by options of the same meaning; HnasError if a name is there twice."""
+    """What is given with ``-p``, the last of each name; HnasError if an option of that meaning is, too."""
     given = {name: value for name, value in options.items() if value is not None}
-    for name, text in args.parameter:
-        if name in given:
-            raise HnasError(f"{name} is given twice")
-        given[name] = _value(name, text)
-    return given
+    changes = {name: _value(name, text) for name, text in args.parameter}
+    if twice := given.keys() & changes.keys():
+        raise HnasError(f"{min(twice)} is given twice, with -p and by an option of its own")
+    return given | changes
 
 
 def run(args: argparse.Namespace) -> None:

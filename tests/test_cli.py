@@ -206,7 +206,7 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
     begins, first, last = result.stdout.splitlines()  # one notebook: nothing is said of what a name sets
     assert re.fullmatch("06_imagenet +begins", begins)
     assert re.fullmatch(r"06_imagenet +\d+ s learned found 27\d\.\d M MACs, \d+\.\d % in its supernet", first)
-    assert last == f"{first.partition('s  ')[2]}; report: outputs/window/report.html"
+    assert last == f"{first.partition(' s ')[2]}; report: outputs/window/report.html"
     empty = options(run="empty", low=60.0, high=60.1)
     result = call(["hnas_kit.cli", "run", "six", *small, *empty], tiny)
     assert result.returncode == 1
@@ -215,7 +215,7 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
     )
     assert result.stderr.startswith(f"hnas: 06_imagenet, cell 3: {line} and 60,710,336 (see ")
     assert result.stderr.count("\n") == 1
-    assert [path.name for path in (tiny / "outputs" / "empty").iterdir()] == ["06_imagenet.ipynb"]
+    assert [path.name for path in (tiny / "outputs" / "empty").iterdir()] == ["06_imagenet.attempt.ipynb"]
 
 
 @pytest.mark.slow

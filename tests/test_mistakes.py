@@ -195,7 +195,6 @@ MISTAKES = [
     ),
     ("benchmark digits-mobile", "the mobile space has 1.149e+23 architectures, too many to list"),
     # what is given twice, empty, in a place of something else
-    ("run quick -p run a -p run b", "run is given twice"),
     ("run quick --seeds 2 -p seed 5", "seed is given twice: --seeds says the seed of each run"),
     ("run quick --seeds 2 -p 04_mcts.seed 5", "04_mcts.seed is given twice: --seeds says the seed of each"),
     ("retrain --space pooling --arch [4,3,3] -p architecture [8,1,1]", "architecture is given twice"),
