@@ -86,7 +86,7 @@ def test_the_report_says_whether_lambda_is_within_the_rule(changes, said):
 
 
 def test_nothing_is_said_of_lambda_without_a_tree():
-    finish("a", sampler="uniform", tree="")
+    finish("a", sampler="uniform", tree="", compare=[])
     assert "the rule's" not in unescape(page("a"))
 
 
