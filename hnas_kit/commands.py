@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic, yaml_value
-from hnas_kit.runs import brought, params, places, profiles
+from hnas_kit.runs import brought, command_params, params, places, profiles
 from hnas_kit.runs.params import NOTEBOOKS
 
 
@@ -146,7 +146,7 @@ def verify(args: argparse.Namespace) -> None:
 
 
 def benchmark(args: argparse.Namespace) -> None:
-    how = params.Benchmark.checked(changes := _changes(args), "hnas benchmark")
+    how = command_params.Benchmark.checked(changes := _changes(args), "hnas benchmark")
     from hnas_kit import benchmarks
     from hnas_kit.runs import locks
 
@@ -259,10 +259,10 @@ def simulate(args: argparse.Namespace) -> None:
                 f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
             )
         seeds = {} if args.seeds is None else {"seeds": args.seeds}
-        params.Simulate.checked(seeds, "simulate")
+        command_params.Simulate.checked(seeds, "simulate")
         return _trees(args.runs, args.seeds or 0) if args.what == "trees" else _readings(args.seeds or 0)
     given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
-    how = params.Simulate.checked(given, "simulate")
+    how = command_params.Simulate.checked(given, "simulate")
     target = places.outputs_root() / "simulate.csv"
     from hnas_kit.studies import study  # not before a mistake is told
 

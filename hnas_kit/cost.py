@@ -303,6 +303,23 @@ class BudgetSampler:
             tables.append(table)
         return costs, tables[::-1]
 
+    def behind(
+        self, layer: int, state: np.ndarray, op: np.ndarray, cell: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """How many architectures begin so as the draws count them: on the grid, in a slightly wider window.
+
+        Args:
+            layer: whose operation is chosen, from 0.
+            state, op: (k,) of the automaton before it, and what is chosen.
+            cell: (k,) of the grid before it, 0 before the first layer.
+
+        Returns:
+            (k,) cells after it, and (k,) numbers of completions, at least 1 where the window can be reached.
+        """
+        costs, tables = self._grid
+        then = cell + costs[layer][state, op]
+        return then, tables[layer + 1][self._transitions[layer][state, op], then]
+
     def _propose(self, rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
         """(n, layers) codes drawn by their sums on the grid, and (n,) their sums in units."""
         costs, tables = self._grid

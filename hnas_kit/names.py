@@ -155,6 +155,10 @@ READINGS = {
         "path": "R recomputed for the path just taken alone (Algorithm 1)",
     },
 }
+PRIORS = {
+    "branches": "siblings of equal R are drawn alike (Eq. 2)",
+    "leaves": "siblings of equal R are drawn by their numbers of architectures (beyond the paper)",
+}
 PHASED = {
     "tree": "three phases for tree search alone (App. B.1)",
     "all": "three phases for every method",

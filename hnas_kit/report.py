@@ -67,6 +67,8 @@ def _within_rule(part: Finished, space: str = "") -> str:
     Its tree is over all architectures of the space, or over the pool of a window of MACs.
     """
     p = part.params
+    if p.get("prior", "branches") != "branches":
+        return f"The rule for lambda is for branches that are drawn alike, not for prior {p['prior']}."
     leaves = make_space(space).size if space else p["pool"]
     steps = len(part.load(f"{part.load('found.csv').index[0]}.csv"))
     return within(p["exploration"], p["bonus"], steps, leaves)

@@ -18,7 +18,7 @@ from hnas_kit.export import facts, network, search_result
 from hnas_kit.files import json_value, read_yaml, sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.provenance import provenance
 from hnas_kit.runs import consistency, locks
-from hnas_kit.runs.params import Retrain
+from hnas_kit.runs.command_params import Retrain
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import default_width, extract
 from hnas_kit.training import Checkpoints
@@ -48,8 +48,8 @@ def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str =
     Args:
         run: with a finished search, whose space, images, width and architecture are taken; or empty.
         method, notebook: of that run, see :func:`hnas_kit.export.search_result`.
-        values: parameters by name, see :class:`hnas_kit.runs.params.Retrain`; they come before the run's, and
-            before those of :func:`recipe`.
+        values: parameters by name, see :class:`hnas_kit.runs.command_params.Retrain`; they come before
+            the run's, and before those of :func:`recipe`.
 
     Raises:
         HnasError: one line, if there is no such run or method, or a value is missing or wrong.

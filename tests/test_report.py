@@ -85,6 +85,16 @@ def test_the_report_says_whether_lambda_is_within_the_rule(changes, said):
     assert f"<p>{said}" in unescape(page("a"))
 
 
+def test_a_prior_beyond_the_paper_is_named_and_has_no_rule_for_lambda(outputs):
+    finish("a", prior="leaves")
+    text = unescape(page("a"))
+    assert "; prior leaves: siblings of equal R are drawn by their numbers of architectures (beyond" in text
+    assert "The rule for lambda is for branches that are drawn alike, not for prior leaves." in text
+    assert "rule's" not in text
+    finish("a")
+    assert "prior" not in Finished("a", "04_mcts").manifest["readings"]
+
+
 def test_nothing_is_said_of_lambda_without_a_tree():
     finish("a", sampler="uniform", tree="", compare=[])
     assert "the rule's" not in unescape(page("a"))

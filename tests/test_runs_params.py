@@ -9,10 +9,11 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from hnas_kit import trees
 from hnas_kit.errors import HnasError
 from hnas_kit.rewards import REWARDS
 from hnas_kit.runs import params, profiles
-from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.runs.params import NOTEBOOKS, result_params
 from hnas_kit.samplers import COMMUNICATIONS, METHODS, READINGS, SAMPLERS, TREES, Method
 from hnas_kit.spaces import make_space
 from hnas_kit.training import Schedule
@@ -340,7 +341,22 @@ def test_a_search_knows_its_schedule_and_its_samplers_settings():
     assert found.schedule(128).steps == 6
     readings = {name: next(iter(values)) for name, values in READINGS.items()}
     usual = {"beta": 0.95, "exploration": 0.02} | readings
-    assert found.sampler_settings == usual | {"models": 5, "coefficient": 0.7}
+    assert found.sampler_settings == usual | {"models": 5, "coefficient": 0.7, "prior": "branches"}
+
+
+def test_a_prior_is_a_setting_of_tree_searches_alone_and_no_part_of_results_made_before_it():
+    entry = {"label": "leaves", "sampler": "mcts", "tree": "default", "prior": "leaves"}
+    found = search(compare=[entry, "uniform"])
+    space = make_space("pooling")
+    forest = {"default": trees.default(space), "learned": trees.random(space.enumerate(), 0)}
+    made = {n: m.make(space, forest, **found.sampler_settings) for n, m in found.searched.items()}
+    assert (made["learned"].prior, made["leaves"].prior) == ("branches", "leaves")
+    assert "prior" not in result_params(search())
+    assert result_params(search(prior="leaves"))["prior"] == "leaves"
+    for sampler in ("uniform", "boltzmann"):
+        said = mistake("04_mcts", compare=[{"label": "x", "sampler": sampler, "prior": "leaves"}])
+        assert f"sampler {sampler} has no prior; it has " in said
+    assert mistake("04_mcts", prior="nodes") == "prior is 'nodes': Input should be 'branches' or 'leaves'"
 
 
 @pytest.mark.parametrize("shares", [(0.6, 0.4), (0.9, 0.5)])

@@ -89,9 +89,10 @@ def test_draws_have_the_probabilities_that_are_given(name, kind, steps):
 
 @pytest.mark.parametrize("name", WINDOWS)
 @pytest.mark.parametrize("communication", ["", "shared_table"])
-def test_a_growing_tree_is_searched_as_the_listed_one_step_by_step(name, communication):
+@pytest.mark.parametrize("prior", samplers.PRIORS)
+def test_a_growing_tree_is_searched_as_the_listed_one_step_by_step(name, communication, prior):
     budget, inside = WINDOWS[name]
-    settings = {"beta": 0.9, "exploration": 0.3, "temperature": 0.05}
+    settings = {"beta": 0.9, "exploration": 0.3, "temperature": 0.05, "prior": prior}
     tree = trees.default(budget.space, inside)
     listed = MCTSReg(tree, communication, 0.5, **settings) if communication else MCTS(tree, **settings)
     growing = MCTSInBudget(budget, communication, 0.5, **settings)
@@ -107,6 +108,44 @@ def test_a_growing_tree_is_searched_as_the_listed_one_step_by_step(name, communi
     assert growing.exploit().probabilities() == pytest.approx(listed.exploit().probabilities())
     assert growing.rule.exploration == 0.3
     assert growing.tree.num_nodes == tree.num_nodes  # by now all was asked for
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize("communication", ["", "shared_table"])
+def test_with_the_prior_all_that_is_in_a_window_is_equally_likely(name, communication):
+    budget, inside = WINDOWS[name]
+    sampler = MCTSInBudget(budget, communication, exploration=0.0, prior="leaves")
+    expected = dict.fromkeys(inside, 1 / len(inside))
+    assert sampler.probabilities() == pytest.approx(expected)
+    without = MCTSInBudget(budget, communication, exploration=0.0).probabilities()
+    assert max(without.values()) > 1.2 * min(without.values())
+    warm = MCTSInBudget(budget, communication, prior="leaves", warmup="branches")
+    warm.update(inside[0], 0.0)
+    counts = Counter(warm.sample_uniform(rng) for rng in [np.random.default_rng(3)] for _ in range(6000))
+    assert stats.chisquare([counts[arch] for arch in inside]).pvalue > 1e-4
+
+
+def test_leaves_of_a_coarse_grid_are_counted_nearly_right():
+    budget, inside = window("macro", 0.3, 0.7)  # 19 units a cell: what is just outside is counted, too
+    off = {}
+    for prior in samplers.PRIORS:
+        p = MCTSInBudget(budget, exploration=0.0, prior=prior).probabilities()
+        assert p.keys() == set(inside)
+        off[prior] = np.abs(np.array(list(p.values())) - 1 / len(inside)).sum() / 2  # total variation
+    assert off["leaves"] < 0.02 < 0.3 < off["branches"]
+
+
+def test_priors_are_no_part_of_a_state_and_follow_from_it():
+    budget, _ = WINDOWS["macro"]
+    first = taught(MCTSInBudget(budget, prior="leaves"), 100)
+    state = first.state_dict()
+    assert not {"prior", "cell"} & state["tree"].keys()  # as before there was a prior
+    again = MCTSInBudget(budget, prior="leaves")
+    again.load_state_dict(torch_value(torch_bytes(state)))
+    np.testing.assert_array_equal(again.tree.nodes, first.tree.nodes)
+    plain = MCTSInBudget(budget)
+    plain.load_state_dict(state)
+    assert set(plain.tree.nodes["prior"][: plain.tree.num_nodes]) == {1.0}
 
 
 def test_independent_layers_in_a_window_by_listing_what_is_in_it():

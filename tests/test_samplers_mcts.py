@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from scipy.cluster import hierarchy
 
 from hnas_kit import trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
-from hnas_kit.samplers import COMMUNICATIONS, MCTS, READINGS, Boltzmann, MCTSReg
+from hnas_kit.samplers import COMMUNICATIONS, MCTS, PRIORS, READINGS, Boltzmann, MCTSReg, compiled
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 
 SPACE = make_space("pooling")
@@ -347,11 +348,11 @@ def test_probabilities_follow_every_combination_of_readings(readings):
 
 @given(
     seed=st.integers(0, 10_000), leaves=st.integers(2, 9), readings=st.sampled_from(EVERY_READING),
-    updates=st.integers(0, 25),
+    updates=st.integers(0, 25), prior=st.sampled_from(list(PRIORS)),
 )  # fmt: skip
-def test_leaves_are_drawn_as_walking_down_says_under_any_reading(seed, leaves, readings, updates):
+def test_leaves_are_drawn_as_walking_down_says_under_any_reading(seed, leaves, readings, updates, prior):
     tree, rng = trees.random(ARCHS[:leaves], seed), np.random.default_rng(seed)
-    s = MCTS(tree, exploration=0.4, temperature=0.3, **readings)
+    s = MCTS(tree, exploration=0.4, temperature=0.3, prior=prior, **readings)
     for _ in range(updates):
         s.update(s.sample(rng), float(rng.random()))
 
@@ -361,6 +362,8 @@ def test_leaves_are_drawn_as_walking_down_says_under_any_reading(seed, leaves, r
         children = range(tree.first_child[node], tree.first_child[node] + tree.num_children[node])
         scores = [sum(term[child] for term in s.terms()) for child in children]
         weights = [math.exp(score / 0.3) for score in scores]
+        if prior == "leaves":
+            weights = [w * len(tree.members[child]) for w, child in zip(weights, children, strict=True)]
         found = {}
         for child, weight in zip(children, weights, strict=True):
             found |= walk(child, probability * weight / sum(weights))
@@ -375,6 +378,115 @@ def test_an_unknown_reading_is_refused_by_name(name):
         HnasError, match=rf"\Aunknown {name} 'squared'.*allowed: {', '.join(READINGS[name])}\Z"
     ):
         three_leaves(**{name: "squared"})
+
+
+# a prior that knows how many architectures are behind a branch
+
+
+def test_the_prior_by_hand():
+    s = three_leaves(beta=0.5, exploration=0.5, temperature=0.5, prior="leaves")
+    assert s.probabilities() == pytest.approx({A: 1 / 3, B: 1 / 3, C: 1 / 3})
+    s.update(A, 0.6)
+    s.update(B, 0.2)
+    # as in test_equation_2, but (a, b) counts twice: p(c) = 1 / (1 + 2 exp(-1.2438496)) = 0.6342985; within
+    # (a, b) nothing changes
+    np.testing.assert_allclose(s.conditional(), [1, 0.6342985, 0.3657015, 0.5986877, 0.4013123], atol=1e-6)
+    np.testing.assert_array_equal(s.terms()[0], s.value)  # neither C nor the bonus has it
+    # at lambda = 0: C 1 and 0.5, over T 1: p(c) = 1 / (1 + 2 exp(-1)) = 0.5761169; the path goes by C alone
+    assert s.exploit().probabilities()[C] == pytest.approx(0.5761169, abs=1e-6)
+    s.value[:] = [1, 0.50, 0.49, 0.1, 0.2]
+    assert s.greedy() == s.exploit().greedy() == C
+    assert max(s.exploit().probabilities().values()) > s.exploit().probabilities()[C]
+
+
+@st.composite
+def any_trees(draw) -> trees.ArchTree:
+    """Even and uneven trees, of two to many children a node."""
+    archs = draw(st.lists(st.sampled_from(ARCHS), min_size=2, max_size=36, unique=True))
+    seed = draw(st.integers(0, 1000))
+    points = 1.5 ** np.arange(len(archs))  # merged one by one
+    uneven = trees.learned(np.abs(points[:, None] - points), archs, "average")
+    even = trees.accuracy(points, archs)
+    return draw(
+        st.sampled_from(
+            [trees.random(archs, seed), uneven, even, trees.default(SPACE, archs), trees.flat(archs)]
+        )
+    )
+
+
+@given(
+    tree=any_trees(), c=st.floats(0, 1), temperature=st.sampled_from([1e-4, 0.02, 1.0, 1e6]),
+    readings=st.sampled_from(EVERY_READING),
+)  # fmt: skip
+def test_where_nothing_is_known_all_architectures_are_equally_likely(tree, c, temperature, readings):
+    s = MCTS(tree, exploration=0.0, temperature=temperature, prior="leaves", **readings)
+    s.value[:] = s.nodes["score"][:] = c
+    s.visits[:] = np.random.default_rng(0).integers(1, 100, tree.num_nodes)  # play no part
+    for sampler in (s, s.exploit()):
+        p = sampler.probabilities()
+        assert p == pytest.approx(dict.fromkeys(tree.archs, 1 / tree.num_leaves), rel=1e-9)
+
+
+def drawn_by_enumeration(sampler: MCTS, temperature: float, grid: int) -> dict[Arch, float]:
+    """The share of all combinations of uniform numbers, on an even grid a level, that lead to each leaf.
+
+    Draws of a level that is not reached are not used, so each branch is followed once.
+    """
+    tree, found = sampler.tree, {}
+
+    def walk(node: int, share: float) -> None:
+        n = tree.num_children[node]
+        if not n:
+            found[tree.archs[tree.arch_index[node]]] = share
+            return
+        counts = dict.fromkeys(range(tree.first_child[node], tree.first_child[node] + n), 0)
+        alone = sampler.nodes.copy()
+        alone["num_children"][list(counts)] = 0  # a walk of one level
+        for k in range(grid):
+            draws = np.array([(k + 0.5) / grid])
+            rule = tuple(sampler.rule)
+            child = compiled.descend(alone, sampler.table, rule, node, temperature, draws, np.empty(n))
+            counts[child] += 1
+        for child, count in counts.items():
+            walk(child, share * count / grid)
+
+    walk(0, 1.0)
+    return found
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_compiled_walk_draws_all_alike_too_and_so_does_a_warm_up_by_branches(seed):
+    tree = trees.random(ARCHS[: 7 + 5 * seed], seed)
+    s = MCTS(tree, exploration=0.0, prior="leaves", warmup="branches")
+    for temperature in (s.temperature, math.inf):
+        found = drawn_by_enumeration(s, temperature, 5040)
+        assert found == pytest.approx(dict.fromkeys(tree.archs, 1 / tree.num_leaves), rel=0.02)
+    s.update(tree.archs[0], 0.0)  # a warm-up stays uniform
+    drawn = [s.sample_uniform(rng) for rng in [np.random.default_rng(seed)] for _ in range(6000)]
+    counts = [drawn.count(arch) for arch in tree.archs]
+    assert stats.chisquare(counts).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("communication", COMMUNICATIONS)
+def test_regularised_search_has_the_prior_too(communication):
+    s = MCTSReg(TREES["default"], communication, exploration=0.0, prior="leaves")
+    assert s.probabilities() == pytest.approx(dict.fromkeys(ARCHS, 1 / 36))
+    assert len(set(MCTSReg(TREES["default"], communication).probabilities().values())) > 1
+
+
+def test_a_state_from_before_there_was_a_prior_is_a_state_of_either():
+    before = trained(TREES["learned"], 50, 0).state_dict()
+    assert before.keys() == {"value", "visits", "score", "table"}
+    for prior in PRIORS:
+        s = MCTS(TREES["learned"], prior=prior)
+        s.load_state_dict(before)
+        np.testing.assert_array_equal(s.value, before["value"])
+        assert s.nodes["prior"][0] == (36 if prior == "leaves" else 1)
+
+
+def test_an_unknown_prior_is_refused_by_name():
+    with pytest.raises(HnasError, match=r"\Aunknown prior 'nodes'.*allowed: branches, leaves\Z"):
+        three_leaves(prior="nodes")
 
 
 # what else a sampler offers

@@ -215,6 +215,13 @@ def test_a_warm_up_by_branches_draws_siblings_alike():
     assert stats.chisquare(drawn, expected).pvalue > 1e-4
 
 
+def test_with_the_prior_a_warm_up_by_branches_draws_architectures_alike():
+    sampler = make_sampler("mcts", tree=FOREST["learned"], warmup="branches", prior="leaves")
+    result = simulate(SPACE, TRUTH, sampler, Schedule(200, 0.5, 0.45), range(50))
+    drawn = np.bincount(result.arch_index[:, :190].ravel(), minlength=36)
+    assert stats.chisquare(drawn).pvalue > 1e-4
+
+
 def hand_made(**parts: object) -> Simulation:
     """Two searches of four architectures, of five steps, of which the last three are the third phase."""
     accuracy = np.array([0.5, 0.9, 0.7, 0.9])

@@ -21,6 +21,7 @@ from hnas_kit import plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_yaml, sha256
 from hnas_kit.runs import brought, places
+from hnas_kit.runs.fields import RunName
 from hnas_kit.runs.params import (
     NOTEBOOKS,
     Parameters,
@@ -28,7 +29,7 @@ from hnas_kit.runs.params import (
     result_params,
 )
 from hnas_kit.runs.profiles import load_profile, override
-from hnas_kit.runs.schema import RunName, explain
+from hnas_kit.runs.schema import explain
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself

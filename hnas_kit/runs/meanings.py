@@ -11,8 +11,10 @@ from typing import Any, Literal, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from hnas_kit.runs.params import NOTEBOOKS, Benchmark, Retrain, Simulate
-from hnas_kit.runs.schema import Checked, OneOf
+from hnas_kit.runs.command_params import Benchmark, Retrain, Simulate
+from hnas_kit.runs.fields import OneOf
+from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.runs.schema import Checked
 
 DESCRIBED: dict[str, type[Checked]] = NOTEBOOKS | {
     "retrain": Retrain,

@@ -1,4 +1,4 @@
-"""The parameters of every notebook and command, validated before anything is loaded or written."""
+"""The parameters of every notebook, validated before anything is loaded or written."""
 
 from __future__ import annotations
 
@@ -6,49 +6,44 @@ import ast
 import json
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from hnas_kit.errors import HnasError
-from hnas_kit.names import ENCODINGS, FINAL_CHOICES, LINKAGES, MEASURES, SUPERNETS
-from hnas_kit.runs.schema import (
+from hnas_kit.names import ENCODINGS, FINAL_CHOICES, LINKAGES, MEASURES
+from hnas_kit.runs.fields import (
     BatchSize,
     Beta,
-    Checked,
     Communication,
-    Compute,
     Cores,
     Count,
     Dataset,
-    Entry,
     Exploration,
-    Files,
     FirstShare,
     FirstTemperature,
     ImageSize,
-    LearningRate,
     Models,
     NoRun,
-    NotNegative,
-    Parameters,
-    Phased,
     Positive,
-    Protocol,
     Reward,
-    RunName,
     Sampler,
     SecondShare,
     Settings,
-    Share,
-    Source,
     Space,
-    Training,
     TreeName,
     WeightDecay,
     Whole,
     Width,
     one_of,
+)
+from hnas_kit.runs.schema import (
+    Compute,
+    Entry,
+    Parameters,
+    Phased,
+    Source,
+    Training,
 )
 from hnas_kit.samplers.methods import COMPARABLE, METHODS, Method, misplaced
 
@@ -229,92 +224,6 @@ class Imagenet(Phased):
         return self
 
 
-class Retrain(Training):
-    """Of ``hnas retrain``, which trains one architecture alone."""
-
-    notebook = "retrain"
-
-    run: RunName = Field("retrained", description="name of the run folder in outputs/")
-    threads: Cores = Field(0, description="CPU threads, 0 for all cores")
-    space: Space
-    dataset: Dataset
-    architecture: str = Field(description="in the space's text form")
-    width: Width
-    image_size: ImageSize = 0
-    workers: Cores = Field(0, description="processes that read images too many for memory; 0: none beside")
-    epochs: Count = Field(100, description="passes over all training images")
-    batch_size: Count = Field(256, description="images a step")
-    lr: LearningRate = 0.05
-    checkpoint_every: Count = Field(1000, description="steps")
-    warmup_epochs: Whole = Field(0, description="of the epochs; the learning rate rises")
-    label_smoothing: Share = Field(0.0, description="share of the target that all classes have alike")
-    ema_decay: Share = Field(0.9, description="of the moving average of weights, a step; 0: there is none")
-
-    @property
-    def optimiser(self) -> dict[str, Any]:
-        """What :func:`hnas_kit.benchmarks.alone.train` is told of the optimisation."""
-        more = self.model_dump(
-            include={"epochs", "batch_size", "warmup_epochs", "ema_decay", "label_smoothing"}
-        )
-        return super().optimiser | more
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Retrain:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(f"warmup_epochs is {self.warmup_epochs}: it must be below epochs, {self.epochs}")
-        return self
-
-
-class Benchmark(Checked):
-    """Of ``hnas benchmark``, for a space and a data set whose ground truth is not the package's."""
-
-    plugins: Files = Field([], description="files of one's own that register what is used")
-    width: Width = 8
-    image_size: ImageSize = 0
-    epochs: Count = Field(40, description="passes over all training images")
-    batch_size: Count = Field(128, description="images a step")
-    lr: LearningRate = 0.03
-    momentum: Share = Field(0.9, description="of SGD (Nesterov)")
-    weight_decay: WeightDecay = 1e-3
-
-
-class Simulate(Protocol):
-    """Of ``hnas simulate``, which searches without a network, many times.
-
-    The defaults are the search on NAS-Bench-Macro as the paper gives it (Sec. 5, App. B.1): 120 epochs of 98
-    steps. It does not give temperature_end, temperature_flat, coefficient or learning, and simulates nothing:
-    chosen here.
-    """
-
-    temperature_start: FirstTemperature = 0.01
-    plugins: Files = Field([], description="files of one's own that register what is used")
-    space: Space = "macro"
-    dataset: Dataset = "cifar10"
-    seeds: int = Field(100, ge=1, le=100_000, description="searches of each method, with the seeds from 0 on")
-    steps: Count = Field(11_760, description="of each search")
-    rewards: Literal["true", "supernet"] = Field(
-        "true", description="whose accuracies rewards and the final choice follow"
-    )
-    supernet: int = Field(0, ge=0, lt=SUPERNETS, description="of the package, for rewards and tree accuracy")
-    learning: NotNegative = Field(0.3, description="of the learning curve")
-    batch_size: Count = Field(256, description="images a reward")
-    final: one_of(FINAL_CHOICES) = Field("samples", description="the best of some draws, or the best path")
-    scored: Whole = Field(0, description="images for the final choice; 0: accuracies themselves")
-
-    @property
-    def readings(self) -> str:
-        """Which readings of the paper these searches follow, in one line."""
-        choice = f"the best of {self.final_samples} draws at lambda = 0 (Sec. 4)"
-        choice = choice if self.final == "samples" else FINAL_CHOICES[self.final]
-        return f"{super().readings}; final choice {self.final}: {choice}"
-
-    @model_validator(mode="after")
-    def _has_a_third_phase(self) -> Self:
-        if self.phases_of(self.steps).starts[2] >= self.steps:
-            raise ValueError(f"of {self.steps} steps none is left for the third phase")
-        return self
-
-
 ASKED = "HNAS_ASKED"  # what `hnas` asked a notebook's kernel for, as JSON
 
 NOTEBOOKS: dict[str, type[Parameters]] = {
@@ -354,6 +263,9 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
     return found
 
 
+LATER = [("settings", {}), ("prior", "branches")]  # came later: results without them were made so
+
+
 def result_params(params: Parameters) -> dict[str, Any]:
     """The parameters that a result follows from: not where it is kept or how often it is saved.
 
@@ -361,4 +273,4 @@ def result_params(params: Parameters) -> dict[str, Any]:
     """
     apart = {"run", "source", "device", "checkpoint_every", "plugins"}
     values = params.model_dump(exclude=apart)
-    return values if values.get("settings", True) else {n: v for n, v in values.items() if n != "settings"}
+    return {name: value for name, value in values.items() if (name, value) not in LATER}

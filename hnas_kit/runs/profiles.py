@@ -9,7 +9,8 @@ from typing import Any
 from hnas_kit import plugins
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import read_yaml
-from hnas_kit.runs.params import NOTEBOOKS, Parameters, Retrain, Simulate
+from hnas_kit.runs.command_params import Retrain, Simulate
+from hnas_kit.runs.params import NOTEBOOKS, Parameters
 from hnas_kit.runs.schema import unknown
 
 # parameters that are meant for all notebooks

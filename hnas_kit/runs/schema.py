@@ -1,21 +1,17 @@
-"""What parameters are declared of: values, their meaning and limits, and what several notebooks share.
+"""What the parameters of several notebooks or commands share, and how a mistake in one is said.
 
-Each parameter is declared once, with its default, what is allowed and what it means. Names are looked up when
-they are given, so what was registered counts. Nothing here imports what computes.
+Each parameter is declared once, with its default; what it may be and means: :mod:`hnas_kit.runs.fields`.
 """
 
 from __future__ import annotations
 
 import difflib
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -26,114 +22,49 @@ from pydantic import (
 from hnas_kit import plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.names import (
-    COMMUNICATIONS,
     PHASED,
     PRECISIONS,
+    PRIORS,
     READINGS,
-    REWARDS,
     SAMPLERS,
-    SPACES,
-    TREES,
 )
-from hnas_kit.runs.run_names import run_name, shortened
+from hnas_kit.runs.fields import (
+    BatchSize,
+    Beta,
+    Bonus,
+    Coefficient,
+    Communication,
+    Cores,
+    Count,
+    Exploration,
+    Files,
+    FirstShare,
+    FirstTemperature,
+    FlatTemperature,
+    LastTemperature,
+    LearningRate,
+    Models,
+    NoRun,
+    Phases,
+    Prior,
+    Refresh,
+    Reward,
+    RunName,
+    Sampler,
+    SecondShare,
+    Settings,
+    Share,
+    Start,
+    TreeName,
+    Warmup,
+    WeightDecay,
+    one_of,
+)
+from hnas_kit.runs.run_names import shortened
 from hnas_kit.samplers.methods import Method, misplaced
 
 if TYPE_CHECKING:
     from hnas_kit.training import Schedule
-
-
-@dataclass(frozen=True, eq=False)
-class OneOf:
-    """A field's value is one of these names, as they are when it is checked."""
-
-    names: Collection[str]
-    empty: bool = False  # whether "" is allowed too
-
-    @property
-    def allowed(self) -> list[str]:
-        return [*([""] if self.empty else []), *self.names]
-
-    def check(self, value: Any) -> Any:
-        if isinstance(value, str) and value in self.allowed:
-            return value
-        *first, last = map(repr, self.allowed)
-        raise ValueError(f"Input should be {', '.join(first)} or {last}")
-
-
-def one_of(names: Collection[str], empty: bool = False) -> Any:
-    """The type of a field that holds one of these names, or "" as well."""
-    allowed = OneOf(names, empty)
-    return Annotated[Any, AfterValidator(allowed.check), allowed]
-
-
-def _size(value: int) -> int:
-    if 0 < value < 8:
-        raise ValueError("Input should be at least 8, or 0 for the size that the images have")
-    return value
-
-
-Files = Annotated[list[str], BeforeValidator(plugins.listed)]
-RunName = Annotated[str, AfterValidator(run_name)]
-NoRun = Annotated[str, AfterValidator(lambda value: run_name(value) if value else value)]
-Count = Annotated[int, Field(ge=1, le=10**7)]  # beyond it are slips of the hand
-Whole = Annotated[int, Field(ge=0, le=10**7)]
-Cores = Annotated[int, Field(ge=0, le=1024)]  # and threads
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-# parameters of several notebooks or commands, whose defaults differ
-Space = Annotated[one_of(SPACES), Field(description="search space")]
-Dataset = Annotated[
-    str,
-    Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH"),
-]
-Settings = Annotated[
-    dict[str, bool | int | float | str | None], Field(description="of a sampler that was registered")
-]
-ImageSize = Annotated[
-    int,
-    Field(ge=0, le=4096, description="of the network's input, pixels, at least 8; 0: as the images are"),
-    AfterValidator(_size),
-]
-Width = Annotated[
-    int, Field(ge=1, le=4096, description="channels of the stem (paper: 16; macro and mobile 32)")
-]
-BatchSize = Annotated[Count, Field(description="images a step, and in the reward")]
-LearningRate = Annotated[Positive, Field(description="initial learning rate, cosine to 0")]
-WeightDecay = Annotated[NotNegative, Field(description="of SGD")]
-Reward = Annotated[one_of(REWARDS), Field(description="what a search learns from (Table 7)")]
-Sampler = Annotated[one_of(SAMPLERS), Field(description="how architectures are drawn")]
-TreeName = Annotated[
-    one_of(TREES, empty=True), Field(description='that mcts walks; mcts_reg: default; others: ""')
-]
-Communication = Annotated[
-    one_of(COMMUNICATIONS, empty=True), Field(description='between the nodes of mcts_reg; others: ""')
-]
-Models = Annotated[int, Field(ge=1, le=64, description="supernets of a mixture")]
-Coefficient = Annotated[
-    float, Field(ge=0, le=1, description="weight of the communication between nodes (MCTS + Reg)")
-]
-FirstShare = Annotated[Share, Field(description="first phase, of the steps (paper: 0.4)")]
-SecondShare = Annotated[Share, Field(description="second phase, of the steps (paper: 0.25)")]
-Phases = Annotated[
-    one_of(PHASED), Field(description="these phases are for tree search alone, or for all methods")
-]
-FirstTemperature = Annotated[Positive, Field(description="T at the start of the third phase")]
-LastTemperature = Annotated[Positive, Field(description="T at its end")]
-FlatTemperature = Annotated[Positive, Field(description="T at the first step of methods without phases")]
-Exploration = Annotated[NotNegative, Field(description="lambda (paper: 0.5)")]
-Beta = Annotated[Share, Field(description="smoothing of C, Eq. 4 (paper: 0.95)")]
-Bonus = Annotated[one_of(READINGS["bonus"]), Field(description="sqrt: Eq. 3; linear: Algorithm 1 as typeset")]
-Start = Annotated[one_of(READINGS["start"]), Field(description="C starts at one, or at the first reward")]
-Warmup = Annotated[
-    one_of(READINGS["warmup"]),
-    Field(description="the uniform phases draw architectures or branches alike"),
-]
-Refresh = Annotated[
-    one_of(READINGS["refresh"]),
-    Field(description="R at every draw (Eq. 3), or for the path just taken (Algorithm 1)"),
-]
 
 
 class Checked(BaseModel):
@@ -229,13 +160,14 @@ class Protocol(Checked):
     start: Start = "one"
     warmup: Warmup = "architectures"
     refresh: Refresh = "draw"
+    prior: Prior = "branches"
     coefficient: Coefficient = 0.2
     final_samples: Count = Field(50, description="draws that are ranked for the final choice")
 
     @property
     def sampler_settings(self) -> dict[str, float | str]:
         """What :meth:`hnas_kit.samplers.Method.make` is told of the sampler."""
-        return self.model_dump(include={"beta", "exploration", "models", "coefficient", *READINGS})
+        return self.model_dump(include={"beta", "exploration", "models", "coefficient", "prior", *READINGS})
 
     def phases_of(self, steps: int, method: Method | None = None) -> Schedule:
         """The phases and the temperature of a method's search; of tree search, if no method is named."""
@@ -252,9 +184,12 @@ class Protocol(Checked):
 
     @property
     def readings(self) -> str:
-        """Which readings of the paper this search follows, in one line."""
+        """Which readings of the paper this search follows, and what is beyond it, in one line."""
         parts = [f"{name} {getattr(self, name)}: {READINGS[name][getattr(self, name)]}" for name in READINGS]
-        return "; ".join([*parts, f"phases {self.phases}: {PHASED[self.phases]}"])
+        parts.append(f"phases {self.phases}: {PHASED[self.phases]}")
+        return "; ".join(
+            [*parts, *(f"prior {name}: {PRIORS[name]}" for name in (self.prior,) if name != "branches")]
+        )
 
     @model_validator(mode="after")
     def _leaves_steps(self) -> Self:
@@ -314,6 +249,7 @@ class Entry(BaseModel):
     start: Start | None = None
     warmup: Warmup | None = None
     refresh: Refresh | None = None
+    prior: Prior | None = None
     phases: Phases | None = None
     temperature_start: FirstTemperature | None = None
     temperature_end: LastTemperature | None = None

@@ -3,7 +3,7 @@
 The samplers themselves are imported when they are used: compiled loops take seconds.
 """
 
-from hnas_kit.names import COMMUNICATIONS, READINGS, SAMPLERS, TREES, lazy
+from hnas_kit.names import COMMUNICATIONS, PRIORS, READINGS, SAMPLERS, TREES, lazy
 from hnas_kit.samplers.methods import IN_BUDGET, METHODS, Method, make_sampler
 
 __getattr__, __dir__ = lazy(

@@ -135,24 +135,30 @@ class GrowingTree:
 
     Children of a node are neighbours and lie behind it. There is room for more nodes than there are.
 
+    Args:
+        budget: the window.
+        counted: whether the prior of a node is the number of architectures behind it, see
+            :meth:`hnas_kit.cost.BudgetSampler.behind`, or 1.
+
     Attributes:
         num_nodes: V.
         nodes: (at least V,) of :data:`hnas_kit.samplers.compiled.NODE`, no children yet: 0; the group is the
             number of the layer and operation a node stands for, 0 for the root. Besides: ``layer``, number of
             choices from the root; ``op`` that led to the node; ``state`` and ``total``, the place it stands
-            at, see :meth:`hnas_kit.cost.BudgetSampler.choices`.
+            at, see :meth:`hnas_kit.cost.BudgetSampler.choices`; ``cell`` of the grid, if they are counted.
     """
 
-    MORE = (("layer", "i4"), ("op", "i4"), ("state", "i8"), ("total", "i8"))
+    MORE = (("layer", "i4"), ("op", "i4"), ("state", "i8"), ("total", "i8"), ("cell", "i8"))
     NODE = np.dtype([*((name, compiled.NODE[name]) for name in compiled.NODE.names), *MORE], align=True)
+    KEPT = tuple(name for name in NODE.names if name not in ("prior", "cell"))  # the others follow from them
 
-    def __init__(self, budget: BudgetSampler) -> None:
-        self.budget, self.num_nodes = budget, 1
+    def __init__(self, budget: BudgetSampler, counted: bool = False) -> None:
+        self.budget, self.counted, self.num_nodes = budget, counted, 1
         self.widest = max(map(len, budget.space.ops))
         self.nodes = np.zeros(1024, self.NODE)
         root = self.nodes[0]
         root["parent"], root["value"], root["score"] = -1, 1.0, 1.0
-        root["state"], root["total"] = budget.start
+        root["prior"], (root["state"], root["total"]) = 1.0, budget.start
 
     def place(self, node: int) -> Place:
         return int(self.nodes["state"][node]), int(self.nodes["total"][node])
@@ -171,8 +177,17 @@ class GrowingTree:
         new["parent"], new["layer"], new["op"], new["value"], new["score"] = node, layer + 1, ops, 1.0, 1.0
         new["group"] = 1 + layer * self.widest + ops
         new["state"], new["total"] = zip(*(after for _, after in choices), strict=True)
+        self._weigh(new)
         self.nodes["first_child"][node], self.nodes["num_children"][node] = first, len(choices)
         return range(first, self.num_nodes)
+
+    def _weigh(self, new: np.ndarray) -> None:
+        """Fill in the priors of nodes of one layer, whose parents' are."""
+        new["prior"] = 1.0
+        if self.counted and len(new):
+            above = self.nodes[new["parent"]]
+            where = int(new["layer"][0]) - 1, above["state"], new["op"], above["cell"]
+            new["cell"], new["prior"] = self.budget.behind(*where)
 
     def leaf(self, arch: Arch) -> int:
         """The leaf of an architecture in the window, grown if it was not there."""
@@ -191,13 +206,20 @@ class GrowingTree:
 
     def state_dict(self) -> dict:
         there = self.nodes[: self.num_nodes]
-        return {name: torch.from_numpy(there[name].copy()) for name in self.NODE.names}
+        return {name: torch.from_numpy(there[name].copy()) for name in self.KEPT}
 
     def load_state_dict(self, state: dict) -> None:
         self.num_nodes = len(state["parent"])
         self.nodes = np.zeros(max(self.num_nodes, 1024), self.NODE)
-        for name in self.NODE.names:
-            self.nodes[name][: self.num_nodes] = state[name].numpy()
+        there = self.nodes[: self.num_nodes]
+        for name in self.KEPT:
+            there[name] = state[name].numpy()
+        there["prior"] = 1.0
+        for layer in range(1, 1 + int(there["layer"].max())) if self.counted else ():
+            own = np.flatnonzero(there["layer"] == layer)
+            new = there[own]
+            self._weigh(new)
+            there[own] = new
 
 
 class MCTSInBudget(TreeSearch, InBudget):
@@ -211,6 +233,8 @@ class MCTSInBudget(TreeSearch, InBudget):
         communication: ``shared_table``, or empty for plain tree search.
         coefficient: weight of what is communicated, from 0 to 1.
         beta, exploration, temperature, bonus, start, warmup, refresh: see :class:`hnas_kit.samplers.MCTS`.
+        prior: likewise; ``leaves`` are counted on the grid by which the window's uniform draws go, which is
+            a little wider than the window where the grid is not exact.
 
     Attributes:
         tree: the tree so far, with C and visit counts.
@@ -229,13 +253,14 @@ class MCTSInBudget(TreeSearch, InBudget):
         start: str = "one",
         warmup: str = "architectures",
         refresh: str = "draw",
+        prior: str = "branches",
     ) -> None:
         require_one_of("communication", communication, COMMUNICATIONS)
         self._set(
             temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
-            refresh=refresh, communication=communication, coefficient=coefficient,
+            refresh=refresh, prior=prior, communication=communication, coefficient=coefficient,
         )  # fmt: skip
-        self.budget, self.tree = budget, GrowingTree(budget)
+        self.budget, self.tree = budget, GrowingTree(budget, counted=prior == "leaves")
         self.table = np.zeros(1 + budget.space.num_layers * self.tree.widest)
         self._scratch = np.empty(self.tree.widest)
 
@@ -256,7 +281,8 @@ class MCTSInBudget(TreeSearch, InBudget):
     def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
         tree, children = self.tree, self.tree.children(node)
         rule, ends = tuple(self.rule), (children.start, children.stop)
-        shares = softmax(compiled.scores(tree.nodes, self.table, rule, *ends) / self.temperature)
+        scores = compiled.scores(tree.nodes, self.table, rule, *ends) / self.temperature
+        shares = softmax(scores + np.log(tree.nodes["prior"][children.start : children.stop]))
         return [
             (int(tree.nodes["op"][child]), tree.place(child), child, float(share))
             for child, share in zip(children, shares, strict=True)

@@ -25,6 +25,7 @@ NODE = np.dtype(
         ("visits", "i8"),
         ("value", "f8"),  # C
         ("score", "f8"),  # R as it was last stored, for the reading that stores it
+        ("prior", "f8"),  # weight among siblings of equal R: 1, or how many architectures are behind it
     ],
     align=True,
 )
@@ -87,12 +88,14 @@ def scores(nodes, table, rule, first, last):
 def descend(nodes, table, rule, node, temperature, draws, scratch):
     """Walk from a node to what has no children, choosing among siblings by Eq. 2, one uniform draw a level.
 
+    A sibling's weight is exp(R / T) times its prior.
+
     Args:
         nodes: (V,) of ``NODE``, or with more fields.
         table: (groups,) G.
         rule: the values of a :class:`Rule`.
         node: where to start.
-        temperature: T; if it is infinite, siblings are drawn alike.
+        temperature: T; if it is infinite, siblings are drawn by their prior alone.
         draws: (depth,) uniform numbers.
         scratch: room for all children of any node.
     """
@@ -107,7 +110,7 @@ def descend(nodes, table, rule, node, temperature, draws, scratch):
             best = max(best, scratch[i])
         total = 0.0
         for i in range(n):
-            scratch[i] = math.exp((scratch[i] - best) / temperature)
+            scratch[i] = math.exp((scratch[i] - best) / temperature) * nodes[first + i].prior
             total += scratch[i]
         left = draws[level] * total
         chosen = 0

@@ -10,7 +10,7 @@ import torch
 
 from hnas_kit import trees
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.names import COMMUNICATIONS, READINGS
+from hnas_kit.names import COMMUNICATIONS, PRIORS, READINGS
 from hnas_kit.samplers import compiled
 from hnas_kit.samplers.sampler import Sampler
 from hnas_kit.spaces import Arch
@@ -31,6 +31,7 @@ class TreeSearch(Sampler):
         rule: lambda, beta and the readings, as the compiled loops take them.
         temperature: T of Eq. 2.
         warmup: what the uniform phases draw alike.
+        prior: ``branches``, or ``leaves``: a branch is worth the architectures behind it, see :data:`PRIORS`.
     """
 
     phased = True
@@ -46,6 +47,7 @@ class TreeSearch(Sampler):
         bonus: str,
         start: str,
         refresh: str,
+        prior: str,
         communication: str = "",
         coefficient: float = 0.0,
     ) -> None:
@@ -57,6 +59,7 @@ class TreeSearch(Sampler):
         readings = {"bonus": bonus, "start": start, "refresh": refresh, "warmup": warmup}
         for name, value in readings.items():
             require_one_of(name, value, READINGS[name])
+        require_one_of("prior", prior, PRIORS)
         self.rule = compiled.Rule(
             exploration=float(exploration),
             linear=bonus == "linear",
@@ -67,7 +70,7 @@ class TreeSearch(Sampler):
             communication=CODES[communication],
             coefficient=float(coefficient),
         )
-        self.warmup = warmup
+        self.warmup, self.prior = warmup, prior
         self.anneal(temperature)
 
     @abstractmethod
@@ -104,6 +107,9 @@ class MCTS(TreeSearch):
         exploration: lambda, at least 0.
         temperature: T of Eq. 2, above 0.
         bonus, start, warmup, refresh: readings of the paper, see :data:`READINGS`.
+        prior: ``branches``; or, beyond the paper, ``leaves``: R / T of a branch gets the logarithm of its
+            number of leaves at every draw, so that where nothing is known all architectures are equally
+            likely. The path of highest probability goes by C alone.
 
     Attributes:
         value: (V,) C of each node, 1 at the start.
@@ -125,10 +131,12 @@ class MCTS(TreeSearch):
         start: str = "one",
         warmup: str = "architectures",
         refresh: str = "draw",
+        prior: str = "branches",
     ) -> None:
         self._set(
-            temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start, refresh=refresh
-        )
+            temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
+            refresh=refresh, prior=prior,
+        )  # fmt: skip
         self._begin(tree, np.zeros(tree.num_nodes, dtype=np.int64))
 
     def _begin(self, tree: ArchTree, group: np.ndarray) -> None:
@@ -139,6 +147,7 @@ class MCTS(TreeSearch):
         for name in ("parent", "first_child", "num_children"):
             self.nodes[name] = getattr(tree, name)
         self.nodes["group"], self.nodes["value"], self.nodes["score"] = group, 1.0, 1.0
+        self.nodes["prior"] = tree.sizes if self.prior == "leaves" else 1.0
         self.table = np.zeros(group.max() + 1)
         starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
         self.members = starts, np.argsort(group, kind="stable")
@@ -193,14 +202,14 @@ class MCTS(TreeSearch):
         return float(ranges[0] / self.temperature), float(ranges[1] / self.temperature)
 
     def conditional(self) -> np.ndarray:
-        """(V,) probability of each node given its parent (Eq. 2); 1 for the root."""
+        """(V,) probability of each node given its parent (Eq. 2, and the prior); 1 for the root."""
         value, bonus = self.terms()
         score = (value + bonus) / self.temperature
         parent = self.tree.parent
         best = np.full(self.tree.num_nodes, -np.inf)
         np.maximum.at(best, parent[1:], score[1:])
         weight = np.ones(self.tree.num_nodes)
-        weight[1:] = np.exp(score[1:] - best[parent[1:]])
+        weight[1:] = np.exp(score[1:] - best[parent[1:]]) * self.nodes["prior"][1:]
         total = np.bincount(parent[1:], weights=weight[1:], minlength=self.tree.num_nodes)
         weight[1:] /= total[parent[1:]]
         return weight
@@ -293,7 +302,7 @@ class MCTSReg(MCTS):
         tree: the default tree.
         communication: ``shared_table`` or ``equivalent_nodes``.
         coefficient: from 0 (plain MCTS) to 1.
-        beta, exploration, temperature, bonus, start, warmup, refresh: see :class:`MCTS`.
+        beta, exploration, temperature, bonus, start, warmup, refresh, prior: see :class:`MCTS`.
 
     Attributes:
         table: (groups,) G of each level and operation (used by ``shared_table``).
@@ -314,10 +323,11 @@ class MCTSReg(MCTS):
         start: str = "one",
         warmup: str = "architectures",
         refresh: str = "draw",
+        prior: str = "branches",
     ) -> None:
         require_one_of("communication", communication, COMMUNICATIONS)
         self._set(
             temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
-            refresh=refresh, communication=communication, coefficient=coefficient,
+            refresh=refresh, prior=prior, communication=communication, coefficient=coefficient,
         )  # fmt: skip
         self._begin(tree, _equivalent(tree))

@@ -92,11 +92,10 @@ def properties(tree: ArchTree, truth: pd.DataFrame) -> dict[str, float]:
         the draws on the best quarter when siblings are drawn alike.
     """
     is_leaf = tree.arch_index >= 0
-    good, size = np.zeros(tree.num_nodes), is_leaf.astype(float)
+    good, size = np.zeros(tree.num_nodes), tree.sizes
     good[is_leaf] = (truth["rank"].to_numpy() <= len(truth) / 4)[tree.arch_index[is_leaf]]
     for v in range(tree.num_nodes - 1, 0, -1):
         good[tree.parent[v]] += good[v]
-        size[tree.parent[v]] += size[v]
     best = np.argmax(np.where(good >= 0.75 * size, size, 0))
     return {
         "early_variance": float(trees.variance_explained(tree, truth["accuracy"])[1][3]),

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from hnas_kit import benchmarks, distances, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.names import SUPERNETS
-from hnas_kit.runs.params import Simulate
+from hnas_kit.runs.command_params import Simulate
 from hnas_kit.samplers import METHODS, SAMPLERS, Method
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation, require_known, simulate

@@ -53,6 +53,14 @@ class ArchTree:
         return int(self.level[-1])
 
     @cached_property
+    def sizes(self) -> np.ndarray:
+        """(V,) int64, number of leaves under each node, 1 for a leaf."""
+        sizes = (self.num_children == 0).astype(np.int64)
+        for v in range(self.num_nodes - 1, 0, -1):
+            sizes[self.parent[v]] += sizes[v]
+        return sizes
+
+    @cached_property
     def leaf(self) -> dict[Arch, int]:
         """The leaf node of each architecture."""
         return {self.archs[i]: v for v, i in enumerate(self.arch_index.tolist()) if i >= 0}
@@ -103,12 +111,10 @@ class ArchTree:
         order = inner[np.lexsort((-inner, self.height[inner]))]  # children before their parents
         number = self.arch_index.astype(np.int64)
         number[order] = self.num_leaves + np.arange(len(order))
-        size = np.ones(self.num_nodes)
         rows = np.empty((len(order), 4))
         for k, v in enumerate(order):
             left, right = self.first_child[v], self.first_child[v] + 1
-            size[v] = size[left] + size[right]
-            rows[k] = (*sorted((number[left], number[right])), self.height[v], size[v])
+            rows[k] = (*sorted((number[left], number[right])), self.height[v], self.sizes[v])
         return rows
 
     def to_bytes(self) -> bytes:
