@@ -131,10 +131,11 @@ def _add_simulate(commands: argparse._SubParsersAction) -> None:
     simulate.add_argument(
         "what",
         nargs="?",
-        choices=("methods", "readings", "trees"),
+        choices=("methods", "readings", "trees", "beyond"),
         default="methods",
         help="readings: those of the paper, with lambda, tree and length, into outputs/readings.csv; trees: "
-        "what makes one good, into outputs/trees.csv",
+        "what makes one good, into outputs/trees.csv; beyond: branches that count by their leaves and trees "
+        "that are learned anew, both beyond the paper, into outputs/beyond.csv",
     )
     simulate.add_argument(
         "--runs", nargs="+", default=[], metavar="RUN", help="with outputs (02) to make trees of"

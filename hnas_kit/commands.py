@@ -250,6 +250,23 @@ def _trees(names: list[str], seeds: int) -> None:
     print(target)
 
 
+def _beyond(seeds: int) -> None:
+    from hnas_kit import runs
+    from hnas_kit.studies import beyond
+
+    start, subjects = time.perf_counter(), beyond.settings()
+    with runs.progress(beyond.count(subjects), "cells") as bar:
+        table = beyond.run(subjects, bar.update, seeds or beyond.SEEDS)
+    target = places.outputs_root() / "beyond.csv"
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    print(f"{len(table):,} cells of {seeds or beyond.SEEDS} seeds, {time.perf_counter() - start:.0f} s")
+    for name, value in {"0.5, the paper's": beyond.PAPERS, "by the rule": 0.0}.items():
+        print(f"found rank, lambda {name}")
+        print(beyond.summary(table, value).astype(int).to_string())
+    print(beyond.gained(table).round(2).to_string())
+    print(target)
+
+
 def simulate(args: argparse.Namespace) -> None:
     if args.runs and args.what != "trees":
         raise HnasError("--runs is of simulate trees")
@@ -260,7 +277,9 @@ def simulate(args: argparse.Namespace) -> None:
             )
         seeds = {} if args.seeds is None else {"seeds": args.seeds}
         command_params.Simulate.checked(seeds, "simulate")
-        return _trees(args.runs, args.seeds or 0) if args.what == "trees" else _readings(args.seeds or 0)
+        if args.what == "trees":
+            return _trees(args.runs, args.seeds or 0)
+        return (_readings if args.what == "readings" else _beyond)(args.seeds or 0)
     given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
     how = command_params.Simulate.checked(given, "simulate")
     target = places.outputs_root() / "simulate.csv"

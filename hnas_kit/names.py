@@ -134,7 +134,8 @@ SAMPLERS = Registry(
     },
     check="hnas_kit.samplers.brought:check",
 )
-TREES = ("learned", "default", "random", "accuracy")
+TREES = ("learned", "default", "random", "accuracy", "relearned")
+RELEARNED = "relearned"  # begins as learned, and is learned anew while it is searched (beyond the paper)
 COMMUNICATIONS = ("shared_table", "equivalent_nodes")
 # sentences of the paper that can be read in more than one way; the first reading of each is the default
 READINGS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hnas_kit import evaluation
+from hnas_kit import evaluation, trees
 from hnas_kit.data import Batches
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import FINAL_CHOICES
 from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
+from hnas_kit.relearning import Planted, Relearning
+from hnas_kit.relearning import steps as relearned_at
 from hnas_kit.rewards import Brought, Reward, make_reward
 from hnas_kit.samplers import MCTS, Mixture, Sampler
 from hnas_kit.spaces import Arch, SearchSpace
@@ -26,13 +28,14 @@ from hnas_kit.training import PHASES, Schedule, autocast, train
 
 
 class History:
-    """Which architecture each step trained, and the reward it gave."""
+    """Which architecture each step trained, the reward it gave, and which trees were learned meanwhile."""
 
     def __init__(self, steps: int) -> None:
         self.position: dict[Arch, int] = {}  # of each architecture that was drawn, in that order
         self.arch_index = np.full(steps, -1, dtype=np.int32)
         self.reward = np.full(steps, np.nan)
         self.loss = np.full(steps, np.nan, dtype=np.float32)
+        self.planted: list[Planted] = []  # what a resumed search restores of them took no seconds
 
     def record(self, step: int, arch: Arch, reward: float) -> None:
         self.arch_index[step] = self.position.setdefault(arch, len(self.position))
@@ -57,12 +60,23 @@ class History:
             "archs": torch.tensor(list(self.position)),
             "arch_index": torch.from_numpy(self.arch_index.copy()),
             "reward": torch.from_numpy(self.reward.copy()),
+            "planted": [
+                {
+                    "step": one.step,
+                    "tree": torch.from_numpy(np.frombuffer(one.tree.to_bytes(), np.uint8).copy()),
+                }
+                for one in self.planted
+            ],
         }
 
     def load_state_dict(self, state: dict) -> None:
         self.position = {tuple(arch): i for i, arch in enumerate(state["archs"].tolist())}
         self.arch_index[:] = state["arch_index"].numpy()
         self.reward[:] = state["reward"].numpy()
+        self.planted = [
+            Planted(one["step"], trees.load(one["tree"].numpy().tobytes()))
+            for one in state.get("planted", [])
+        ]
 
 
 def run(
@@ -74,6 +88,7 @@ def run(
     *,
     generators: Generators,
     reward: Reward | Brought | None = None,
+    relearning: Relearning | None = None,
     precision: str = "float32",
     parts: int = 1,
     team: Team = LONE,
@@ -93,6 +108,7 @@ def run(
         generators: the run's; draws architectures from ``"architectures"``. Its state, with all its
             other generators, goes into the checkpoints.
         reward: what the sampler learns from (default: absolute validation accuracy).
+        relearning: learns the tree of an :class:`hnas_kit.samplers.MCTS` anew; the paper keeps it (None).
         precision, parts, team: see :func:`hnas_kit.training.train`; a reward's batch is computed and shared
             likewise, and every process's sampler learns the same.
         training: ``lr``, ``weight_decay`` and so on, see there.
@@ -103,10 +119,13 @@ def run(
     rng, reward = generators.numpy("architectures"), reward or Reward()
     history = History(schedule.steps)
     own, learning = schedule.draws_from(sampler.own_draws), schedule.learns_from
+    replants = relearned_at(schedule, relearning.every) if relearning else ()
     arch: Arch = ()
 
     def choose(step: int) -> tuple[int, ...]:
         nonlocal arch
+        if step in replants:
+            history.planted.append(relearning.replant(step, net, sampler, team))
         if step < own:
             arch = sampler.sample_uniform(rng)
         else:
@@ -147,15 +166,31 @@ def run(
 
 
 def replay(
-    history: pd.DataFrame, space: SearchSpace, sampler: Sampler, schedule: Schedule, every: int
+    history: pd.DataFrame,
+    space: SearchSpace,
+    sampler: Sampler,
+    schedule: Schedule,
+    every: int,
+    planted: Sequence[Planted] = (),
 ) -> Iterator[tuple[int, Sampler]]:
     """Give a fresh sampler the rewards of a finished search again, to look at it on the way.
+
+    Args:
+        history: of the search, see :meth:`History.frame`.
+        space: that it drew from.
+        sampler: with nothing learned.
+        schedule: of the search.
+        every: steps between two looks.
+        planted: trees that were learned meanwhile, see :class:`Result`.
 
     Yields:
         (step, sampler) after every ``every`` steps from the first that it learns from.
     """
     rewards = zip(map(space.parse, history["architecture"]), history["reward"], strict=True)
+    later = {one.step: one.tree for one in planted if one.step}
     for step, (arch, reward) in enumerate(rewards):
+        if step in later:
+            sampler.replant(later[step])
         sampler.anneal(schedule.temperature(step))
         if step >= schedule.learns_from:
             sampler.update(arch, reward)
@@ -164,18 +199,23 @@ def replay(
 
 
 def term_spread(
-    history: pd.DataFrame, space: SearchSpace, sampler: MCTS, schedule: Schedule, looks: int = 100
+    history: pd.DataFrame,
+    space: SearchSpace,
+    sampler: MCTS,
+    schedule: Schedule,
+    looks: int = 100,
+    planted: Sequence[Planted] = (),
 ) -> pd.DataFrame:
     """How much each term of Eq. 3 favoured one sibling over another during a finished search, in units of T.
 
     Args:
-        history, space, sampler, schedule: see :func:`replay`.
+        history, space, sampler, schedule, planted: see :func:`replay`.
         looks: about how many times to look, evenly over the search.
 
     Returns:
         By step, ``C`` and ``exploration``, see :meth:`hnas_kit.samplers.MCTS.sibling_spread`.
     """
-    replayed = replay(history, space, sampler, schedule, max(schedule.steps // looks, 1))
+    replayed = replay(history, space, sampler, schedule, max(schedule.steps // looks, 1), planted)
     spread = {step: seen.sibling_spread() for step, seen in replayed}
     return pd.DataFrame.from_dict(spread, orient="index", columns=["C", "exploration"])
 
@@ -236,6 +276,7 @@ class Result:
         arch: the final architecture.
         scores: validation accuracy (fraction) of each candidate for it, best first.
         seconds: wall time of training and final choice; of the last part, if it was resumed.
+        planted: of a tree that was learned anew, all trees: the one it began with first; else empty.
     """
 
     net: Supernet
@@ -244,6 +285,7 @@ class Result:
     arch: Arch
     scores: pd.Series
     seconds: float
+    planted: tuple[Planted, ...] = ()
 
 
 def trial(
@@ -254,6 +296,7 @@ def trial(
     seed: int,
     batch_size: int,
     reward: str = "absolute validation accuracy",
+    relearn: Mapping[str, Any] | None = None,
     final: str = "samples",
     final_samples: int = 50,
     scored: int = 0,
@@ -270,6 +313,7 @@ def trial(
         seed: of all draws.
         batch_size: images a step, and of a reward.
         reward: a name of ``REWARDS``.
+        relearn: what :meth:`hnas_kit.relearning.Relearning.of` is told, if the tree is learned anew.
         final, final_samples: see :func:`choose_final`.
         scored: validation images for the final choice, from the start; 0 for all.
         training: ``lr``, ``weight_decay`` and so on, see :func:`run`.
@@ -280,6 +324,8 @@ def trial(
     else:
         net = problem.supernet(generators)
     schedule = replace(schedule, steps=sampler.rounds * schedule.steps)
+    relearning = Relearning.of(problem, **relearn) if relearn else None
+    first = (Planted(0, sampler.tree),) if relearning else ()
     history = run(
         net,
         sampler,
@@ -288,10 +334,12 @@ def trial(
         schedule,
         generators=generators,
         reward=make_reward(reward),
+        relearning=relearning,
         **training,
     )
     x, y = problem.dataset.fixed(problem.valid, scored or None)
     rng = generators.numpy("final")
     arch, scores = choose_final(net, sampler, x, y, rng, final, final_samples)
     seconds = time.perf_counter() - start
-    return Result(net, sampler, history.frame(problem.space, schedule), arch, scores, seconds)
+    frame, planted = history.frame(problem.space, schedule), (*first, *history.planted)
+    return Result(net, sampler, frame, arch, scores, seconds, planted)

@@ -344,6 +344,47 @@ def test_a_search_knows_its_schedule_and_its_samplers_settings():
     assert found.sampler_settings == usual | {"models": 5, "coefficient": 0.7, "prior": "branches"}
 
 
+def test_a_relearned_tree_has_a_share_of_its_own_and_no_other_method_has_one(monkeypatch):
+    entry = {"label": "often", "sampler": "mcts", "tree": "relearned", "relearn_every": 0.1}
+    found = search(compare=["relearned", entry], relearn_every=0.2)
+    made = {"images": 64, "measure": "l2", "linkage": "average"}
+    monkeypatch.setattr(type(found), "tree_from", made)
+    told = {name: found.trial(method).get("relearn") for name, method in found.searched.items()}
+    assert told == {"learned": None, "relearned": {"every": 0.2} | made, "often": {"every": 0.1} | made}
+    assert "; relearned: tree learned anew after each 0.2 of phase 3 (beyond the paper); " in found.readings
+    assert found.unused(["relearn_every"]) == ""
+    assert search().unused(["relearn_every"]) == "relearn_every is of tree relearned; tree is learned"
+    assert "relearn_every" not in result_params(search())
+    window = NOTEBOOKS["06_imagenet"].checked(QUICK["06_imagenet"] | {"methods": ["relearned"]}, "")
+    relearn = window.trial(window.searched["relearned"])["relearn"]
+    assert relearn == {"every": 0.34, "images": 128, "measure": "kl", "linkage": "ward"}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"relearn_every": 0.0}, "relearn_every is 0.0: Input should be greater than 0"),
+        ({"relearn_every": 1.0}, "relearn_every is 1.0: Input should be less than 1"),
+        (
+            {"compare": [{"label": "x", "sampler": "mcts", "tree": "default", "relearn_every": 0.5}]},
+            "compare[0] is {'label': 'x', 'sampler': 'mcts', 'tree': 'default', 'relearn_every': 0.5}: "
+            "relearn_every is of tree relearned; tree is default",
+        ),
+        (
+            {"compare": [{"label": "x", "sampler": "uniform", "relearn_every": 0.5}]},
+            "sampler uniform has no relearn_every; it has no settings",
+        ),
+        ({"sampler": "uniform", "tree": "relearned"}, "sampler uniform walks no tree"),
+        (
+            {"sampler": "mcts_reg", "tree": "relearned", "communication": "shared_table"},
+            "as only the default tree has: set tree to default instead of relearned",
+        ),
+    ],
+)
+def test_what_cannot_be_relearned_is_refused_in_one_line(change, complaint):
+    assert complaint in mistake("04_mcts", **change)
+
+
 def test_a_prior_is_a_setting_of_tree_searches_alone_and_no_part_of_results_made_before_it():
     entry = {"label": "leaves", "sampler": "mcts", "tree": "default", "prior": "leaves"}
     found = search(compare=[entry, "uniform"])

@@ -489,6 +489,85 @@ def test_an_unknown_prior_is_refused_by_name():
         three_leaves(prior="nodes")
 
 
+# a tree that is replaced while it is searched
+
+
+@pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
+@pytest.mark.parametrize("settings", [{}, {"refresh": "path"}, {"start": "first"}, {"prior": "leaves"}])
+def test_an_unchanged_tree_changes_no_bit(tree, settings):
+    kept, replaced = (trained(tree, 60, 3, **settings) for _ in range(2))
+    rngs = [np.random.default_rng(4) for _ in range(2)]
+    for step in range(40):
+        if step % 10 == 0:
+            replaced.replant(trees.load(replaced.tree.to_bytes()))
+        arch = kept.sample(rngs[0])
+        assert replaced.sample(rngs[1]) == arch
+        for s in (kept, replaced):
+            s.update(arch, step / 40)
+            s.anneal(0.02 + step / 100)
+    assert kept.nodes.tobytes() == replaced.nodes.tobytes()
+    assert kept.table.tobytes() == replaced.table.tobytes()
+    assert replaced.greedy() == kept.greedy()
+
+
+def test_what_is_carried_over_by_hand():
+    s = three_leaves(beta=0.5, exploration=0.5, refresh="path")  # c, (a, b)
+    for arch, reward in ((A, 0.6), (A, 0.4), (B, 0.2), (C, 0.8)):
+        s.update(arch, reward)
+    # C: a (1 + 0.6) / 2 = 0.8, then 0.6; b 0.6; c 0.9
+    known = {arch: s.nodes[s.tree.leaf[arch]] for arch in (A, B, C)}
+    assert [known[arch]["value"] for arch in (A, B, C)] == pytest.approx([0.6, 0.6, 0.9])
+    s.replant(trees.learned([4.0, 1.0, 4.0], [A, B, C], linkage="average"))  # b, (a, c)
+    assert s.archs[s.tree.arch_index[1]] == B
+    for arch, before in known.items():
+        assert (
+            s.nodes[s.tree.leaf[arch]][["value", "visits", "score"]] == before[["value", "visits", "score"]]
+        )
+    assert s.visits.tolist()[:3] == [4, 1, 3]
+    # (a, c): 2 visits of 0.6 and one of 0.9: 2.1 / 3; R = 0.7 + 0.5 sqrt(ln 4 / 3)
+    assert s.value[2] == pytest.approx(0.7)
+    assert s.nodes["score"][2] == pytest.approx(0.7 + 0.5 * math.sqrt(math.log(4) / 3))
+
+
+def test_a_new_node_without_visits_starts_as_any_other():
+    s = three_leaves(refresh="path")
+    s.update(B, 0.5)
+    s.replant(trees.learned([4.0, 1.0, 4.0], [A, B, C], linkage="average"))
+    assert s.nodes[2][["value", "visits", "score"]].item() == (1.0, 0, 1.0)
+
+
+def test_visits_add_up_on_the_new_tree_and_the_prior_is_of_the_new_tree():
+    s = trained(TREES["learned"], 500, 5, prior="leaves")
+    s.replant(TREES["default"])
+    tree = s.tree
+    below = np.bincount(tree.parent[1:], weights=s.visits[1:], minlength=tree.num_nodes)
+    np.testing.assert_array_equal(below[tree.num_children > 0], s.visits[tree.num_children > 0])
+    np.testing.assert_array_equal(s.nodes["prior"], tree.sizes)
+
+
+def test_a_replaced_tree_goes_through_a_file():
+    s = trained(TREES["learned"], 100, 6, refresh="path")
+    assert "tree" not in s.state_dict()
+    s.replant(TREES["random"])
+    s.update(ARCHS[3], 0.4)
+    again = MCTS(TREES["learned"], refresh="path")
+    again.load_state_dict(torch_value(torch_bytes(s.state_dict())))
+    assert again.nodes.tobytes() == s.nodes.tobytes()
+    assert torch_bytes(again.state_dict()) == torch_bytes(s.state_dict())
+    rngs = [np.random.default_rng(7) for _ in range(2)]
+    assert [s.sample(rngs[0]) for _ in range(20)] == [again.sample(rngs[1]) for _ in range(20)]
+
+
+def test_a_regularised_search_keeps_to_trees_by_layers():
+    s = MCTSReg(TREES["default"])
+    s.update(ARCHS[0], 0.5)
+    before = s.nodes.tobytes(), s.table.tobytes()
+    s.replant(trees.load(TREES["default"].to_bytes()))
+    assert (s.nodes.tobytes(), s.table.tobytes()) == before
+    with pytest.raises(HnasError, match="communication needs a tree whose levels are the layers"):
+        s.replant(TREES["random"])
+
+
 # what else a sampler offers
 
 

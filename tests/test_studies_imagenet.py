@@ -17,7 +17,7 @@ from hnas_kit.errors import HnasError
 from hnas_kit.processes import distributed
 from hnas_kit.processes.distributed import Team
 from hnas_kit.runs.params import IN_WINDOW, NOTEBOOKS
-from hnas_kit.samplers import MCTS, METHODS, Boltzmann
+from hnas_kit.samplers import COMPARABLE, MCTS, Boltzmann
 from hnas_kit.samplers.budget import IndependentInBudget, MCTSInBudget, UniformInBudget
 from hnas_kit.samplers.compiled import NONE, SHARED_TABLE
 from hnas_kit.spaces import make_space
@@ -215,6 +215,7 @@ def test_what_is_launched_is_given_as_json_and_comes_out_the_same(tmp_path, monk
     [
         ("learned", MCTS, {"beta": 0.75, "exploration": 0.25}),
         ("boltzmann", Boltzmann, {"beta": 0.75}),
+        ("relearned", MCTS, {"beta": 0.75, "exploration": 0.25}),
         ("uniform", UniformInBudget, {}),
         ("independent", IndependentInBudget, {"beta": 0.75}),
         ("default", MCTSInBudget, {"beta": 0.75, "exploration": 0.25, "communication": NONE}),
@@ -265,10 +266,15 @@ def test_a_search_stays_inside_and_what_it_found_is_read_back(searched, method):
     assert (np.diff(done.scores) <= 0).all()
     # the sampler is what the rewards made of a new one, those of warm-up and search if it has phases
     expected = imagenet.make_sampler(P, method, TREE)
-    first = P.schedule(len(problem.train), METHODS[method]).learns_from
+    first = P.schedule(len(problem.train), COMPARABLE[method]).learns_from
     assert first == (2 if expected.phased else 0)
-    for arch, reward in zip(drawn[first:], done.history["reward"][first:], strict=True):
-        expected.update(arch, reward)
+    anew = {one.step: one.tree for one in done.planted}
+    assert list(anew) == ([0, 5, 7] if method == "relearned" else [])
+    for step, (arch, reward) in enumerate(zip(drawn, done.history["reward"], strict=True)):
+        if step and step in anew:
+            expected.replant(anew[step])
+        if step >= first:
+            expected.update(arch, reward)
     assert same(done.sampler.state_dict(), expected.state_dict()) or method in ("default", "regularised")
     if hasattr(done.sampler, "tree") and method not in imagenet.ON_POOL:
         for arch in drawn[2:]:
@@ -285,7 +291,7 @@ def test_methods_start_alike_and_see_the_same_batches(searched):
     assert histories["uniform"]["architecture"] != histories["learned"]["architecture"]
 
 
-@pytest.mark.parametrize("method", ["learned", "regularised"])
+@pytest.mark.parametrize("method", ["learned", "regularised", "relearned"])
 def test_a_killed_search_goes_on_to_the_same_bits(searched, tmp_path, monkeypatch, method):
     with pytest.raises(Stopped):
         imagenet.run(TEAM, P, method, TREE, StopAfter(tmp_path, 3))

@@ -25,4 +25,4 @@ from hnas_kit.figures.supernets import (
     ranking,
 )
 from hnas_kit.figures.toy import factorisations, toy_search_still, two_trees
-from hnas_kit.figures.trees import dendrogram, groups, side_by_side, visits_over_time
+from hnas_kit.figures.trees import dendrogram, groups, side_by_side, trees_over_time, visits_over_time

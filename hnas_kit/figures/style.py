@@ -26,6 +26,7 @@ COLOURS = {
     "independent": ORANGE,
     "mixture": SKY,
     "accuracy": YELLOW,
+    "relearned": "#003D66",
 }
 
 OTHERS = ("#4d4d4d", "#e3a5b8", "#88c0d0", "#a3be8c", "#d08770")  # of methods with a label of their own

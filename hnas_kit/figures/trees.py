@@ -14,7 +14,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from hnas_kit import relearning
 from hnas_kit.figures.style import ACCURACY, COLOURS
+from hnas_kit.relearning import Planted
 from hnas_kit.training import PHASES
 from hnas_kit.trees import ArchTree, variance_explained
 from hnas_kit.trees.tree import number_nodes
@@ -193,6 +195,21 @@ def side_by_side(forest: Mapping[str, ArchTree], truth: ArrayLike | None) -> Fig
     _scale(figure, dots, axes)
     sns.despine(figure, left=True)
     return figure
+
+
+def trees_over_time(planted: Sequence[Planted], truth: ArrayLike | None) -> Figure:
+    """The trees of a search that learns its tree anew, beside each other, with how far the first split moved.
+
+    Args:
+        planted: see :class:`hnas_kit.search.Result`.
+        truth: see :func:`side_by_side`.
+    """
+    rows = relearning.table(planted)
+    titles = [
+        f"from step {step:,}, {row['moved']:.0%} of pairs moved" if step else "at the start"
+        for step, row in rows.iterrows()
+    ]
+    return side_by_side(dict(zip(titles, (one.tree for one in planted), strict=True)), truth)
 
 
 def groups(forest: Mapping[str, ArchTree], truth: ArrayLike, levels: Sequence[int] = (1, 2, 3)) -> Figure:

@@ -10,9 +10,10 @@ from typing import Any
 
 from hnas_kit import data, plugins
 from hnas_kit.errors import HnasError
+from hnas_kit.names import MEASURES
 from hnas_kit.problem import Problem
 from hnas_kit.runs import folders, places
-from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Search, result_params
 from hnas_kit.supernets import smallest_features
 
 # which images a parameter counts
@@ -50,6 +51,9 @@ def check(params: Mapping[str, Parameters], first: str = "") -> None:
         reads = () if getattr(p, "runs", "") else places.READS[notebook]
         ahead = {name for name in params if name >= first and params[name].run == p.run}
         own = not getattr(p, "source", "") or p.source == p.run
+        if isinstance(p, Search) and any(method.relearned for method in p.searched.values()):
+            there = own and "02_distances" in ahead
+            _check_measure(params["02_distances"].measure if there else p.tree_from["measure"])
         if gathered := getattr(p, "runs", ""):
             if not folders.gathered(p):
                 raise HnasError(f"{notebook}: runs is {gathered!r}, which has no table of a finished sweep")
@@ -64,6 +68,15 @@ def check(params: Mapping[str, Parameters], first: str = "") -> None:
             if before is None or (nearest is None and "01_pretrain" not in ahead):
                 before = folders.Finished(p.upstream, "01_pretrain").params
             check_one(p, dict(before))
+
+
+def _check_measure(measure: str) -> None:
+    """Refuse to learn a tree anew from what does not change."""
+    if measure not in MEASURES:
+        raise HnasError(
+            f"04_mcts: tree relearned is learned from a supernet's outputs, and 02_distances has measure "
+            f"{measure}, of encodings, which stay as they are; set it to one of {', '.join(MEASURES)}"
+        )
 
 
 def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterable[str]) -> None:

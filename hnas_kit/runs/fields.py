@@ -108,6 +108,10 @@ Refresh = Annotated[
     one_of(READINGS["refresh"]),
     Field(description="R at every draw (Eq. 3), or for the path just taken (Algorithm 1)"),
 ]
+RelearnEvery = Annotated[
+    float,
+    Field(gt=0, lt=1, description="share of the third phase after which tree relearned is learned anew"),
+]
 Prior = Annotated[
     one_of(PRIORS),
     Field(description="where R are equal, branches or (beyond the paper) leaves are drawn alike"),

@@ -45,7 +45,7 @@ from hnas_kit.runs.schema import (
     Source,
     Training,
 )
-from hnas_kit.samplers.methods import COMPARABLE, METHODS, Method, misplaced
+from hnas_kit.samplers.methods import COMPARABLE, Method, misplaced
 
 Linkage = Annotated[one_of(LINKAGES), Field(description="how far apart two clusters are")]
 Images = Annotated[Count, Field(description="validation images that outputs are compared on")]
@@ -135,6 +135,15 @@ class Search(Source, Phased):
         return super().trial(method) | {"reward": self.reward_of(method)}
 
     @property
+    def tree_from(self) -> dict[str, Any]:
+        """As 02 and 03 made the tree that is read; raises :class:`HnasError` if that is not there."""
+        from hnas_kit.runs.finished import Finished
+
+        made = Finished(self.upstream, "03_tree").manifest["lineage"]
+        compared = {name: made["02_distances"][name] for name in ("images", "measure")}
+        return compared | {"linkage": made["03_tree"]["linkage"]}
+
+    @property
     def readings(self) -> str:
         """Which readings of the paper this search follows, and what single methods have of their own."""
         parts = [super().readings, f"final choice {self.final}: {FINAL_CHOICES[self.final]}"]
@@ -166,7 +175,7 @@ class Ablations(Source, Compute):
     workers: Cores = Field(0, description="processes of the rehearsal, 0 for one a core")
 
 
-IN_WINDOW = ("learned", "boltzmann", "uniform", "regularised", "default", "independent")
+IN_WINDOW = ("learned", "boltzmann", "uniform", "regularised", "default", "independent", "relearned")
 
 
 class Imagenet(Phased):
@@ -207,7 +216,11 @@ class Imagenet(Phased):
 
     @property
     def searched(self) -> dict[str, Method]:
-        return {name: METHODS[name] for name in self.methods}
+        return {name: COMPARABLE[name] for name in self.methods}
+
+    @property
+    def tree_from(self) -> dict[str, Any]:
+        return self.model_dump(include={"images", "measure", "linkage"})
 
     @model_validator(mode="after")
     def _consistent(self) -> Imagenet:
@@ -263,7 +276,11 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
     return found
 
 
-LATER = [("settings", {}), ("prior", "branches")]  # came later: results without them were made so
+LATER = [
+    ("settings", {}),
+    ("prior", "branches"),
+    ("relearn_every", 0.34),
+]  # came later: results without them were made so
 
 
 def result_params(params: Parameters) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from hnas_kit.names import (
     PRECISIONS,
     PRIORS,
     READINGS,
+    RELEARNED,
     SAMPLERS,
 )
 from hnas_kit.runs.fields import (
@@ -48,6 +49,7 @@ from hnas_kit.runs.fields import (
     Phases,
     Prior,
     Refresh,
+    RelearnEvery,
     Reward,
     RunName,
     Sampler,
@@ -161,6 +163,7 @@ class Protocol(Checked):
     warmup: Warmup = "architectures"
     refresh: Refresh = "draw"
     prior: Prior = "branches"
+    relearn_every: RelearnEvery = 0.34
     coefficient: Coefficient = 0.2
     final_samples: Count = Field(50, description="draws that are ranked for the final choice")
 
@@ -210,9 +213,29 @@ class Phased(Protocol, Training):
 
     def trial(self, method: Method) -> dict[str, Any]:
         """What :func:`hnas_kit.search.trial` is told of a method's search, beside its schedule."""
-        return self.optimiser | self.model_dump(
-            include={"seed", "batch_size", "final", "final_samples", "scored"}
-        )
+        own = {"seed", "batch_size", "final", "final_samples", "scored"}
+        told = self.optimiser | self.model_dump(include=own)
+        if method.relearned:
+            told["relearn"] = {"every": self.relearns(method)} | self.tree_from
+        return told
+
+    def relearns(self, method: Method) -> float:
+        """After which share of the third phase a method learns its tree anew."""
+        return method.settings.get("relearn_every", self.relearn_every)
+
+    @property
+    @abstractmethod
+    def tree_from(self) -> dict[str, Any]:
+        """Images, measure and linkage of the learned tree."""
+
+    @property
+    def readings(self) -> str:
+        anew = [
+            f"{name}: tree learned anew after each {self.relearns(method):g} of phase 3 (beyond the paper)"
+            for name, method in self.searched.items()
+            if method.relearned
+        ]
+        return "; ".join([super().readings, *anew])
 
     @property
     @abstractmethod
@@ -221,7 +244,7 @@ class Phased(Protocol, Training):
 
     def unused(self, names: Iterable[str]) -> str:
         """The first of these settings that no method of the run has, in words; empty if there is none."""
-        every = [Method(name, "-") for name in SAMPLERS]
+        every = [*(Method(name, "-") for name in SAMPLERS), Method("mcts", RELEARNED)]
         settings = [name for name in names if any(name in method.allowed for method in every)]
         found = list(self.searched.values())
         for name in settings:
@@ -250,6 +273,7 @@ class Entry(BaseModel):
     warmup: Warmup | None = None
     refresh: Refresh | None = None
     prior: Prior | None = None
+    relearn_every: RelearnEvery | None = None
     phases: Phases | None = None
     temperature_start: FirstTemperature | None = None
     temperature_end: LastTemperature | None = None

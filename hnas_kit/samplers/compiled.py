@@ -163,6 +163,45 @@ def backup(nodes, table, members, rule, leaf, reward):
 
 
 @kept
+def carried(before, after, origin, table, rule):
+    """What a search goes on with on another tree over the same architectures.
+
+    A node whose set of leaves existed keeps C, visits and a stored R. Any other has the sum of its leaves'
+    visits, the mean of their C weighted by these (1 if there are none), and R from that. So on the same tree
+    nothing changes.
+
+    Args:
+        before: (V,) of ``NODE``, what was learned.
+        after: (W,) the other tree with nothing learned; it stays as it is.
+        origin: (W,) nodes of ``before``, see :func:`hnas_kit.trees.origins`.
+        table, rule: see :func:`descend`.
+
+    Returns:
+        (W,) the other tree with what was learned.
+    """
+    nodes, rule = after.copy(), Rule(*rule)
+    visits, total = np.zeros(len(nodes), np.int64), np.zeros(len(nodes))
+    for node in range(len(nodes) - 1, -1, -1):
+        here = nodes[node]
+        if origin[node] >= 0:
+            known = before[origin[node]]
+            here.value, here.visits, here.score = known.value, known.visits, known.score
+        elif visits[node] > 0:
+            here.value, here.visits = total[node] / visits[node], visits[node]
+        if here.num_children == 0:
+            visits[node], total[node] = here.visits, here.visits * here.value
+        if node > 0:
+            visits[here.parent] += visits[node]
+            total[here.parent] += total[node]
+    for node in range(1, len(nodes)):
+        here = nodes[node]
+        if origin[node] < 0:
+            log_parent = math.log(max(nodes[here.parent].visits, 1))
+            here.score = _score(table, rule, here, log_parent) if here.visits > 0 else here.value
+    return nodes
+
+
+@kept
 def conditionals(value, transitions, temperature, tables):
     """Fill ``tables`` with p(operation | state) of each layer: all completions are weighed in.
 

@@ -137,11 +137,16 @@ class MCTS(TreeSearch):
             temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
             refresh=refresh, prior=prior,
         )  # fmt: skip
-        self._begin(tree, np.zeros(tree.num_nodes, dtype=np.int64))
+        self._begin(tree)
 
-    def _begin(self, tree: ArchTree, group: np.ndarray) -> None:
-        """Start with nothing learned, the nodes in these groups, (V,)."""
+    def _groups(self, tree: ArchTree) -> np.ndarray:
+        """(V,) the group of equivalent nodes that each is in."""
+        return np.zeros(tree.num_nodes, dtype=np.int64)
+
+    def _begin(self, tree: ArchTree) -> None:
+        """Start with nothing learned."""
         self.tree, self.archs, self._depth = tree, tree.archs, tree.depth
+        group, self._replanted = self._groups(tree), False
         self._scratch = np.empty(tree.num_children.max())
         self.nodes = np.zeros(len(group), compiled.NODE)
         for name in ("parent", "first_child", "num_children"):
@@ -151,6 +156,19 @@ class MCTS(TreeSearch):
         self.table = np.zeros(group.max() + 1)
         starts = np.concatenate([[0], np.cumsum(np.bincount(group))])
         self.members = starts, np.argsort(group, kind="stable")
+
+    def replant(self, tree: ArchTree) -> None:
+        """Go on with another tree over the same architectures, with what is known of the present one.
+
+        See :func:`hnas_kit.samplers.compiled.carried`. Beyond the paper, whose search keeps its tree.
+
+        Raises:
+            HnasError: if its architectures are not the same.
+        """
+        origin, nodes, table = trees.origins(self.tree, tree), self.nodes, self.table
+        self._begin(tree)
+        self._replanted, self.table = True, table
+        self.nodes = compiled.carried(nodes, self.nodes, origin, table, tuple(self.rule))
 
     @property
     def value(self) -> np.ndarray:
@@ -235,9 +253,14 @@ class MCTS(TreeSearch):
 
     def state_dict(self) -> dict:
         learned = {name: self.nodes[name] for name in LEARNED} | {"table": self.table}
+        if self._replanted:
+            learned["tree"] = np.frombuffer(self.tree.to_bytes(), np.uint8)
         return {name: torch.from_numpy(array.copy()) for name, array in learned.items()}
 
     def load_state_dict(self, state: dict) -> None:
+        if "tree" in state:
+            self._begin(trees.load(state["tree"].numpy().tobytes()))
+            self._replanted = True
         for name in LEARNED:
             self.nodes[name] = state[name].numpy()
         self.table[:] = state["table"].numpy()
@@ -330,4 +353,7 @@ class MCTSReg(MCTS):
             temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
             refresh=refresh, prior=prior, communication=communication, coefficient=coefficient,
         )  # fmt: skip
-        self._begin(tree, _equivalent(tree))
+        self._begin(tree)
+
+    def _groups(self, tree: ArchTree) -> np.ndarray:
+        return _equivalent(tree)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.names import COMMUNICATIONS, SAMPLERS, TREES, Registry
+from hnas_kit.names import COMMUNICATIONS, RELEARNED, SAMPLERS, TREES, Registry
 
 if TYPE_CHECKING:  # light: the parameters of notebooks are checked by what is here
     from hnas_kit.cost import BudgetSampler
@@ -114,6 +114,16 @@ class Method:
         return self.sampler in ("mcts", "mcts_reg")
 
     @property
+    def first_tree(self) -> str:
+        """The name of the tree that its search begins with."""
+        return "learned" if self.relearned else self.tree
+
+    @property
+    def relearned(self) -> bool:
+        """Whether its tree is learned anew while it is searched."""
+        return self.tree == RELEARNED
+
+    @property
     def name(self) -> str:
         """Its label, or as in ``METHODS``: tree search goes by its tree."""
         usual = {"mcts": self.tree, "mcts_reg": "regularised"}
@@ -130,6 +140,7 @@ class Method:
             annealed = ("temperature_start", "temperature_end", "temperature_flat", "phases")
             return (*own, *(annealed if cls.anneal is not Sampler.anneal else ()), "reward")
         names = [name for name in own if name not in ("temperature", "communication")]
+        names += ["relearn_every"] if self.relearned else []
         if "temperature" in own:
             names += ["temperature_start", "temperature_end"]
             names += [] if cls.phased else ["phases", "temperature_flat"]
@@ -150,7 +161,7 @@ class Method:
             budget: draw from this window instead of a tree, see :func:`make_sampler`.
             settings: by name; its own come before them.
         """
-        tree, classes = (forest.get(self.tree), SAMPLERS) if budget is None else (None, IN_BUDGET)
+        tree, classes = (forest.get(self.first_tree), SAMPLERS) if budget is None else (None, IN_BUDGET)
         known = inspect.signature(classes[self.sampler]).parameters
         settings = ({} if self.brought else settings) | dict(self.settings)
         if self.communication:
@@ -174,6 +185,8 @@ class Method:
             return f"sampler mcts_reg needs communication: one of {', '.join(COMMUNICATIONS)}"
         if self.sampler != "mcts_reg" and self.communication:
             return f'sampler {self.sampler} has no communication: set it to "", or sampler to mcts_reg'
+        if self.relearned and self.brought:
+            return f"sampler {self.sampler} keeps its tree: tree relearned is for mcts"
         return self.unknown(self.settings) or self._does_not_work()
 
     def _does_not_work(self) -> str:
@@ -201,6 +214,8 @@ class Method:
     def unknown(self, settings: Iterable[str]) -> str:
         """Which of these settings it does not have, in words; empty if it has all."""
         if strange := [name for name in settings if name not in self.allowed]:
+            if strange[0] == "relearn_every" and self.walks:
+                return f"relearn_every is of tree relearned; tree is {self.tree}"
             has = f"it has {', '.join(self.allowed)}" if self.allowed else "it has no settings"
             return f"sampler {self.sampler} has no {strange[0]}; {has}"
         return ""
@@ -219,15 +234,17 @@ METHODS = {
     "accuracy": Method("mcts", "accuracy"),
 }
 
+BEYOND = {"relearned": Method("mcts", RELEARNED)}  # none of the paper's
+
 
 class _Methods(Mapping[str, Method]):
-    """``METHODS``, and one for each sampler that was registered; looked up when they are used."""
+    """``METHODS``, ``BEYOND``, and one for each sampler that was registered; looked up when they are used."""
 
     def __getitem__(self, name: str) -> Method:
-        return METHODS[name] if name in METHODS else Method(name)
+        return METHODS[name] if name in METHODS else BEYOND.get(name) or Method(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter((*METHODS, *(name for name in SAMPLERS.brought if not Method(name).walks)))
+        return iter((*METHODS, *BEYOND, *(name for name in SAMPLERS.brought if not Method(name).walks)))
 
     def __len__(self) -> int:
         return len(list(iter(self)))

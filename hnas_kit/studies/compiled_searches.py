@@ -45,6 +45,20 @@ class OnTree(NamedTuple):
     flat: bool  # all architectures are children of the root: a Boltzmann distribution
 
 
+class Later(NamedTuple):
+    """Trees that a search on a tree goes on with, for G supernets K each; see :class:`OnTree`.
+
+    All trees have as many nodes as the first one. Search s takes those of supernet s modulo G.
+    """
+
+    starts: np.ndarray  # (K,) steps, ascending
+    nodes: np.ndarray  # (G, K, V) with nothing learned
+    origin: np.ndarray  # (G, K, V) nodes of the tree before, see hnas_kit.trees.origins
+    arch_index: np.ndarray  # (G, K, V)
+    leaf: np.ndarray  # (G, K, N)
+    depth: np.ndarray  # (G, K)
+
+
 class ByLayer(NamedTuple):
     """A sampler with independent layers."""
 
@@ -138,8 +152,20 @@ def _layers_draw(layers, value, tables, temperature, at_random):
 
 
 @compiled.kept
-def _search(tree, rule, exploit, layers, plan, rows):
-    """One search; fills ``rows``, the rows of a :class:`Record`. Numba leaves out what is for None."""
+def _replanted(tree, learned, rule, later, g, k):
+    """The k-th of the trees of supernet g, and what is known on it."""
+    nodes, table, scratch, sums, known = learned
+    nodes = compiled.carried(nodes, later.nodes[g, k], later.origin[g, k], table, rule)
+    other = OnTree(
+        tree.nodes, tree.table, tree.member_starts, tree.members,
+        later.arch_index[g, k], later.leaf[g, k], later.depth[g, k], tree.branches, tree.flat,
+    )  # fmt: skip
+    return other, (nodes, table, scratch, sums, known)
+
+
+@compiled.kept
+def _search(tree, rule, exploit, layers, later, plan, rows, s):
+    """Search s; fills ``rows``, the rows of a :class:`Record`. Numba leaves out what is for None."""
     if tree is not None:
         size = 1
         while size < len(tree.leaf):
@@ -149,6 +175,10 @@ def _search(tree, rule, exploit, layers, plan, rows):
     if layers is not None:
         value, tables = layers.value.copy(), np.empty(layers.transitions.shape)
     for step in range(len(plan.temperature)):
+        if later is not None:
+            k = np.searchsorted(later.starts, step)
+            if k < len(later.starts) and later.starts[k] == step:
+                tree, learned = _replanted(tree, learned, rule, later, s % len(later.nodes), k)
         by_sampler, i = step >= plan.draws_from, -1
         if tree is not None and (by_sampler or tree.branches):
             i = _tree_draw(tree, learned, rule, plan.temperature[step] if by_sampler else np.inf, True)
@@ -177,11 +207,12 @@ def _search(tree, rule, exploit, layers, plan, rows):
 
 
 @compiled.kept(parallel=True)
-def search(tree, rule, exploit, layers, plan, record):
+def search(tree, rule, exploit, layers, later, plan, record):
     """All seeds of a search on a tree or with independent layers; what is for the other one is None.
 
-    On a tree it follows ``rule``, and its final choice ``exploit``. They are arguments of their own because
-    Numba takes no tuple within a tuple into a parallel loop.
+    If the tree stays the same ``later`` is None. On a tree it follows ``rule``, and its final choice
+    ``exploit``. They are arguments of their own because Numba takes no tuple within a tuple into a parallel
+    loop.
     """
     for s in numba.prange(len(plan.seeds)):
         np.random.seed(plan.seeds[s])
@@ -190,8 +221,10 @@ def search(tree, rule, exploit, layers, plan, record):
             rule,
             exploit,
             layers,
+            later,
             plan,
             Record(record.chosen[s], record.rewards[s], record.candidates[s]),
+            s,
         )
 
 

@@ -22,15 +22,20 @@ from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.problem import Problem
 from hnas_kit.processes import distributed
 from hnas_kit.processes.distributed import Team
+from hnas_kit.relearning import Planted
 from hnas_kit.runs.params import Imagenet
-from hnas_kit.samplers import METHODS, Sampler
+from hnas_kit.samplers import COMPARABLE, Sampler
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.studies import paper
 from hnas_kit.supernets import Supernet
 from hnas_kit.training import Checkpoints
 from hnas_kit.trees import ArchTree
 
-ON_POOL = ("learned", "boltzmann")  # methods that draw from the pool; the others from the whole window
+ON_POOL = (
+    "learned",
+    "boltzmann",
+    "relearned",
+)  # methods that draw from the pool; the others from the whole window
 PART = 1024  # test images at once
 
 
@@ -149,9 +154,9 @@ def _on_cpu(net: Supernet) -> dict[str, Tensor]:
 
 def make_sampler(p: Imagenet, name: str, tree: ArchTree) -> Sampler:
     """A new sampler of a method: over the tree's pool, or over the whole window."""
-    method, settings = METHODS[name], p.sampler_settings
+    method, settings = COMPARABLE[name], p.sampler_settings
     if name in ON_POOL:
-        return method.make(make_space("mobile"), {method.tree: tree}, **settings)
+        return method.make(make_space("mobile"), {method.first_tree: tree}, **settings)
     return method.make(make_space("mobile"), {}, window(p.low, p.high), **settings)
 
 
@@ -163,7 +168,7 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
     if _finished(team, checkpoints):
         return
     problem = load(p, team.device)
-    schedule = p.schedule(len(problem.train), METHODS[method])
+    schedule = p.schedule(len(problem.train), COMPARABLE[method])
     with runs.progress(schedule.steps, f"search: {method}", team.main) as bar:
         done = search.trial(
             problem,
@@ -173,7 +178,7 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
             team=team,
             checkpoints=checkpoints,
             progress=bar.update,
-            **p.trial(METHODS[method]),
+            **p.trial(COMPARABLE[method]),
         )
     kept = {
         "net": _on_cpu(done.net),
@@ -182,6 +187,7 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
         "candidates": list(done.scores.index),
         "scores": done.scores.tolist(),
         "seconds": done.seconds,
+        "planted": [(*one[:1], one.tree.to_bytes(), *one[2:]) for one in done.planted],
     }
     if team.main:
         _keep(checkpoints.folder, kept)
@@ -222,9 +228,9 @@ def found(
     sampler.load_state_dict(kept["sampler"])
     scores = pd.Series(kept["scores"], index=pd.Index(kept["candidates"], tupleize_cols=False))
     history = pd.DataFrame(kept["history"]).rename_axis("step")
-    return search.Result(
-        net.to(problem.dataset.device), sampler, history, scores.index[0], scores, kept["seconds"]
-    )
+    planted = tuple(Planted(step, trees.load(tree), took) for step, tree, took in kept.get("planted", []))
+    where = problem.dataset.device
+    return search.Result(net.to(where), sampler, history, scores.index[0], scores, kept["seconds"], planted)
 
 
 @torch.inference_mode()
@@ -282,7 +288,8 @@ def beside_published(ours: pd.DataFrame, scale: str) -> pd.DataFrame:
     published["search"] = [days if days == "-" else f"{days} GPU days" for days in published.pop("GPU days")]
     published["measured on"] = "ImageNet, trained alone (paper)"
     mine = ours[["top-1", "top-5", "MACs (M)", "parameters (M)"]].round(1)
-    mine.index = [f"{paper.LABELS[method]}, ours" for method in ours.index]
+    beyond = {name: f"{name} tree (beyond the paper)" for name in ours.index if name not in paper.LABELS}
+    mine.index = [f"{(paper.LABELS | beyond)[method]}, ours" for method in ours.index]
     mine["search"] = [f"{seconds:.0f} s" for seconds in ours["seconds"]]
     mine["measured on"] = scale
     return pd.concat([published, mine.astype(published.dtypes.to_dict())]).rename_axis("method")

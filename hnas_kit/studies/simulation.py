@@ -12,12 +12,14 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from hnas_kit import trees
 from hnas_kit.errors import HnasError, require_one_of, said
+from hnas_kit.relearning import Planted
 from hnas_kit.samplers import MCTS, Boltzmann, Independent, MCTSReg, Mixture, Sampler, Uniform
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.studies import compiled_searches
-from hnas_kit.studies.compiled_searches import ByLayer, OnTree, Plan, Record
+from hnas_kit.studies.compiled_searches import ByLayer, Later, OnTree, Plan, Record
 from hnas_kit.training import Schedule
 
 
@@ -144,6 +146,7 @@ def simulate(
     final: str = "samples",
     final_samples: int = 50,
     scored: int = 0,
+    later: Sequence[Sequence[Planted]] = (),
 ) -> Simulation:
     """Search with known accuracies as rewards, for all seeds at once.
 
@@ -168,6 +171,8 @@ def simulate(
         final_samples: draws, or candidates of a random search.
         scored: images through which the final choice sees a candidate, each candidate its own; 0 for the
             accuracy itself.
+        later: trees that an :class:`hnas_kit.samplers.MCTS` goes on with, for each of some supernets, which
+            seeds take in turn; see :func:`hnas_kit.studies.imitation.planted`.
 
     Returns:
         What every seed drew, saw and found.
@@ -209,7 +214,7 @@ def simulate(
         np.empty(shape, dtype=np.float32),
         np.empty((len(seeds), 1 if on_path else final_samples), dtype=np.int32),
     )
-    candidates = _search(space, sampler, plan, record, final_samples)
+    candidates = _search(space, sampler, plan, record, final_samples, _later(sampler, later))
     found = [
         _choose(row, seen, scored, np.random.default_rng([seed, 1]))
         for row, seed in zip(candidates, seeds, strict=True)
@@ -236,6 +241,7 @@ def _search(
     plan: Plan,
     record: Record,
     final_samples: int,
+    later: Later | None,
 ) -> Sequence[np.ndarray]:
     """All seeds; the candidates of each for the final choice."""
     if type(sampler) not in (Uniform, Independent, Boltzmann, MCTS, MCTSReg, RandomSearch, Evolution):
@@ -265,7 +271,7 @@ def _search(
         )
         return record.chosen[:, -sampler.population :]
     if isinstance(sampler, Independent):
-        compiled_searches.search(None, None, None, _layers(space, sampler), plan, record)
+        compiled_searches.search(None, None, None, _layers(space, sampler), None, plan, record)
     else:
         tree, flat = sampler.tree, isinstance(sampler, Boltzmann)
         leaf = np.array([tree.leaf[arch] for arch in tree.archs])
@@ -273,8 +279,31 @@ def _search(
             sampler.nodes, sampler.table, *sampler.members,
             tree.arch_index, leaf, tree.depth, branches=sampler.warmup == "branches", flat=flat,
         )  # fmt: skip
-        compiled_searches.search(state, sampler.rule, sampler.exploit().rule, None, plan, record)
+        compiled_searches.search(state, sampler.rule, sampler.exploit().rule, None, later, plan, record)
     return record.candidates
+
+
+def _later(sampler: Sampler | RandomSearch | Evolution, later: Sequence[Sequence[Planted]]) -> Later | None:
+    """The trees that a search goes on with, as the compiled loops take them."""
+    if not later:
+        return None
+    if type(sampler) is not MCTS or len({tuple(one.step for one in row) for row in later}) > 1:
+        raise HnasError("trees are replaced in MCTS alone, for all supernets at the same steps")
+    shape = len(later), len(later[0])
+    nodes = np.empty((*shape, len(sampler.nodes)), sampler.nodes.dtype)
+    origin, index = np.empty(nodes.shape, dtype=np.int64), np.empty(nodes.shape, dtype=np.int32)
+    leaf, depth = np.empty((*shape, len(sampler.archs)), dtype=np.int64), np.empty(shape, dtype=np.int64)
+    for g, row in enumerate(later):
+        fresh = copy.copy(sampler)
+        for k, (_, tree, _) in enumerate(row):
+            if tree.archs != sampler.archs or tree.num_nodes != len(sampler.nodes):
+                raise HnasError("a tree that replaces another has the same architectures, and as many nodes")
+            origin[g, k], index[g, k] = trees.origins(fresh.tree, tree), tree.arch_index
+            fresh.replant(tree)
+            nodes[g, k], depth[g, k] = fresh.nodes, tree.depth
+            leaf[g, k] = [tree.leaf[arch] for arch in tree.archs]
+    nodes["value"], nodes["score"], nodes["visits"] = 1.0, 1.0, 0
+    return Later(np.array([one.step for one in later[0]]), nodes, origin, index, leaf, depth)
 
 
 def _step_by_step(sampler: Sampler, plan: Plan, record: Record, i: int) -> np.ndarray:

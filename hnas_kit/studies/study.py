@@ -13,6 +13,7 @@ from hnas_kit.names import SUPERNETS
 from hnas_kit.runs.command_params import Simulate
 from hnas_kit.samplers import METHODS, SAMPLERS, Method
 from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.studies import imitation
 from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation, require_known, simulate
 from hnas_kit.trees import ArchTree
 
@@ -126,11 +127,15 @@ def run(
     """
     if how.rewards == "supernet" and setting.estimate is None:
         raise HnasError("rewards cannot be a supernet's: there are no estimates of one")
-    samplers, schedules = {}, {}
+    samplers, schedules, later = {}, {}, {}
     for name, method in methods.items():
         if isinstance(method, Method):
             samplers[name] = method.make(setting.space, setting.forest, **how.sampler_settings)
             schedules[name] = how.phases_of(how.steps, method)
+            if method.relearned:
+                every = method.settings.get("relearn_every", how.relearn_every)
+                known = setting.forest[method.first_tree], schedules[name], every
+                later[name] = imitation.planted(*known, how.tree_growth, min(how.imitated, how.seeds))
         else:
             samplers[name] = method(setting.space.enumerate())
             schedules[name] = how.phases_of(how.steps)
@@ -144,6 +149,7 @@ def run(
             schedules[name],
             range(how.seeds),
             estimate=setting.estimate if how.rewards == "supernet" else None,
+            later=later.get(name, ()),
             **options,
         )
         for name, sampler in samplers.items()
