@@ -99,13 +99,18 @@ def table(planted: Sequence[Planted], seconds: float = 0.0) -> pd.DataFrame:
     Returns:
         Indexed by step: ``moved``, the share of pairs of architectures that the first split parts in this
         tree or in the one before it alone (see :func:`hnas_kit.trees.moved`); ``moved in all``, likewise
-        against the first tree; ``depth``; ``seconds``; ``share (%)`` of the search's seconds.
+        against the first tree; ``new groups``, the share of its inner nodes whose architectures were no
+        group of the tree before; ``depth``; ``seconds``; ``share (%)`` of the search's seconds.
     """
     rows = {}
     for before, now in zip((planted[0], *planted), planted, strict=False):
+        inner = (now.tree.num_children > 0).sum()
         rows[now.step] = {
             "moved": trees.moved(before.tree, now.tree),
             "moved in all": trees.moved(planted[0].tree, now.tree),
+            "new groups": float((trees.origins(before.tree, now.tree) < 0).sum() / inner)
+            if now.step
+            else 0.0,
             "depth": now.tree.depth,
             "seconds": now.seconds,
         } | ({"share (%)": 100 * now.seconds / seconds} if seconds else {})

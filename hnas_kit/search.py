@@ -120,6 +120,8 @@ def run(
     history = History(schedule.steps)
     own, learning = schedule.draws_from(sampler.own_draws), schedule.learns_from
     replants = relearned_at(schedule, relearning.every) if relearning else ()
+    states = {"sampler": sampler, "reward": reward, "validation": valid_batches}
+    states |= {"generators": generators, "history": history}
     arch: Arch = ()
 
     def choose(step: int) -> tuple[int, ...]:
@@ -153,13 +155,7 @@ def run(
         parts=parts,
         team=team,
         after_step=learn,
-        states={
-            "sampler": sampler,
-            "reward": reward,
-            "validation": valid_batches,
-            "generators": generators,
-            "history": history,
-        },
+        states=states,
         **training,
     )
     return history

@@ -10,6 +10,7 @@ import pytest
 
 from hnas_kit import figures, spaces, trees
 from hnas_kit.figures import trees as tree_figures
+from hnas_kit.relearning import Planted
 from hnas_kit.trees.tree import is_numbered
 
 SPACE = spaces.make_space("pooling")
@@ -119,6 +120,17 @@ def test_trees_side_by_side_have_the_numbers_of_the_benchmark_at_their_leaves(tr
     for axis, following in itertools.pairwise(figure.axes[:3]):
         right = max(label.get_window_extent().x1 for label in axis.get_yticklabels())
         assert right < following.get_window_extent().x0
+
+
+def test_trees_over_time_say_how_far_they_moved():
+    planted = [Planted(0, trees.random(ARCHS, 0)), Planted(1200, trees.random(ARCHS, 1))]
+    figure = figures.trees_over_time(planted, None)
+    moved = trees.moved(planted[0].tree, planted[1].tree)
+    new = (trees.origins(planted[0].tree, planted[1].tree) < 0).sum() / 35
+    assert [axis.get_title() for axis in figure.axes] == [
+        "at the start", f"from step 1,200: first split moved {moved:.0%},\n{new:.0%} of groups new"
+    ]  # fmt: skip
+    assert 0 < moved < 1
 
 
 def test_dendrogram_lines_are_as_wide_as_their_share_of_draws():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -189,8 +190,18 @@ def test_the_table_of_a_search_by_hand(whole):
     assert list(rows.index) == [0, 31, 36]
     assert rows["moved"].tolist() == [0, trees.moved(first, second), trees.moved(second, third)]
     assert rows["moved in all"].tolist() == [0, trees.moved(first, second), trees.moved(first, third)]
+    groups = [{frozenset(m) for m in tree.members if len(m) > 1} for tree in (first, second, third)]
+    assert first.archs == second.archs == third.archs
+    fresh = [len(now - before) / 35 for before, now in itertools.pairwise(groups)]
+    assert rows["new groups"].tolist() == pytest.approx([0, *fresh])
     assert rows.loc[31, "share (%)"] == pytest.approx(50 * took)
-    assert list(relearning.table(whole.planted)) == ["moved", "moved in all", "depth", "seconds"]
+    assert list(relearning.table(whole.planted)) == [
+        "moved",
+        "moved in all",
+        "new groups",
+        "depth",
+        "seconds",
+    ]
     assert relearning.table([Planted(0, TREE)])["moved"].tolist() == [0]
 
 

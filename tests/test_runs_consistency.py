@@ -57,6 +57,23 @@ def test_images_are_those_that_what_is_read_was_made_with(made):
         check("04_mcts", run="b")
 
 
+def test_a_tree_that_is_learned_anew_needs_outputs(made, outputs):
+    assert check("04_mcts", epochs=2, tree="relearned") == []
+    with pytest.raises(
+        HnasError, match=r"\A04_mcts: tree relearned is learned from a supernet's outputs, and"
+    ):
+        check("01_pretrain", tree="relearned", measure="onehot")
+    check("01_pretrain", compare=["uniform"], measure="onehot")
+    stage = Stage(NOTEBOOKS["02_distances"].checked({"run": "a", "measure": "vector"}, "02"))
+    stage.save("a.json", 1)
+    stage.finish("done")
+    stage = Stage(NOTEBOOKS["03_tree"].checked({"run": "a"}, "03"))
+    stage.save("a.json", 1)
+    stage.finish("done")
+    with pytest.raises(HnasError, match="02_distances has measure vector, of encodings, which stay as they"):
+        check("04_mcts", compare=["relearned"])
+
+
 def test_of_several_seeds_each_run_is_checked(outputs, capsys):
     command = ["run", "quick", "--seeds", "2", "-p", "run", "a", "--from", "04", "--to", "04", "--dry-run"]
     make("a-seed0")

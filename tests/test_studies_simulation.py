@@ -15,6 +15,7 @@ from scipy.special import softmax
 
 from hnas_kit import trees
 from hnas_kit.errors import HnasError
+from hnas_kit.relearning import Planted
 from hnas_kit.samplers import METHODS, SAMPLERS, Method, Sampler, make_sampler
 from hnas_kit.spaces import make_space
 from hnas_kit.studies import compiled_searches, simulation
@@ -49,9 +50,12 @@ def of(name: str, schedule: Schedule = SHORT) -> Schedule:
     return dataclasses.replace(schedule, phased=SAMPLERS[ALL[name].sampler].phased)
 
 
-def replayed(sampler: Sampler, result: Simulation, seed: int, schedule: Schedule):
+def replayed(sampler: Sampler, result: Simulation, seed: int, schedule: Schedule, later=()):
     """A sampler with what a simulated search drew and saw: as it was at each step, and what was drawn."""
+    anew = {one.step: one.tree for one in later}
     for step, (i, reward) in enumerate(zip(result.arch_index[seed], result.reward[seed], strict=True)):
+        if step in anew:
+            sampler.replant(anew[step])
         sampler.anneal(schedule.temperature(step))
         if step >= schedule.draws_from(sampler.own_draws):
             yield sampler, i
@@ -86,6 +90,55 @@ def test_draws_have_the_samplers_own_probabilities(name):
     assert observed.sum() == 80 * (60 - schedule.draws_from())
     agree(observed, expected)
     assert name == "uniform" or expected.max() > 1.3 * expected.min()  # it has learned something
+
+
+LATER = [  # of two supernets
+    [Planted(30, trees.random(ARCHS, 2)), Planted(45, FOREST["learned"])],
+    [Planted(30, FOREST["accuracy"]), Planted(45, trees.random(ARCHS, 3))],
+]
+
+
+@pytest.mark.parametrize("settings", [{}, {"refresh": "path", "bonus": "linear"}, {"prior": "leaves"}])
+def test_a_search_goes_on_with_other_trees_as_the_sampler_does(settings):
+    def start() -> Sampler:
+        return make_sampler("mcts", tree=FOREST["random"], beta=0.8, exploration=0.1, **settings)
+
+    result = simulate(
+        SPACE, TRUTH, start(), SHORT, range(80), batch_size=64, learning=0.3, final="path", later=LATER
+    )
+    expected, observed, trees_at_end = np.zeros(36), np.zeros(36), []
+    for seed in range(80):
+        walker, later = start(), LATER[seed % 2]
+        for sampler, i in replayed(walker, result, seed, SHORT, later):
+            probability = sampler.probabilities()
+            expected += [probability[arch] for arch in ARCHS]
+            observed[i] += 1
+        trees_at_end.append(walker.tree is later[-1].tree)
+        assert ARCHS[result.found_index[seed]] == walker.greedy()  # all that was known went along
+    assert all(trees_at_end)
+    agree(observed, expected)
+
+
+def test_trees_that_do_not_change_change_no_bit_of_a_simulated_search():
+    rows = [[Planted(step, trees.load(FOREST["random"].to_bytes())) for step in (20, 33, 59)]]
+    results = [simulate(SPACE, TRUTH, new("random"), SHORT, range(10), later=later) for later in ((), rows)]
+    for name in ("arch_index", "reward", "found_index"):
+        np.testing.assert_array_equal(getattr(results[0], name), getattr(results[1], name))
+
+
+@pytest.mark.parametrize(
+    ("name", "later", "complaint"),
+    [
+        ("uniform", LATER, "trees are replaced in MCTS alone"),
+        ("regularised", LATER, "trees are replaced in MCTS alone"),
+        ("learned", [LATER[0], LATER[1][:1]], "trees are replaced at the same steps for all supernets"),
+        ("default", LATER, "the same architectures, and as many nodes"),
+        ("learned", [[Planted(30, trees.random(ARCHS[::-1], 0))]], "the same architectures, and as many"),
+    ],
+)
+def test_trees_that_cannot_replace_another_are_refused_in_one_line(name, later, complaint):
+    with pytest.raises(HnasError, match=rf"\A.*{complaint}.*\Z"):
+        simulate(SPACE, TRUTH, new(name), SHORT, range(2), later=later)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -198,7 +198,9 @@ def side_by_side(forest: Mapping[str, ArchTree], truth: ArrayLike | None) -> Fig
 
 
 def trees_over_time(planted: Sequence[Planted], truth: ArrayLike | None) -> Figure:
-    """The trees of a search that learns its tree anew, beside each other, with how far the first split moved.
+    """The trees of a search that learns its tree anew, beside each other.
+
+    Over each is how far it moved from the one before, see :func:`hnas_kit.relearning.table`.
 
     Args:
         planted: see :class:`hnas_kit.search.Result`.
@@ -206,7 +208,9 @@ def trees_over_time(planted: Sequence[Planted], truth: ArrayLike | None) -> Figu
     """
     rows = relearning.table(planted)
     titles = [
-        f"from step {step:,}, {row['moved']:.0%} of pairs moved" if step else "at the start"
+        f"from step {step:,}: first split moved {row['moved']:.0%},\n{row['new groups']:.0%} of groups new"
+        if step
+        else "at the start"
         for step, row in rows.iterrows()
     ]
     return side_by_side(dict(zip(titles, (one.tree for one in planted), strict=True)), truth)

@@ -113,7 +113,7 @@ def gained(table: pd.DataFrame) -> pd.DataFrame:
     keys = [key for key in KEYS if key != "prior"]
     own = table.assign(growth=table["growth"].fillna(-1)).set_index(keys)
     one, other = (own[own["prior"] == prior] for prior in PRIORS)
-    both = one.join(other, rsuffix="_with")
+    both = one.join(other, suffixes=("", "_with"))
     groups = both.assign(
         better=both["found_with"] < both["found"],
         worse=both["found_with"] > both["found"],

@@ -40,7 +40,7 @@ class OnTree(NamedTuple):
     members: np.ndarray  # (V,)
     arch_index: np.ndarray  # (V,)
     leaf: np.ndarray  # (N,)
-    depth: int
+    depth: int  # of the deepest tree that it walks
     branches: bool  # the uniform phases draw the children of a node alike, not architectures
     flat: bool  # all architectures are children of the root: a Boltzmann distribution
 
@@ -56,7 +56,6 @@ class Later(NamedTuple):
     origin: np.ndarray  # (G, K, V) nodes of the tree before, see hnas_kit.trees.origins
     arch_index: np.ndarray  # (G, K, V)
     leaf: np.ndarray  # (G, K, N)
-    depth: np.ndarray  # (G, K)
 
 
 class ByLayer(NamedTuple):
@@ -152,15 +151,13 @@ def _layers_draw(layers, value, tables, temperature, at_random):
 
 
 @compiled.kept
-def _replanted(tree, learned, rule, later, g, k):
-    """The k-th of the trees of supernet g, and what is known on it."""
-    nodes, table, scratch, sums, known = learned
-    nodes = compiled.carried(nodes, later.nodes[g, k], later.origin[g, k], table, rule)
-    other = OnTree(
-        tree.nodes, tree.table, tree.member_starts, tree.members,
-        later.arch_index[g, k], later.leaf[g, k], later.depth[g, k], tree.branches, tree.flat,
-    )  # fmt: skip
-    return other, (nodes, table, scratch, sums, known)
+def _replant(tree, learned, rule, later, g, k):
+    """Have a search go on with the k-th tree of supernet g: what is learned and its own tree are changed."""
+    nodes = compiled.carried(learned[0], later.nodes[g, k], later.origin[g, k], learned[1], rule)
+    for node in range(len(nodes)):
+        learned[0][node] = nodes[node]
+    tree.arch_index[:] = later.arch_index[g, k]
+    tree.leaf[:] = later.leaf[g, k]
 
 
 @compiled.kept
@@ -172,16 +169,20 @@ def _search(tree, rule, exploit, layers, later, plan, rows, s):
             size *= 2
         scratch = np.empty(tree.nodes["num_children"].max())
         learned = tree.nodes.copy(), tree.table.copy(), scratch, np.zeros(2 * size), np.zeros(4)
+        own = OnTree(
+            tree.nodes, tree.table, tree.member_starts, tree.members,
+            tree.arch_index.copy(), tree.leaf.copy(), tree.depth, branches=tree.branches, flat=tree.flat,
+        )  # fmt: skip
     if layers is not None:
         value, tables = layers.value.copy(), np.empty(layers.transitions.shape)
     for step in range(len(plan.temperature)):
         if later is not None:
             k = np.searchsorted(later.starts, step)
             if k < len(later.starts) and later.starts[k] == step:
-                tree, learned = _replanted(tree, learned, rule, later, s % len(later.nodes), k)
+                _replant(own, learned, rule, later, s % len(later.nodes), k)
         by_sampler, i = step >= plan.draws_from, -1
         if tree is not None and (by_sampler or tree.branches):
-            i = _tree_draw(tree, learned, rule, plan.temperature[step] if by_sampler else np.inf, True)
+            i = _tree_draw(own, learned, rule, plan.temperature[step] if by_sampler else np.inf, True)
         if layers is not None and by_sampler:
             i = _layers_draw(layers, value, tables, plan.temperature[step], True)
         if i < 0:
@@ -190,7 +191,7 @@ def _search(tree, rule, exploit, layers, later, plan, rows, s):
         if step >= plan.learns_from:
             if tree is not None:
                 members = tree.member_starts, tree.members
-                compiled.backup(learned[0], learned[1], members, rule, tree.leaf[i], reward)
+                compiled.backup(learned[0], learned[1], members, rule, own.leaf[i], reward)
                 if tree.flat and by_sampler:
                     boltzmann_set(learned[0]["value"][-len(tree.leaf) :], learned[3], learned[4], i)
             if layers is not None:
@@ -201,7 +202,7 @@ def _search(tree, rule, exploit, layers, later, plan, rows, s):
     temperature = GREEDY if plan.path else plan.temperature[-1]
     for k in range(len(rows.candidates)):
         if tree is not None:
-            rows.candidates[k] = _tree_draw(tree, learned, exploit, temperature, not plan.path)
+            rows.candidates[k] = _tree_draw(own, learned, exploit, temperature, not plan.path)
         if layers is not None:
             rows.candidates[k] = _layers_draw(layers, value, tables, temperature, not plan.path)
 

@@ -214,7 +214,7 @@ def simulate(
         np.empty(shape, dtype=np.float32),
         np.empty((len(seeds), 1 if on_path else final_samples), dtype=np.int32),
     )
-    candidates = _search(space, sampler, plan, record, final_samples, _later(sampler, later))
+    candidates = _search(space, sampler, plan, record, final_samples, later)
     found = [
         _choose(row, seen, scored, np.random.default_rng([seed, 1]))
         for row, seed in zip(candidates, seeds, strict=True)
@@ -241,9 +241,11 @@ def _search(
     plan: Plan,
     record: Record,
     final_samples: int,
-    later: Later | None,
+    later: Sequence[Sequence[Planted]],
 ) -> Sequence[np.ndarray]:
     """All seeds; the candidates of each for the final choice."""
+    if later and type(sampler) is not MCTS:
+        raise HnasError("trees are replaced in MCTS alone")
     if type(sampler) not in (Uniform, Independent, Boltzmann, MCTS, MCTSReg, RandomSearch, Evolution):
         return [_step_by_step(sampler, plan, record, i) for i in range(len(plan.seeds))]
     if isinstance(sampler, Uniform | RandomSearch):
@@ -274,25 +276,27 @@ def _search(
         compiled_searches.search(None, None, None, _layers(space, sampler), None, plan, record)
     else:
         tree, flat = sampler.tree, isinstance(sampler, Boltzmann)
+        depth = max([tree.depth, *(one.tree.depth for row in later for one in row)])
         leaf = np.array([tree.leaf[arch] for arch in tree.archs])
         state = OnTree(
             sampler.nodes, sampler.table, *sampler.members,
-            tree.arch_index, leaf, tree.depth, branches=sampler.warmup == "branches", flat=flat,
+            tree.arch_index, leaf, depth, branches=sampler.warmup == "branches", flat=flat,
         )  # fmt: skip
-        compiled_searches.search(state, sampler.rule, sampler.exploit().rule, None, later, plan, record)
+        rules = sampler.rule, sampler.exploit().rule
+        compiled_searches.search(state, *rules, None, _later(sampler, later), plan, record)
     return record.candidates
 
 
-def _later(sampler: Sampler | RandomSearch | Evolution, later: Sequence[Sequence[Planted]]) -> Later | None:
+def _later(sampler: MCTS, later: Sequence[Sequence[Planted]]) -> Later | None:
     """The trees that a search goes on with, as the compiled loops take them."""
     if not later:
         return None
-    if type(sampler) is not MCTS or len({tuple(one.step for one in row) for row in later}) > 1:
-        raise HnasError("trees are replaced in MCTS alone, for all supernets at the same steps")
+    if len({tuple(one.step for one in row) for row in later}) > 1:
+        raise HnasError("trees are replaced at the same steps for all supernets")
     shape = len(later), len(later[0])
     nodes = np.empty((*shape, len(sampler.nodes)), sampler.nodes.dtype)
     origin, index = np.empty(nodes.shape, dtype=np.int64), np.empty(nodes.shape, dtype=np.int32)
-    leaf, depth = np.empty((*shape, len(sampler.archs)), dtype=np.int64), np.empty(shape, dtype=np.int64)
+    leaf = np.empty((*shape, len(sampler.archs)), dtype=np.int64)
     for g, row in enumerate(later):
         fresh = copy.copy(sampler)
         for k, (_, tree, _) in enumerate(row):
@@ -300,10 +304,10 @@ def _later(sampler: Sampler | RandomSearch | Evolution, later: Sequence[Sequence
                 raise HnasError("a tree that replaces another has the same architectures, and as many nodes")
             origin[g, k], index[g, k] = trees.origins(fresh.tree, tree), tree.arch_index
             fresh.replant(tree)
-            nodes[g, k], depth[g, k] = fresh.nodes, tree.depth
+            nodes[g, k] = fresh.nodes
             leaf[g, k] = [tree.leaf[arch] for arch in tree.archs]
     nodes["value"], nodes["score"], nodes["visits"] = 1.0, 1.0, 0
-    return Later(np.array([one.step for one in later[0]]), nodes, origin, index, leaf, depth)
+    return Later(np.array([one.step for one in later[0]]), nodes, origin, index, leaf)
 
 
 def _step_by_step(sampler: Sampler, plan: Plan, record: Record, i: int) -> np.ndarray:
