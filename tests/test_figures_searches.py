@@ -39,6 +39,14 @@ def texts(things):
     return [thing.get_text() for thing in things]
 
 
+def test_bonuses_are_those_of_the_two_formulas():
+    axis = figures.bonuses(0.5, 0.02, parent=1000).axes[0]
+    for line, power in zip((axis.lines[0], axis.lines[2]), (0.5, 1), strict=True):
+        visits = line.get_xdata()
+        np.testing.assert_allclose(line.get_ydata(), 0.5 * np.log(1000) ** 0.5 / visits**power)
+    assert texts(axis.texts) == ["0.13", "0.013", "T = 0.02"]
+
+
 def rewarded(histories, reward="absolute validation accuracy"):
     return dict.fromkeys(histories, reward)
 

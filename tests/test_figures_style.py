@@ -59,10 +59,11 @@ def test_methods_are_told_apart_by_readers_of_every_colour_vision(matrix):
 @pytest.mark.parametrize(
     "draw",
     [
+        lambda: figures.bonuses(0.5, 0.02),
         lambda: figures.complexity(pd.DataFrame({"outputs": [1.0], "tree": [0.1]}, index=[100]), 1e-5, 0.01),
         lambda: figures.readings(read_csv(provided("docs/results/readings.csv"))),
     ],
-    ids=["complexity", "readings"],
+    ids=["bonuses", "complexity", "readings"],
 )
 def test_numbers_along_logarithmic_axes_are_plain(draw):
     figures.use_style()

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hnas_kit.figures.style import COLOURS, colours, mark_phases, plain, smooth
+from hnas_kit.samplers import compiled
 from hnas_kit.training import PHASES
 
 BARS = 60  # of a histogram over ranks
@@ -79,6 +80,33 @@ def visits_by_rank(histories: Mapping[str, pd.DataFrame], ranks: pd.Series) -> F
     figure.suptitle(f"Share of the third phase on the truly best quarter: {said}", size="medium")
     axes[0, 0].set_ylabel("draws in the third phase (%)")
     axes[0, 0].text(len(order), 100 * size / len(order), "uniform", ha="right", va="bottom", size="small")
+    return figure
+
+
+def bonuses(exploration: float, temperature: float, parent: int = 1000) -> Figure:
+    """The exploration bonus of a node by its visits, by Eq. 3 and by Algorithm 1 as typeset; T beside them.
+
+    Args:
+        exploration: lambda, above 0.
+        temperature: T; a difference between siblings that is larger decides the draw.
+        parent: visits of its parent.
+    """
+    visits = np.unique(np.geomspace(1, parent, 200).astype(int))
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    for name, label, linear in (
+        ("learned", "Eq. 3: λ sqrt(ln N / n)", False),
+        ("default", "Algorithm 1: λ sqrt(ln N) / n", True),
+    ):
+        added = [compiled.bonus(exploration, linear, np.log(parent), n) for n in visits]
+        axis.loglog(visits, added, color=COLOURS[name], label=label)
+        there = compiled.bonus(exploration, linear, np.log(parent), parent // 10)
+        axis.plot(parent // 10, there, "o", color=COLOURS[name])
+        axis.annotate(f"{there:.2g}", (parent // 10, there), (6, 4), textcoords="offset points")
+    plain(axis.xaxis, axis.yaxis)
+    axis.axhline(temperature, color="0.6", linestyle=":")
+    axis.annotate(f"T = {temperature:g}", (1, temperature), (2, 3), textcoords="offset points", color="0.4")
+    axis.set(xlabel=f"visits n of a node, of N = {parent:,} of its parent", ylabel="bonus added to C")
+    axis.legend()
     return figure
 
 
