@@ -169,11 +169,16 @@ SHARES = [f"best_quarter {length}" for length in forests.LENGTHS]
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        ("true accuracies, Ward", "Ward on the true accuracies, which nobody has"),
+        ("estimates 1, Ward", "accuracies in supernet 1, Ward"),
+        ("true accuracies, Ward", "true accuracies, Ward: nobody has them before a search"),
         ("one-hot, 1/2^l", "one-hot encodings, 1/2^l"),
-        ("estimates 0, Ward", "Ward on the packaged supernet's accuracies"),
+        ("l2, ward", "outputs of supernet 1, L2, Ward"),
+        ("estimates 0, Ward", "accuracies in supernet 0, Ward"),
+        ("kl, ward", "outputs of supernet 1, KL, Ward"),
+        ("hellinger, ward", "outputs of supernet 1, Hellinger, Ward"),
+        ("sqrt_kl, ward", "outputs of supernet 1, square root of KL, Ward"),
         ("default", "default"),
-        ("learned", "packaged learned tree"),
+        ("learned", "learned tree of supernet 0"),
     ],
 )
 def test_the_table_of_macro_is_of_the_committed_one(label, said):
@@ -199,16 +204,28 @@ def test_the_table_of_pooling_is_of_the_committed_one(label, said):
 
 
 def test_what_is_said_of_trees_is_in_the_committed_table():
-    found = forests.summary(TABLE)["found short"]["cifar10-macro"]
+    found = forests.summary(TABLE).loc["cifar10-macro"][[f"found {length}" for length in forests.LENGTHS]]
+    short, middle, long = found.loc["kl, ward"]
+    assert f"KL rank {short:.0f}, {middle:.0f} and {long:.0f}" in TEXT
+    short, middle, long = found.loc["default"]
+    assert f"the default tree {short:.0f}, {middle:.0f} and {long:.0f})" in TEXT
+    macro = TABLE[TABLE["benchmark"] == "cifar10-macro"]
+    first = macro[macro["source"] == "learned"].iloc[0]
+    kl = macro[(macro["measure"] == "kl") & (macro["linkage"] == "ward")]
+    assert f"the best group lies {first['group_depth']} choices deep" in TEXT
+    assert f"best quarter in {100 * first['blind']:.0f} % of cases" in TEXT
+    blind = 100 * kl["blind"]
+    said = f"{kl['group_depth'].max()} at most and {blind.min():.0f} to {blind.max():.0f} %"
+    assert said in TEXT
+    same = kl[kl["source"] == "macro_s1_64"]
     assert (
-        f"rank {found['estimates 0, Ward']:.0f} at 980 steps, the default tree {found['default']:.0f}" in TEXT
+        f"these three give {same.loc[same['steps'] == 980, 'best_quarter'].mean():.2f} at 980 steps" in TEXT
     )
-    macro = TABLE[TABLE["benchmark"] == "cifar10-macro"].drop_duplicates("source").set_index("source")
-    packaged, others = macro.loc["learned"], macro["blind"].drop("learned")
-    assert f"the best group lies {packaged['group_depth']} choices deep" in TEXT
-    assert f"in {packaged['blind']:.0%} of cases".replace("%", " %") in TEXT
-    assert f"other {len(others)} trees {100 * others.min():.0f} to {100 * others.max():.0f} %" in TEXT
-    told = forests.correlations(TABLE)["group_depth"].groupby("benchmark").median().round(2)
-    pooling = told.drop("cifar10-macro")
-    assert f"is {told['cifar10-macro']} on NAS-Bench-Macro, over {len(macro)} trees" in TEXT
+    at_paper = same[(same["steps"] == 11_760) & (same["exploration"] == 0.5)]
+    assert set(at_paper["found"]) == {6}
+    told = forests.correlations(TABLE).groupby("benchmark").median().round(2)
+    trees = len(macro.drop_duplicates(forests.TREE))
+    assert f"is {told.loc['cifar10-macro', 'group_depth']} on NAS-Bench-Macro, over {trees} trees" in TEXT
+    pooling = told["group_depth"].drop("cifar10-macro")
     assert f"and {pooling.min()} to {pooling.max()} on Pooling" in TEXT
+    assert f"nothing: {told.loc['cifar10-macro', 'early_variance']} on NAS-Bench-Macro" in TEXT
