@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from hnas_kit.errors import HnasError
 from hnas_kit.runs import places
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.statuses import Parser, status_of
+
+
+def _text(value: str) -> str:
+    if not value:
+        raise argparse.ArgumentTypeError("it is empty")
+    return value
+
+
+def _path(value: str) -> Path:
+    return Path(_text(value))
 
 
 def _add_changes(command: argparse.ArgumentParser, what: str) -> None:
@@ -49,9 +60,11 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
 
 def _add_sweep(commands: argparse._SubParsersAction) -> None:
     sweep = commands.add_parser("sweep", help="run a grid of parameters and seeds, many at a time")
-    sweep.add_argument("file", type=Path, help="for instance params/sweeps/table1.yaml")
+    sweep.add_argument("file", type=_path, help="for instance params/sweeps/table1.yaml")
     _add_changes(sweep, "override a fixed value, or run, seeds, profile")
-    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of dask, for instance tcp://host:8786")
+    sweep.add_argument(
+        "--scheduler", type=_text, metavar="ADDRESS", help="of dask, for instance tcp://host:8786"
+    )
     sweep.add_argument("--workers", type=int, metavar="N", help="processes on this machine (default: cores)")
     sweep.set_defaults(call=do.sweep)
 
@@ -77,13 +90,13 @@ def _add_results(commands: argparse._SubParsersAction) -> None:
     compare.add_argument("--notebook", default="", choices=places.SEARCHES, help="that searched")
     compare.set_defaults(call=do.compare)
     notebooks = commands.add_parser("notebooks", help="copy the six notebooks into a folder, to edit them")
-    notebooks.add_argument("folder", type=Path)
+    notebooks.add_argument("folder", type=_path)
     notebooks.set_defaults(call=do.notebooks)
     export = commands.add_parser("export", help="write the architecture that a run found as a file")
     export.add_argument(
         "run", help="with a finished search; or the folder of a finished hnas retrain, for its weights"
     )
-    export.add_argument("file", type=Path, help="its ending says how: .onnx, or .pt2 for torch.export")
+    export.add_argument("file", type=_path, help="its ending says how: .onnx, or .pt2 for torch.export")
     _add_whose(export)
     export.set_defaults(call=do.export)
 
@@ -141,7 +154,7 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
     )
     benchmark.add_argument("name", help="DATASET-SPACE, for instance digits-pooling")
     benchmark.add_argument("--seeds", type=int, default=5, help="trainings of each architecture (default 5)")
-    benchmark.add_argument("--out", type=Path, help="folder (default outputs/benchmarks/<name>)")
+    benchmark.add_argument("--out", type=_path, help="folder (default outputs/benchmarks/<name>)")
     _add_changes(benchmark, "set a parameter: hnas parameters benchmark")
     benchmark.set_defaults(call=do.benchmark)
 
@@ -150,14 +163,16 @@ def _add_course(commands: argparse._SubParsersAction) -> None:
     course = commands.add_parser(
         "course", help="write the notebooks for students, with solutions, and a teacher's page"
     )
-    course.add_argument("folder", type=Path, help="a new folder, or an empty one")
+    course.add_argument("folder", type=_path, help="a new folder, or an empty one")
     course.set_defaults(call=do.course)
 
 
 def _add_ffcv(commands: argparse._SubParsersAction) -> None:
     ffcv = commands.add_parser("ffcv", help="write train.beton and val.beton from folders of images")
-    ffcv.add_argument("folder", type=Path, help="with train/<class>/* and val/<class>/*, as imagefolder:PATH")
-    ffcv.add_argument("--out", type=Path, help="folder for the two files (default: the same)")
+    ffcv.add_argument(
+        "folder", type=_path, help="with train/<class>/* and val/<class>/*, as imagefolder:PATH"
+    )
+    ffcv.add_argument("--out", type=_path, help="folder for the two files (default: the same)")
     ffcv.set_defaults(call=do.ffcv)
 
 
@@ -184,7 +199,10 @@ def _call(args: argparse.Namespace) -> None:
         raise HnasError(
             "hnas runs on Linux and macOS; on Windows use the Windows Subsystem for Linux (WSL 2)"
         )
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    size = os.environ.get("WORLD_SIZE") or "1"
+    if not re.fullmatch("[1-9][0-9]{0,5}", size):
+        raise HnasError(f"WORLD_SIZE is {size!r}; it must be the number of processes of a launcher, or unset")
+    if size == "1":
         args.call(args)
         return
     from hnas_kit.processes import distributed

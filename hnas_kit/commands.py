@@ -29,15 +29,22 @@ def _notebook(option: str, text: str, others: tuple[str, ...] = ()) -> str:
         if text in (name, name.split("_")[0]):
             return name
     allowed = ", ".join((*NOTEBOOKS, *others))
-    raise HnasError(f"{option} {text}: there is no such notebook; allowed: {allowed}")
+    raise HnasError(f"{option} {text or repr(text)}: there is no such notebook; allowed: {allowed}")
 
 
-def _changes(args: argparse.Namespace) -> dict[str, object]:
-    return {name: _value(name, text) for name, text in args.parameter}
+def _changes(args: argparse.Namespace, **options: object) -> dict[str, object]:
+    """What is given with ``-p``, the last of each name; HnasError if an option of that meaning is, too."""
+    given = {name: value for name, value in options.items() if value is not None}
+    changes = {name: _value(name, text) for name, text in args.parameter}
+    if twice := given.keys() & changes.keys():
+        raise HnasError(f"{min(twice)} is given twice, with -p and by an option of its own")
+    return given | changes
 
 
 def run(args: argparse.Namespace) -> None:
     profile, changes = profiles.load_profile(places.profile_folder(args.profile)), _changes(args)
+    if args.seeds is not None and (own := [name for name in changes if name.rpartition(".")[2] == "seed"]):
+        raise HnasError(f"{own[0]} is given twice: --seeds says the seed of each run")
     profile = profiles.override(profile, changes)
     first, last = _notebook("--from", args.start), _notebook("--to", args.end)
     profile = {name: values for name, values in profile.items() if name <= last}
@@ -52,17 +59,24 @@ def run(args: argparse.Namespace) -> None:
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     _check_devices(checked)
     brought.check(checked)
-    from hnas_kit.runs import consistency
-
-    consistency.refuse_unread(checked, first, changes)
-    consistency.check(checked, first)
-    for line in profiles.shared([name for name in profile if name >= first], changes):
-        print(line)
-    for line in consistency.made_otherwise(checked, first):
-        print(line)
     seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
     wanted = [profiles.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
-    (_plan if args.dry_run else _all if seeds else _one)(wanted or [profile], first, args.force)
+    wanted = wanted or [profile]
+    lines = profiles.shared([name for name in profile if name >= first], changes)
+    lines += [line for each in wanted for line in _consistent(each, first, changes)]
+    for line in dict.fromkeys(lines):
+        print(line)
+    (_plan if args.dry_run else _all if seeds else _one)(wanted, first, args.force)
+
+
+def _consistent(profile: dict[str, dict], first: str, changes: dict[str, object]) -> list[str]:
+    """Check a run against images and results that are there; what is to be said of it."""
+    from hnas_kit.runs import consistency
+
+    checked, _ = profiles.checked(profile)
+    consistency.refuse_unread(checked, first, changes)
+    consistency.check(checked, first)
+    return list(consistency.made_otherwise(checked, first))
 
 
 def _check_devices(checked: dict[str, params.Parameters]) -> None:
@@ -142,6 +156,7 @@ def benchmark(args: argparse.Namespace) -> None:
         raise HnasError(f"{args.name} is made as the package's table was: {given[0]} cannot be set")
     protocol = benchmarks.make_protocol(args.name, **how.model_dump(exclude={"plugins"})) if own else None
     folder, start = args.out or benchmarks.folder_of(args.name), time.perf_counter()
+    benchmarks.keep_other(args.name, folder, protocol[0] if own else benchmarks.PROTOCOLS[args.name])
 
     def show(done: int, total: int) -> None:
         print(f"\r{done} of {total} trainings, {time.perf_counter() - start:.0f} s", end="", flush=True)
@@ -180,8 +195,7 @@ def retrain(args: argparse.Namespace) -> None:
     from hnas_kit import retraining
 
     named = {name: getattr(args, name) for name in ("space", "architecture", "dataset", "width")}
-    given = {name: value for name, value in named.items() if value is not None}
-    given |= _changes(args)
+    given = _changes(args, **named)
     print(retraining.retrain(*retraining.parameters(args.run, args.method, given, args.notebook)))
 
 
@@ -240,22 +254,22 @@ def simulate(args: argparse.Namespace) -> None:
     if args.runs and args.what != "trees":
         raise HnasError("--runs is of simulate trees")
     if args.what != "methods":
-        if args.steps or args.rewards or args.parameter:
+        if args.parameter or not (args.steps is args.rewards is None):
             raise HnasError(
                 f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
             )
         seeds = {} if args.seeds is None else {"seeds": args.seeds}
         params.Simulate.checked(seeds, "simulate")
         return _trees(args.runs, args.seeds or 0) if args.what == "trees" else _readings(args.seeds or 0)
-    given = {n: v for n in ("seeds", "steps", "rewards") if (v := getattr(args, n)) is not None}
-    how = params.Simulate.checked(_changes(args) | given, "simulate")
+    given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
+    how = params.Simulate.checked(given, "simulate")
+    target = places.outputs_root() / "simulate.csv"
     from hnas_kit.studies import study  # not before a mistake is told
 
     start = time.perf_counter()
     subject = study.setting(how.space, how.dataset, how.supernet)
     table = study.table(study.run(subject, how, study.compared(subject)))
     seconds = time.perf_counter() - start
-    target = places.outputs_root() / "simulate.csv"
     write_atomic(target, table.to_csv().encode())
     what = "NAS-Bench-Macro" if how.space == "macro" else f"{how.space} on {how.dataset}"
     rewards = how.rewards if how.rewards == "true" else f"supernet {how.supernet}"

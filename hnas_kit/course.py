@@ -53,9 +53,7 @@ def write(folder: Path) -> list[str]:
             for notebook in NOTEBOOKS:
                 source = nbformat.read(root / "notebooks" / f"{notebook}.ipynb", as_version=4)
                 nbformat.write(version(source, name), target / "notebooks" / f"{notebook}.ipynb")
-            for part in ("params", "docs/results"):
-                if (root / part).is_dir():
-                    shutil.copytree(root / part, target / part)
+            shutil.copytree(root / "params", target / "params")
             (target / "outputs").mkdir()
             for notebook, part in there.items():
                 beside = target / "outputs" / RUN / notebook

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class HnasError(Exception):
@@ -29,6 +30,27 @@ class Interrupted(HnasError):
     """Ctrl-C; the same command goes on from where it was."""
 
     status = 130
+
+
+def said(error: BaseException) -> str:
+    """An error's kind, unless it is ours, and what it says, in one line, also if it cannot say it."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:
+        text = ""
+    kind = () if isinstance(error, HnasError) else (type(error).__name__,)
+    return ": ".join(filter(None, (*kind, text)))
+
+
+@contextlib.contextmanager
+def foreign(before: str, after: str = "") -> Iterator[None]:
+    """Code of one's own is run: whatever it raises, an exit too, becomes one line; Ctrl-C stays that."""
+    try:
+        yield
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
+        raise HnasError(f"{before}{said(error)}{after}") from None
 
 
 def require_one_of(what: str, value: object, allowed: Iterable[object]) -> None:

@@ -50,8 +50,9 @@ class Registry(UserDict[str, Any]):
         Raises:
             HnasError: if it is taken, no plain name, or what it stands for will not do.
         """
-        if not isinstance(name, str) or not re.fullmatch(NEW_NAME, name):
-            raise HnasError(f"{name!r} is no name for a {self.what}: letters, digits, _ - and single spaces")
+        if not isinstance(name, str) or not re.fullmatch(NEW_NAME, name) or len(name) > 60:
+            rule = "at most 60 letters, digits, _ - and single spaces"
+            raise HnasError(f"{name!r} is no name for a {self.what}: {rule}")
         if name in self.data and not _same_cell(self.brought.get(name), value):
             raise HnasError(f"there is a {self.what} {name!r} already; choose another name")
         if self.check:

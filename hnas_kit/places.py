@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from hnas_kit.errors import HnasError
+
 PACKAGE = Path(__file__).parent
 
 
@@ -20,6 +22,12 @@ def project_root() -> Path:
     return PACKAGE
 
 
+def provided(path: str) -> Path:
+    """A file or folder of the kit: the project's own where it has one, or else what came with the package."""
+    folders = (project_root(), PACKAGE.parent, PACKAGE)
+    return next((folder / path for folder in folders if (folder / path).exists()), folders[0] / path)
+
+
 def notebook_path(notebook: str) -> Path:
     """A notebook: of a folder ``notebooks/`` in the working folder or above it, or else the project's."""
     for folder in (Path.cwd() / "x").parents:
@@ -31,6 +39,8 @@ def notebook_path(notebook: str) -> Path:
 def outputs_root() -> Path:
     """``HNAS_OUTPUTS``, or ``outputs/`` of the project; of the working folder where there is none."""
     if given := os.environ.get("HNAS_OUTPUTS"):
+        if os.path.isfile(given):
+            raise HnasError(f"HNAS_OUTPUTS is {given}, which is a file; name a folder")
         return Path(given)
     root = project_root()
     return (Path.cwd() if root == PACKAGE else root) / "outputs"

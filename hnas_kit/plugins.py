@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, said
 from hnas_kit.files import sha256
 from hnas_kit.names import DATASETS, REWARDS, SAMPLERS, SPACES, Registry
 
@@ -102,13 +102,14 @@ def _run(path: Path, text: bytes) -> None:
         exec(compile(text, str(path), "exec"), vars(module))
     except HnasError as error:
         raise HnasError(f"plugin {path}: {error}") from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         trace = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in trace if frame.filename == str(path)]
         lines = lines or [getattr(error, "lineno", None)]  # of a mistake in syntax
         where = f", line {lines[-1]}" if lines[-1] else ""
-        reason = " ".join(str(error).split())
-        raise HnasError(f"plugin {path}{where}: {type(error).__name__}: {reason}") from None
+        raise HnasError(f"plugin {path}{where}: {said(error)}") from None
 
 
 def _read(path: Path) -> tuple[str, bytes]:

@@ -83,13 +83,10 @@ def _html(part: Finished, name: str) -> str:
 def _parts(run: str) -> dict[str, Finished]:
     """What a report is made of, in the notebooks' order; raises :class:`HnasError` if nothing is done."""
     parts: dict[str, Finished | None] = {}
-    window = _if_there(run, "06_imagenet")
-    try:
-        search = Finished(run, "04_mcts")
-    except HnasError:
-        if window is None:
-            raise
-    else:
+    search, window = (_if_there(run, notebook) for notebook in ("04_mcts", "06_imagenet"))
+    if not (search or window):
+        search_of(run)  # it says what is missing
+    if search:
         parts["01_pretrain"] = Finished(search.runs.get("01_pretrain", run), "01_pretrain")
         for notebook in ("02_distances", "03_tree"):
             parts[notebook] = _if_there(search.runs.get(notebook, run), notebook)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, foreign
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.names import REWARDS
 from hnas_kit.spaces import Arch
@@ -86,11 +86,8 @@ class Brought:
     @torch.no_grad()
     def measured(self, logits: Tensor, labels: Tensor, arch: Arch) -> float:
         """What the function gives; raises :class:`HnasError` unless it is one finite number."""
-        try:
+        with foreign(f"reward {self.name} of architecture {arch}: "):
             value = self.function(arch, logits, labels)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise HnasError(f"reward {self.name} of architecture {arch}: {reason}") from None
         try:
             number = float(value)
         except (TypeError, ValueError, RuntimeError):
@@ -144,11 +141,8 @@ def check(name: str, reward: Any) -> None:
     if len(state) == 1:
         raise HnasError(f"reward {name} has {state[0]} alone; state_dict and load_state_dict belong together")
     if state:
-        try:
+        with foreign(f"reward {name}, state_dict: "):
             torch_value(torch_bytes(reward.state_dict()))
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise HnasError(f"reward {name}, state_dict: {type(error).__name__}: {reason}") from None
 
 
 def make_reward(name: str) -> Reward | Brought:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -40,8 +41,19 @@ def status_of(command: Callable[[], object]) -> int:
     except HnasError as error:
         return _ended(str(error), error.status)
     except OSError as error:
+        if _nowhere():
+            return _ended("the working folder is not there any more; change to another", 2)
         where = f"{error.filename}: " if error.filename else ""
-        return _ended(f"{where}{error.strerror or error}", 1)
+        return _ended(f"{where}{error.strerror or error}", 2 if error.errno == errno.ENAMETOOLONG else 1)
+
+
+def _nowhere() -> bool:
+    """Whether the working folder has been removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _ended(line: str, status: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from hnas_kit import benchmarks, trees
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import first_line, json_value
-from hnas_kit.runs import Finished, outputs_root, place
+from hnas_kit.runs import Finished, know, outputs_root, place
 from hnas_kit.runs.folders import inputs
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.runs.places import READS
@@ -38,7 +38,7 @@ def verify(run: str) -> list[str]:
     wrong, sound = [], []
     for name in there:
         try:
-            part = Finished(run, name)
+            know(part := Finished(run, name))
             found = [f"{name}: {line}" for line in _faults(part)]
         except HnasError as error:
             found = [str(error)]

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import benchmarks, data, training
+from hnas_kit import benchmarks, cli, data, training
 from hnas_kit.benchmarks import Protocol, making
 from hnas_kit.problem import Problem
+from hnas_kit.runs.params import Benchmark
 from hnas_kit.spaces import PoolingSpace, make_space
 
 SPACE = make_space("pooling")
@@ -111,3 +112,15 @@ def test_make_goes_on_where_it_was(tmp_path, monkeypatch):
     )
     assert reports == [(6, 6)]
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("seed*")} == stamps
+
+
+def test_a_table_of_another_protocol_is_not_replaced(outputs, capsys):
+    name, folder = "digits-macro", outputs / "benchmarks" / "digits-macro"
+    protocol, _ = making.make_protocol(name, **Benchmark.checked({}, "").model_dump(exclude={"plugins"}))
+    folder.mkdir(parents=True)
+    (folder / "digits-macro.json").write_text(json.dumps({"protocol": asdict(protocol)}))
+    benchmarks.keep_other(name, folder, protocol)
+    assert cli.main(["benchmark", name, "-p", "width", "3", "-p", "epochs", "1"]) == 2
+    line = f"{folder}/digits-macro.csv was made with width 8, epochs 40; remove it, or name another --out"
+    assert capsys.readouterr() == ("", f"hnas: {line}\n")
+    assert [path.name for path in folder.iterdir()] == ["digits-macro.json"]

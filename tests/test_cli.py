@@ -205,10 +205,8 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
     assert (result.returncode, result.stderr) == (0, "")
     begins, first, last = result.stdout.splitlines()  # one notebook: nothing is said of what a name sets
     assert re.fullmatch("06_imagenet +begins", begins)
-    assert re.fullmatch(
-        r"06_imagenet +\d+ s  learned found 27\d\.\d M MACs, \d+\.\d % in its supernet", first
-    )
-    assert last == f"{first.partition('s  ')[2]}; report: outputs/window/report.html"
+    assert re.fullmatch(r"06_imagenet +\d+ s learned found 27\d\.\d M MACs, \d+\.\d % in its supernet", first)
+    assert last == f"{first.partition(' s ')[2]}; report: outputs/window/report.html"
     empty = options(run="empty", low=60.0, high=60.1)
     result = call(["hnas_kit.cli", "run", "six", *small, *empty], tiny)
     assert result.returncode == 1
@@ -217,7 +215,7 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
     )
     assert result.stderr.startswith(f"hnas: 06_imagenet, cell 3: {line} and 60,710,336 (see ")
     assert result.stderr.count("\n") == 1
-    assert [path.name for path in (tiny / "outputs" / "empty").iterdir()] == ["06_imagenet.ipynb"]
+    assert [path.name for path in (tiny / "outputs" / "empty").iterdir()] == ["06_imagenet.attempt.ipynb"]
 
 
 @pytest.mark.slow
@@ -225,7 +223,7 @@ def test_a_mixture_alone_is_searched_and_not_simulated(four):
     method = options(sampler="mixture", tree="", compare="[]")
     result = call(["hnas_kit.cli", "run", "four", *FOUR, *method], four)
     assert result.stderr == ""
-    assert re.search(r"(?m)^04_mcts +\d+ s  mixture found \[\d,\d,\d\], true rank", result.stdout)
+    assert re.search(r"(?m)^04_mcts +\d+ s mixture found \[\d,\d,\d\], true rank", result.stdout)
     assert "simulated.png" not in Finished("tiny", "04_mcts").outputs
 
 
@@ -243,7 +241,7 @@ def test_ones_own_images_have_no_ground_truth(tmp_path):
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     result = call(["hnas_kit.cli", "run", "quick", *TINY, *values], tmp_path, **environment)
     assert (result.returncode, result.stderr) == (0, "")
-    assert re.search(r"(?m)^04_mcts +\d+ s  learned found \[\d,\d,\d\], no ground truth$", result.stdout)
+    assert re.search(r"(?m)^04_mcts +\d+ s learned found \[\d,\d,\d\], no ground truth$", result.stdout)
     assert re.search(
         r"(?m)^05_ablations +left out: .* no ground truth of pooling on folder:photos", result.stdout
     )
@@ -481,3 +479,11 @@ def test_whatever_ends_a_notebook_is_one_line(empty, monkeypatch, capsys, error,
     assert out == "01_pretrain           begins\n01_pretrain       0 s failed\n"
     assert err.count("\n") == 1
     assert err.startswith("hnas: " + said.format(outputs=empty, name="01_pretrain"))
+
+
+def test_a_run_without_a_search_says_where_its_results_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("HNAS_DEVICE", "cpu")
+    monkeypatch.setattr(execution, "run_profile", lambda profile, first, force: "quick")
+    assert cli.main(["run", "quick", "--to", "03", "-p", "dataset", "digits"]) == 0
+    assert capsys.readouterr().out == f"results: {tmp_path}/quick\n"

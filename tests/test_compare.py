@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from hnas_kit import cli, compare
+from hnas_kit import cli, compare, report
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import Finished, Stage
 from hnas_kit.runs.params import NOTEBOOKS
@@ -44,6 +44,16 @@ def test_runs_of_the_same_parameters_are_told_so(outputs):
     finish("a")
     finish("b")
     assert "all parameters are the same" in compare.compare("a", "b")
+
+
+def test_of_a_sweep_a_run_is_to_be_named(outputs):
+    for run in ("grid/a/seed1", "grid/a/seed0"):
+        finish(run)
+    for call in (lambda: compare.compare("grid", "x"), lambda: report.write("grid")):
+        with pytest.raises(
+            HnasError, match=r"grid has runs below it; name one of them, such as grid/a/seed0\Z"
+        ):
+            call()
 
 
 def test_what_cannot_be_compared_is_refused_in_one_line(outputs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -176,6 +177,88 @@ def test_hidden_files_and_folders_and_empty_classes_are_left_out(source, layout)
     dataset = data.load(f"{layout}:{source}", image_size=8)
     assert dataset.classes == ("cat", "dog")
     assert (len(dataset.train), len(dataset.test)) == (6, 2)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_links_are_followed_and_files_of_the_system_left_out(source, tmp_path, layout):
+    (source / "train" / "cat").rename(tmp_path / "cats")
+    (source / "train" / "cat").symlink_to(tmp_path / "cats")
+    (source / "train" / "dog" / "again").symlink_to(source)  # in a circle
+    for name in ("Thumbs.db", "desktop.ini"):
+        (source / "train" / "dog" / name).write_text("of Windows")
+    dataset = data.load(f"{layout}:{source}", image_size=8)
+    assert (dataset.classes, len(dataset.train), len(dataset.test)) == (("cat", "dog"), 6, 2)
+    before = data.version(f"{layout}:{source}")
+    save(tmp_path / "cats" / "1.png", pixels(9))
+    assert data.version(f"{layout}:{source}") != before
+
+
+def below(source: Path) -> None:
+    save(source / "train/dog/puppies/1.png", pixels(0))
+
+
+def alone(source: Path) -> None:
+    for part in ("train", "test"):
+        shutil.rmtree(source / part / "cat")
+
+
+def untested(source: Path) -> None:
+    shutil.rmtree(source / "test/cat")
+
+
+def empty(source: Path) -> None:
+    (source / "test/cat/1.png").unlink()
+
+
+def both(source: Path) -> None:
+    shutil.copytree(source / "test", source / "val")
+
+
+def foreign_name(source: Path) -> None:
+    (source / "train/dog/1.png").rename(os.fsdecode(os.fsencode(source) + b"/train/dog/\xff.png"))
+
+
+def nowhere(source: Path) -> None:
+    (source / "train/dog/3.png").symlink_to("nowhere.png")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (below, "dog/puppies/1.png lies in a folder within its class"),
+        (alone, "it has one class, 'dog'; two are needed"),
+        (untested, "the same classes in both|class 'cat' has no image to test on"),
+        (empty, "the same classes in both|class 'cat' has no image to test on"),
+        (both, "images to test on lie in test and val|has both val and test"),
+        (foreign_name, r"the name '.*/train/dog/.udcff.png' is not UTF-8"),
+        (nowhere, r"train/dog/3.png cannot be read \(No such file or directory\)"),
+    ],
+)
+def test_no_image_is_left_out_or_taken_twice_without_a_word(source, layout, spoil, said):
+    spoil(source)
+
+    def use() -> None:
+        data.version(f"{layout}:{source}")
+        data.load(f"{layout}:{source}", image_size=8)
+
+    with pytest.raises(HnasError, match=said):
+        use()
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_images_of_a_part_lie_in_one_place(source, name):
+    shutil.copytree(source / name, source / "backup" / name)
+    with pytest.raises(HnasError, match=f"images to {name} on lie in backup/{name} and {name}; one must be"):
+        decode_images(source)
+
+
+def test_an_image_that_an_archive_holds_twice_is_refused(source, tmp_path):
+    path = archive(source, tmp_path / "a.tar")
+    with tarfile.open(path, "a") as tar:
+        tar.add(source / NAMES[0], NAMES[0])
+    with pytest.raises(HnasError, match=r"a\.tar: train/cat/1\.png is there twice"):
+        decode_images(path)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])

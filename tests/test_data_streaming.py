@@ -549,7 +549,7 @@ def test_notebook_06_runs_on_ffcv_files(betons, tmp_path):
     environment = {"HNAS_OUTPUTS": str(tmp_path / "outputs"), "HNAS_QUIET": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.match(r"06_imagenet .* learned found 27\d\.\d M MACs", done.stdout)
+    assert re.search(r"(?m)^06_imagenet .* learned found 27\d\.\d M MACs", done.stdout)
     (found,) = pd.read_csv(tmp_path / "outputs/a/06_imagenet/found.csv").to_dict("records")
     assert found["top-5"] == 100  # of three classes
 

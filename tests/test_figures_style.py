@@ -6,10 +6,14 @@ import itertools
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from skimage.color import rgb2lab
 
+from hnas_kit import figures
 from hnas_kit.figures import style
+from hnas_kit.files import read_csv
+from hnas_kit.runs import provided
 from hnas_kit.samplers import METHODS
 
 
@@ -50,3 +54,21 @@ def test_methods_are_told_apart_by_readers_of_every_colour_vision(matrix):
     assert min(apart.values()) > 10, sorted(apart.items(), key=lambda item: item[1])[:3]
     for pair in (("learned", "boltzmann"), ("default", "accuracy"), ("uniform", "independent")):
         assert apart.get(pair, apart.get(pair[::-1])) > 20
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.bonuses(0.5, 0.02),
+        lambda: figures.complexity(pd.DataFrame({"outputs": [1.0], "tree": [0.1]}, index=[100]), 1e-5, 0.01),
+        lambda: figures.readings(read_csv(provided("docs/results/readings.csv"))),
+    ],
+    ids=["bonuses", "complexity", "readings"],
+)
+def test_numbers_along_logarithmic_axes_are_plain(draw):
+    figures.use_style()
+    figure = draw()
+    figure.canvas.draw()
+    labels = [t.get_text() for a in figure.axes for t in (*a.get_xticklabels(), *a.get_yticklabels())]
+    assert {"10", "100"} & set(labels)
+    assert not [label for label in labels if "$" in label]

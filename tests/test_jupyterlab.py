@@ -40,13 +40,13 @@ SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # the page holds all cells
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
 }
-# Of the code cells on the page: their prompts, what went wrong, and how many pictures are drawn
+# Of the code cells on the page: prompts of those not folded, what went wrong, how many pictures are drawn
 PAGE = """
 const all = selector => [...document.querySelectorAll('.jp-Notebook .jp-CodeCell ' + selector)];
 const wrong = output => output.dataset.mimeType === 'application/vnd.jupyter.error' ||
   output.dataset.mimeType.endsWith('.stderr') && /Traceback|Warning/.test(output.textContent);
 return {
-  prompts: all('.jp-InputPrompt').map(prompt => prompt.textContent.trim()),
+  prompts: all('.jp-InputPrompt').map(prompt => prompt.textContent.trim()).filter(Boolean),
   errors: all('.jp-OutputArea-output[data-mime-type]').filter(wrong).map(output => output.textContent),
   pictures: all('.jp-OutputArea-output img').filter(picture => picture.naturalWidth > 0).length,
 };
@@ -145,7 +145,8 @@ def kernel_is_idle(browser: Chrome) -> bool:
 
 def stopped(browser: Chrome) -> bool:
     page = browser.execute_script(PAGE)
-    return bool(page["errors"] or (page["prompts"] and all(re.search(r"\d", p) for p in page["prompts"])))
+    run = page["prompts"] and all(re.search(r"\d", p) for p in page["prompts"]) and kernel_is_idle(browser)
+    return bool(page["errors"] or run)
 
 
 def run_from_menu(browser: Chrome, server: dict, root: Path, name: str) -> None:
@@ -162,7 +163,9 @@ def run_from_menu(browser: Chrome, server: dict, root: Path, name: str) -> None:
     assert page["errors"] == []
     cells = [cell for cell in nbformat.read(root / path, as_version=4).cells if cell.cell_type == "code"]
     order = list(range(1, len(cells) + 1))
-    assert page["prompts"] == [f"[{number}]:" for number in order]
+    folded = [cell.metadata.get("jupyter", {}).get("source_hidden", False) for cell in cells]
+    shown = [number for number, hidden in zip(order, folded, strict=True) if not hidden]
+    assert page["prompts"] == [f"[{number}]:" for number in shown]
     assert [cell.execution_count for cell in cells] == order
 
     assert "error" not in {output.output_type for cell in cells for output in cell.outputs}
@@ -177,7 +180,8 @@ def run_from_menu(browser: Chrome, server: dict, root: Path, name: str) -> None:
 
     for slider in browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea input[type=range]"):
         before = slider.get_attribute("aria-valuetext")  # set by its script
-        slider.send_keys(Keys.ARROW_LEFT)
+        at_start = slider.get_property("value") == slider.get_property("min")
+        slider.send_keys(Keys.ARROW_RIGHT if at_start else Keys.ARROW_LEFT)
         assert slider.get_attribute("aria-valuetext") != before
 
     manifest = json.loads((root / "outputs" / "quick" / name / "manifest.json").read_text())

@@ -185,12 +185,44 @@ MISTAKES = [
         "-p image_size 32",
         "retrain: batch_size is 1: at 32 pixels the mobile network's last features",
     ),
+    (
+        "run quick -p dataset folder:{own}/images --to 01",
+        "01_pretrain: dataset is 'folder:{own}/images': data set",
+    ),
+    (
+        "benchmark digits-macro -p batch_size 901",
+        "batch_size is 901; data set digits has 900 images to train on",
+    ),
+    ("benchmark digits-mobile", "the mobile space has 1.149e+23 architectures, too many to list"),
+    # what is given twice, empty, in a place of something else
+    ("run quick --seeds 2 -p seed 5", "seed is given twice: --seeds says the seed of each run"),
+    ("run quick --seeds 2 -p 04_mcts.seed 5", "04_mcts.seed is given twice: --seeds says the seed of each"),
+    ("retrain --space pooling --arch [4,3,3] -p architecture [8,1,1]", "architecture is given twice"),
+    ("simulate --seeds 2 -p seeds 3", "seeds is given twice"),
+    ("simulate readings --steps 0", "simulate readings goes through all of them: it takes --seeds"),
+    ("run quick -p '' 3", "unknown parameter '' (allowed: batch_size, "),
+    ("run quick -p ' epochs' 3", "unknown parameter ' epochs' (did you mean epochs?)"),
+    ("run quick --from ''", "--from '': there is no such notebook; allowed: 01_pretrain"),
+    ("notebooks ''", "argument folder: it is empty (hnas notebooks --help says more)"),
+    ("course ''", "argument folder: it is empty"),
+    ("export none ''", "argument file: it is empty"),
+    ("sweep ''", "argument file: it is empty"),
+    ("sweep x.yaml --scheduler ''", "argument --scheduler: it is empty"),
+    ("benchmark digits-pooling --out ''", "argument --out: it is empty"),
+    (f"notebooks {LONG}", f"{LONG}: File name too long"),
+    (f"course {LONG}", f"{LONG}: File name too long"),
+    ("notebooks {own}/notes.yaml", "{own}/notes.yaml is no folder; choose another"),
+    ("run quick -p threads 1025", "01_pretrain: threads is 1025: Input should be less than or equal to 1024"),
+    (
+        "run quick -p workers 1025",
+        "05_ablations: workers is 1025: Input should be less than or equal to 1024",
+    ),
     # what is read and not there
     ("run quick --from 02", "{outputs}/quick/01_pretrain holds no finished 01_pretrain"),
     ("run quick --from 04 -p source none", "{outputs}/none/03_tree holds no finished 03_tree"),
     (
         "run quick -p run x -p source quick -p dataset digits --from 04 --to 04",
-        "dataset belongs to 01_pretrain, which is",
+        "{outputs}/quick/03_tree holds no finished 03_tree; run notebooks/03_tree.ipynb with run: quick",
     ),
     (
         "run quick --from 05 --to 05 -p runs none",
@@ -320,6 +352,41 @@ def test_signs_that_a_terminal_lacks_do_not_end_a_command(tmp_path):
         out, err = process.communicate()
         assert (process.returncode, out, err.count(b"\n")) == (2, b"", 1)
         assert err.startswith(b"hnas: 01_pretrain: unknown parameter epoch")
+
+
+@pytest.mark.parametrize("size", ["many", "0", "-1", "1.5"])
+def test_a_number_of_processes_that_is_none_is_one_line(monkeypatch, capsys, empty, size):
+    monkeypatch.setenv("WORLD_SIZE", size)
+    assert cli.main(["run", "quick"]) == 2
+    line = f"hnas: WORLD_SIZE is {size!r}; it must be the number of processes of a launcher, or unset\n"
+    assert capsys.readouterr() == ("", line)
+
+
+@pytest.mark.parametrize("place", [{}, {"MASTER_ADDR": "", "MASTER_PORT": "x"}])
+def test_processes_that_cannot_meet_are_one_line(monkeypatch, capsys, empty, place):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"WORLD_SIZE": "2", **place}.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["run", "quick"]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("hnas: the 2 processes cannot meet: MASTER_ADDR is '' and MASTER_PORT ")
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_results_do_not_go_into_a_file(monkeypatch, capsys, empty, own):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(own / "notes.yaml"))
+    for command in ("run quick --dry-run", "simulate --seeds 1 --steps 10", "verify quick"):
+        assert cli.main(command.split()) == 2
+        assert "notes.yaml, which is a file; name a folder" in capsys.readouterr().err
+
+
+def test_a_working_folder_that_is_gone_is_one_line(monkeypatch, capsys, tmp_path):
+    (folder := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert cli.main(["run", "quick", "--dry-run"]) == 2
+    assert capsys.readouterr() == ("", "hnas: the working folder is not there any more; change to another\n")
 
 
 def test_windows_is_told_what_to_use(monkeypatch, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,11 @@ def test_no_cell_rebinds_a_module_or_a_parameter(notebook):
 def test_what_is_rebound_is_found(text, tagged, found):
     others = [("from hnas_kit import figures\nx = 1", False), ("x", False)]
     assert rebound([*others, (text, tagged)], {"seed"}) == found
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_no_cell_asks_for_more_images_than_there_may_be(notebook):
+    """Data sets may be small: a limit follows from parameters, which are checked, or from the images."""
+    cells = json.loads((ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    assert not re.findall(r"limit=\d+|fixed\([^()]*, \d+\)", code)

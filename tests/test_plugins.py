@@ -74,6 +74,22 @@ def test_nothing_stays_of_a_file_that_fails(tmp_path, write):
     assert value("mine") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("raise BaseException('all')", "line 1: BaseException: all"),
+        ("class E(Exception):\n    def __str__(self): raise ValueError\nraise E", "line 3: E"),
+        ("raise ValueError('one\\ntwo')", "line 1: ValueError: one two"),
+        ("def f(): f()\nf()", "line 1: RecursionError: maximum recursion depth exceeded"),
+    ],
+)
+def test_whatever_a_file_raises_is_one_line(tmp_path, text, said):
+    (path := tmp_path / "a.py").write_text(text)
+    with pytest.raises(HnasError) as caught:
+        plugins.load([str(path)])
+    assert str(caught.value) == f"plugin {path}, {said}"
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(HnasError, match=r"\Aplugin .*/none\.py cannot be read: No such file or directory\Z"):
         plugins.load([str(tmp_path / "none.py")])
@@ -113,7 +129,7 @@ def test_a_cell_that_is_run_again_replaces_what_it_registered():
         known.register("feta", space["brie"])
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../x", "a:b", " a", "1", 3, None])
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a:b", " a", "1", 3, None, "a" * 61])
 def test_a_name_is_plain(name):
     with pytest.raises(HnasError, match="is no name for a cheese"):
         names.Registry("cheese", {}).register(name, 1)

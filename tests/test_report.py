@@ -360,10 +360,14 @@ def test_a_method_may_be_called_as_nothing_is(outputs, label):
     assert f"<td>{label}</td>" in report.write("a").read_text()
 
 
-def test_what_is_damaged_is_not_left_out_without_a_word(outputs):
+@pytest.mark.parametrize("notebook", ["03_tree", "04_mcts"])
+def test_what_is_damaged_is_not_left_out_without_a_word(outputs, notebook):
     finish("a")
-    (outputs / "a" / "03_tree" / "manifest.json").write_text("{")
-    with pytest.raises(HnasError, match=r"03_tree/manifest\.json is corrupt"):
+    window = Stage(NOTEBOOKS["06_imagenet"].checked({"run": "a"}, ""))
+    window.save("found.csv", pd.DataFrame())
+    window.finish("a search in a window, which might be reported alone")
+    (outputs / "a" / notebook / "manifest.json").write_text("{")
+    with pytest.raises(HnasError, match=rf"{notebook}/manifest\.json is corrupt"):
         report.write("a")
 
 

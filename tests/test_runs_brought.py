@@ -24,11 +24,13 @@ from hnas_kit import (
     spaces,
     supernets,
     trees,
+    verification,
 )
 from hnas_kit.errors import HnasError
 from hnas_kit.problem import Problem
 from hnas_kit.rewards import make_reward
-from hnas_kit.runs import Finished, brought, profiles
+from hnas_kit.runs import Finished, Stage, brought, profiles
+from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.studies import study
 from hnas_kit.supernets.blocks import ConvBN
 from hnas_kit.training import Checkpoints, Schedule
@@ -42,7 +44,7 @@ PROFILE = {
     "04_mcts": "{run: own, sampler: descent, tree: default, settings: {epsilon: 0.5}, epochs: 2,"
     " batch_size: 50, reward: training above average, simulated: 2,"
     " compare: [uniform, {label: eager, sampler: descent, tree: learned, settings: {epsilon: 0.1}}]}",
-    "05_ablations": "{run: own, seeds: 1, scored: 50}",
+    "05_ablations": "{run: own, seeds: 1, batch_size: 50, scored: 50}",
 }
 
 
@@ -259,6 +261,7 @@ UNIFORM = "{a: 1 / len(self.archs) for a in self.archs}"
         (NO_BLOCK.format(ops="(('x',),)"), "space a has no block("),
         (SPACE.format(block=FINE).replace('"mine"', '"macro"'), "there is a search space 'macro' already"),
         (SPACE.format(block="3"), "block of layer 0, operation a: it is of type int, not a torch.nn.Module"),
+        (SPACE.format(block="exit(0)"), "block of layer 0, operation a: SystemExit: 0"),
         (SPACE.format(block="1 / 0"), "block of layer 0, operation a: ZeroDivisionError"),
         (SPACE.format(block="nn.Conv2d(3, 3, 1)"), "operation a on 2x16x32x32: RuntimeError"),
         (SPACE.format(block="nn.Flatten()"), "gives 2x16384 for 2 images"),
@@ -270,6 +273,7 @@ UNIFORM = "{a: 1 / len(self.archs) for a in self.archs}"
         ("class A(samplers.Sampler): pass\nsamplers.register('a', A)", "sampler a has no probabilities, no"),
         (SAMPLER.format(sample="()", probabilities=UNIFORM), "sampler mine, sample gives (); it must be one"),
         (SAMPLER.format(sample="1 / 0", probabilities=UNIFORM), "sampler mine, sample: ZeroDivisionError"),
+        (SAMPLER.format(sample="exit()", probabilities=UNIFORM), "sampler mine, sample: SystemExit"),
         (SAMPLER.format(sample="self.archs[0]", probabilities="{}"), "sampler mine, probabilities"),
         (SAMPLER.format(sample="self.archs[0]", probabilities="{self.archs[0]: 2}"), "add up to 2"),
         (SAMPLER.format(sample="self.archs[0]", probabilities=UNIFORM).replace("'mine'", "'mcts'").replace(
@@ -330,6 +334,14 @@ def test_a_wrong_use_is_refused_before_anything_starts(profile, changes, line):
         (REWARD.format("lambda a, x, y: 0 * float('inf')"), "04_mcts", {"reward": "mine"}, "gives nan"),
         (REWARD.format("lambda a, x, y: a[9]"), "04_mcts", {"reward": "mine"}, "IndexError"),
         (DATA.format("lambda device: 3"), "01_pretrain", {"dataset": "mine"}, "its loader gives a int"),
+        (REWARD.format("lambda a, x, y: exit(0)"), "04_mcts", {"reward": "mine"}, "SystemExit: 0"),
+        (DATA.format("lambda device: exit(0)"), "01_pretrain", {"dataset": "mine"}, "raised SystemExit: 0"),
+        (
+            SAMPLER.format(sample="self.archs[26]", probabilities=UNIFORM),
+            "04_mcts",
+            {"sampler": "mine", "tree": "", "settings": {}},  # of the 20 of this space
+            "sampler mine, sample: IndexError",
+        ),
         (DATA.format("lambda device: 1 / 0"), "01_pretrain", {"dataset": "mine"}, "raised ZeroDivisionError"),
         (
             DATA.format(
@@ -354,6 +366,34 @@ def test_what_gives_the_wrong_thing_is_refused_before_anything_starts(profile, t
         brought.check(params)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+NEIGHBOURS = """
+class Near(samplers.Sampler):
+    def sample(self, rng):
+        near = [a for a in self.archs if sum(x != y for x, y in zip(a, self.archs[0])) == 1]
+        return near[rng.integers(len(near))]
+    def probabilities(self):
+        return {self.archs[0]: 1.0}
+samplers.register("near", Near)
+"""
+
+
+def test_a_sampler_may_go_from_one_architecture_to_the_next(tmp_path):
+    """Which cannot be done in every space of the kit: two codes of pooling differ in two layers."""
+    (path := tmp_path / "near.py").write_text(HEAD + NEIGHBOURS)
+    plugins.load([str(path)])
+    assert "near" in samplers.SAMPLERS
+
+
+def test_verifying_a_run_imports_what_it_was_made_with(outputs):
+    values = {"run": "a", "plugins": [str(OWN)], "space": "grouped", "dataset": "turned"}
+    stage = Stage(NOTEBOOKS["01_pretrain"].checked(values, ""))
+    stage.save("a.json", 1)
+    stage.finish("made")
+    plugins._forget(OWN)
+    assert verification.verify("a")
+    assert "grouped" in spaces.SPACES
 
 
 def test_a_mixture_cannot_be_simulated_nor_ranks_without_ground_truth_be_had(profile, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hnas_kit import cli
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import Stage, consistency
 from hnas_kit.runs.params import NOTEBOOKS
@@ -12,14 +13,18 @@ from hnas_kit.runs.profiles import checked, override
 DIGITS = {"01_pretrain": {"dataset": "digits"}, "02_distances": {}, "03_tree": {}, "04_mcts": {}}
 
 
-@pytest.fixture
-def made(outputs):
+def make(run):
     """Notebooks 01 to 03 of a run, on digits, two epochs."""
     for name in ("01_pretrain", "02_distances", "03_tree"):
-        values = {"run": "a"} | ({"dataset": "digits", "epochs": 2} if name == "01_pretrain" else {})
+        values = {"run": run} | ({"dataset": "digits", "epochs": 2} if name == "01_pretrain" else {})
         stage = Stage(NOTEBOOKS[name].checked(values, name))
         stage.save("a.json", 1)
         stage.finish("done")
+
+
+@pytest.fixture
+def made(outputs):
+    make("a")
 
 
 def check(first, run="a", **changes):
@@ -50,3 +55,18 @@ def test_images_are_those_that_what_is_read_was_made_with(made):
         check("04_mcts", batch_size=451)
     with pytest.raises(HnasError, match="b/03_tree holds no finished 03_tree"):
         check("04_mcts", run="b")
+
+
+def test_of_several_seeds_each_run_is_checked(outputs, capsys):
+    command = ["run", "quick", "--seeds", "2", "-p", "run", "a", "--from", "04", "--to", "04", "--dry-run"]
+    make("a-seed0")
+    assert cli.main(command) == 2
+    line = (
+        f"hnas: {outputs}/a-seed1/03_tree holds no finished 03_tree; run notebooks/03_tree.ipynb with run: "
+    )
+    assert capsys.readouterr().err.startswith(line)
+    make("a-seed1")
+    assert cli.main(command) == 0
+    assert (
+        "01_pretrain is not run; it was made with seed 0, epochs 2, dataset digits" in capsys.readouterr().out
+    )

@@ -373,6 +373,9 @@ def test_whether_a_result_was_made_by_the_same_code(outputs):
 
 def test_the_project_is_found_from_any_folder(project, tmp_path, monkeypatch):
     assert runs.project_root() == project
+    (project / "params" / "own.yaml").touch()
+    assert runs.provided("params/own.yaml") == project / "params" / "own.yaml"
+    assert runs.provided("docs/results/table1.csv") == ROOT / "docs/results/table1.csv"
     monkeypatch.chdir(tmp_path)  # not in a copy: the package's own
     assert runs.project_root() == ROOT
     package = tmp_path / "site-packages" / "hnas_kit"  # installed without the project: its copies of it

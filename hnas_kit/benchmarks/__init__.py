@@ -15,5 +15,5 @@ from hnas_kit.benchmarks.ground_truth import (
     stem,
     version,
 )
-from hnas_kit.benchmarks.making import check, make, make_protocol, retrained, train_alone
+from hnas_kit.benchmarks.making import check, keep_other, make, make_protocol, retrained, train_alone
 from hnas_kit.benchmarks.supernets import Estimate, supernet

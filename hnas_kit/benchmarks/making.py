@@ -93,7 +93,7 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
         training: ``width``, ``epochs`` and so on, see :class:`Protocol`.
 
     Raises:
-        HnasError: if there is no such space or data set.
+        HnasError: if there is no such space or data set, or one of them is too large or small.
     """
     ending = max((s for s in SPACES if name.endswith(f"-{s}")), key=len, default="")
     if "-" not in name:
@@ -103,6 +103,10 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
         require_one_of("benchmark", name, [*known, *(f"DATASET-{space}" for space in SPACES)])
     where = name.removesuffix(f"-{ending}")
     dataset = data.load(where, image_size=image_size)
+    if training["batch_size"] > len(dataset.train):
+        has = f"data set {where} has {len(dataset.train)} images to train on"
+        raise HnasError(f"batch_size is {training['batch_size']}; {has}")
+    make_space(ending).enumerate()  # raises for a space that is too large
     sizes = {"image_size": dataset.image_size, "in_channels": dataset.in_channels}
     return Protocol(ending, where, **sizes, **training), dataset.num_classes
 
@@ -123,6 +127,19 @@ def check(name: str, seeds: int, own: bool = False) -> None:
         require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
     if not 1 <= seeds <= 1000:
         raise HnasError(f"seeds is {seeds}; it must be at least 1 and at most 1000")
+
+
+def keep_other(name: str, folder: Path, protocol: Protocol) -> None:
+    """Raise :class:`HnasError` if a folder has a table of another protocol, which would be replaced."""
+    path = folder / f"{stem(name)}.json"
+    try:
+        made = json_value(path)["protocol"]
+        old = {key: made.get(key) for key, value in asdict(protocol).items() if made.get(key) != value}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    if old:
+        was = ", ".join(f"{key} {value}" for key, value in old.items())
+        raise HnasError(f"{path.with_suffix('.csv')} was made with {was}; remove it, or name another --out")
 
 
 def make(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hnas_kit.data.rendering import Render
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, said
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
 
@@ -87,7 +87,7 @@ class Dataset:
             try:
                 x = self.render(self.train.images[:2], generator, train)
             except Exception as error:
-                return f"render raised {type(error).__name__}: {' '.join(str(error).split())}"
+                return f"render raised {said(error)}"
             expected = (2, self.in_channels, self.image_size, self.image_size)
             if not isinstance(x, Tensor) or tuple(x.shape) != expected or not x.is_floating_point():
                 found = f"{x.dtype} {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from hnas_kit.data.images import members
+from hnas_kit.data.images import members, source_key
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import json_value, sha256, write_atomic
 
@@ -19,7 +19,7 @@ KNOWN = {
 
 
 def fingerprint(source: Path) -> str:
-    """Number and checksum of the files of a folder or tar archive, but those with a dot in front.
+    """Number and checksum of the files of a folder or tar archive, but hidden ones.
 
     The checksum is of a line ``part/class/name sha256`` for each image in the order of these names, so that a
     folder and an archive of it have the same one; other files stand with their own path. It is kept in the
@@ -28,10 +28,7 @@ def fingerprint(source: Path) -> str:
     Raises:
         HnasError: if a file cannot be read.
     """
-    files = [source] if source.is_file() else [p for p in sorted(source.rglob("*")) if p.is_file()]
-    stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    key = sha256(repr((str(source.resolve()), stats)).encode())[:32]
-    kept = user_cache_path("hnas_kit") / "fingerprints" / f"{key}.json"
+    kept = user_cache_path("hnas_kit") / "fingerprints" / f"{source_key(source)}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         value = json_value(kept)
         return f"{value['count']} images, sha256 {value['sha256']}"
@@ -46,8 +43,6 @@ def _lines(source: Path) -> Iterator[str]:
     read: Callable[[], bytes]
     for name, read in members(source):
         parts = name.split("/")
-        if any(part.startswith(".") and part != "." for part in parts):
-            continue
         short = "/".join(parts[-3:]) if len(parts) > 2 and parts[-3] in ("train", "test", "val") else name
         try:
             yield f"{short} {hashlib.sha256(read()).hexdigest()}\n"

@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import io
 import lzma
+import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,59 @@ from PIL import Image, UnidentifiedImageError
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 
+TOO_DEEP = "lies in a folder within its class; put it into the class's own"
 # what a damaged archive or image raises
 _UNREADABLE = (OSError, EOFError, tarfile.TarError, lzma.LZMAError, zlib.error, Image.DecompressionBombError)
 
 
+def hidden(name: str) -> bool:
+    """Whether a name, or a folder's in it, begins with a dot or is a system's own: none of the images."""
+    parts = [part.lower() for part in name.split("/") if part not in (".", "..")]
+    return any(part.startswith(".") or part in ("thumbs.db", "desktop.ini") for part in parts)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Every file below a folder that is not :func:`hidden`, in order; links are followed, not in circles.
+
+    Raises:
+        HnasError: if a folder cannot be read, or a name is not UTF-8.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise HnasError(f"{error.filename} cannot be read ({error.strerror})") from error
+
+    found = []
+    for place, below, names in os.walk(folder, followlinks=True, onerror=refuse):
+        around = os.path.realpath(place) + os.sep
+        below[:] = [
+            name
+            for name in below
+            if not hidden(name) and not around.startswith(os.path.realpath(f"{place}/{name}") + os.sep)
+        ]
+        found += [Path(place, name) for name in names if not hidden(name)]
+    for path in found:
+        _check_name(str(path))
+    return sorted(found)
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise HnasError(f"the name {name!a} is not UTF-8; rename it") from None
+
+
 def members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """(relative name, reader) of every file of a folder, or of a tar archive."""
+    """(relative name, reader) of every file of a folder, or of a tar archive, that is not :func:`hidden`."""
     if source.is_dir():
-        for path in sorted(p for p in source.rglob("*") if p.is_file()):
+        for path in files_of(source):
             yield path.relative_to(source).as_posix(), path.read_bytes
         return
     try:
         with tarfile.open(source) as archive:
             for member in archive:
-                if member.isfile():
+                if member.isfile() and not hidden(member.name):
+                    _check_name(member.name)
                     yield member.name, lambda m=member: archive.extractfile(m).read()
             # tarfile takes the end of a file, or what it cannot read, for the end of the archive
             archive.fileobj.seek(archive.offset)
@@ -40,9 +80,38 @@ def members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         raise HnasError(f"{source} is no folder and no tar archive that can be read ({reason})") from error
 
 
-def hidden(name: str) -> bool:
-    """Whether a file, or a folder that it lies in, is none of the images: its name begins with a dot."""
-    return any(part.startswith(".") and part not in (".", "..") for part in name.split("/"))
+class _Layout:
+    """Which files are images: ``train/<class>/*`` and ``test/<class>/*`` (or ``val/``)."""
+
+    def __init__(self, source: Path) -> None:
+        self.source, self.seen = source, set()
+        self.places: dict[str, set[str]] = {"train": set(), "test": set()}
+
+    def of(self, name: str) -> tuple[str, str] | None:
+        """Part (train or test) and class of a file, None if it is no image of the set.
+
+        Raises:
+            HnasError: if it lies deeper than in a class, or is there twice.
+        """
+        parts = [part for part in name.split("/") if part != "."]
+        at = next((i for i, part in enumerate(parts) if part in ("train", "test", "val")), len(parts))
+        if len(parts) - at < 3:
+            return None
+        if len(parts) - at > 3:
+            raise HnasError(f"{self.source}: {name} {TOO_DEEP}")
+        if name in self.seen:
+            raise HnasError(f"{self.source}: {name} is there twice")
+        self.seen.add(name)
+        part = "train" if parts[at] == "train" else "test"
+        self.places[part].add("/".join(parts[: at + 1]))
+        return part, parts[-2]
+
+    def check(self) -> None:
+        """Raise :class:`HnasError` if the images of a part are in two places."""
+        for part, places in self.places.items():
+            if len(places) > 1:
+                where = " and ".join(sorted(places))
+                raise HnasError(f"{self.source}: images to {part} on lie in {where}; one must be left")
 
 
 def gray(image: Image.Image) -> bool:
@@ -98,10 +167,11 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
     """
     found: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
     size, cut = None, False
+    layout = _Layout(source)
     for name, read in members(source):
-        parts = name.split("/")
-        if len(parts) < 3 or parts[-3] not in ("train", "test", "val") or hidden("/".join(parts[-2:])):
+        if not (where := layout.of(name)):
             continue
+        part, cls = where
         try:
             pixels = np.asarray(eight_bit(Image.open(io.BytesIO(read()))))
         except Exception as error:  # a broken file may raise anything
@@ -121,12 +191,13 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
                 part: [(c, n, squared(px, image_size)) for c, n, px in rows] for part, rows in found.items()
             }
         pixels = squared(pixels, image_size) if cut else pixels
-        found["train" if parts[-3] == "train" else "test"].append((parts[-2], name, pixels))
+        found[part].append((cls, name, pixels))
     classes = tuple(sorted({cls for cls, _, _ in found["train"]}))
-    if not found["train"] or not found["test"] or {cls for cls, _, _ in found["test"]} - set(classes):
+    if not found["train"] or not found["test"] or {cls for cls, _, _ in found["test"]} != set(classes):
         raise HnasError(
             f"{source} must hold images as train/<class>/* and test/<class>/*, the same classes in both"
         )
+    layout.check()
     arrays, coloured = {}, any(px.ndim == 3 for rows in found.values() for _, _, px in rows)
     for part, rows in found.items():
         rows.sort(key=lambda row: row[:2])
@@ -140,15 +211,18 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
     return arrays, classes
 
 
-def _key(source: Path, files: Iterable[Path]) -> str:
-    stats = [(str(f), f.stat().st_size, f.stat().st_mtime_ns) for f in files]
-    return hashlib.sha256(repr((str(source.resolve()), stats)).encode()).hexdigest()[:16]
-
-
 def source_key(source: Path) -> str:
-    """Changes when the images may have: names, sizes and times of change of the files."""
-    files = sorted(source.rglob("*")) if source.is_dir() else [source]
-    return _key(source, (f for f in files if f.is_file()))
+    """Changes when the images may have: names, sizes and times of change of the files.
+
+    Raises:
+        HnasError: if one cannot be read.
+    """
+    try:
+        stats = [(path, path.stat()) for path in (files_of(source) if source.is_dir() else [source])]
+    except OSError as error:
+        raise HnasError(f"{error.filename} cannot be read ({error.strerror})") from error
+    said = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
+    return hashlib.sha256(repr((str(source.resolve()), said)).encode()).hexdigest()[:32]
 
 
 def load_images(source: Path, cache: Path, image_size: int = 0) -> tuple[dict, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from hnas_kit.data.dataset import Dataset, Split
 from hnas_kit.data.fingerprints import check_known, fingerprint
 from hnas_kit.data.images import load_images
 from hnas_kit.data.rendering import digits_render, photo_render, resized, shrunk, textures_render
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, foreign
 from hnas_kit.names import DATASETS, LAYOUTS
 
 
@@ -195,18 +195,23 @@ def check_loader(name: str, loader: Any) -> None:
 
 def _brought(name: str, device: torch.device) -> Dataset:
     """What a loader of one's own gives; raises :class:`HnasError` if it is no sound data set."""
-    try:
+    with foreign(f"data set {name}: its loader raised "):
         dataset = DATASETS[name](device)
-    except HnasError as error:
-        raise HnasError(f"data set {name}: {error}") from None
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise HnasError(f"data set {name}: its loader raised {reason}") from None
     if not isinstance(dataset, Dataset):
         raise HnasError(f"data set {name}: its loader gives a {type(dataset).__name__}, not a data.Dataset")
     if mistake := dataset.mistake():
         raise HnasError(f"data set {name}: {mistake}")
     return replace(dataset, name=name)
+
+
+def _check_classes(name: str, dataset: Dataset) -> None:
+    """Raise :class:`HnasError` unless there are two classes, and each has images to train and to test."""
+    if dataset.num_classes < 2:
+        raise HnasError(f"data set {name}: it has one class, {dataset.classes[0]!r}; two are needed")
+    for part in ("train", "test"):
+        there = set(getattr(dataset, part).labels.unique().tolist())
+        if absent := [cls for label, cls in enumerate(dataset.classes) if label not in there]:
+            raise HnasError(f"data set {name}: class {absent[0]!r} has no image to {part} on")
 
 
 def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, workers: int = 0) -> Dataset:
@@ -239,6 +244,8 @@ def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, wor
     else:
         layouts = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
         raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, {layouts}")
+    if own or name in DATASETS.brought:
+        _check_classes(name, dataset)
     if name not in SHUFFLED and getattr(dataset, "first_half", None) is None:
         parts = {part: getattr(dataset, part) for part in ("train", "test")}
         dataset = replace(dataset, **{part: s.take(fixed_order(len(s))) for part, s in parts.items()})

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.datasets.folder import find_classes
 
-from hnas_kit.data.images import eight_bit, gray, hidden
+from hnas_kit.data.images import TOO_DEEP, eight_bit, files_of, gray, hidden
 from hnas_kit.errors import HnasError
 
 JPEG = 0  # FFCV's code of a picture kept as JPEG; any other is kept as pixels
@@ -90,15 +90,14 @@ def class_folders(folder: Path) -> list[str]:
 
 
 def image_files(folder: Path, name: str) -> list[str]:
-    """Files of a class whose ending Pillow knows, in order, those with hidden names left out."""
+    """Files of a class whose ending Pillow knows, in order; raises :class:`HnasError` if one lies deeper."""
     Image.init()
     endings = tuple(ending for ending, kind in Image.EXTENSION.items() if kind in Image.OPEN)
-    paths = (
-        os.path.join(place, file)
-        for place, _, files in sorted(os.walk(folder / name, followlinks=True))
-        for file in sorted(files)
-    )
-    return [p for p in paths if p.lower().endswith(endings) and not hidden(os.path.relpath(p, folder))]
+    paths = files_of(folder / name) if (folder / name).is_dir() else []
+    for path in paths:
+        if path.parent != folder / name:
+            raise HnasError(f"{path} {TOO_DEEP}")
+    return [str(path) for path in paths if path.name.lower().endswith(endings)]
 
 
 def ffcv(name: str) -> ModuleType:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hnas_kit.figures.style import COLOURS, mark_phases, smooth
+from hnas_kit.figures.style import COLOURS, mark_phases, plain, smooth
 from hnas_kit.studies.complexity import PAPER
 from hnas_kit.studies.simulation import Simulation
 from hnas_kit.studies.study import quartiles
@@ -200,5 +200,6 @@ def complexity(seconds: pd.DataFrame, a: float, b: float) -> Figure:
     paper = f"the paper's: a = {PAPER['a']:g} s, b = {PAPER['b']:g} s"
     axis.plot(n, PAPER["a"] * n**2 + PAPER["b"] * n, ":", color="0.5", label=paper)
     axis.set(xscale="log", yscale="log", xlabel="architectures N", ylabel="seconds")
+    plain(axis.xaxis, axis.yaxis)
     axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

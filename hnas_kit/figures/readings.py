@@ -7,6 +7,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from hnas_kit.figures.style import plain
 from hnas_kit.studies import readings as study
 
 NAMES = {"macro": "NAS-Bench-Macro, 3,969 architectures", "pooling": "Pooling, 36 architectures"}
@@ -33,6 +34,7 @@ def readings(table: pd.DataFrame) -> Figure:
             found, ax=axis, cmap="viridis", norm=LogNorm(1, {"macro": 3969, "pooling": 36}[benchmark]),
             annot=True, fmt=".0f", annot_kws={"size": 8}, linewidths=0.4, cbar_kws={"label": "found rank"},
         )  # fmt: skip
+        plain(axis.collections[0].colorbar.ax.yaxis)
         axis.set_xticklabels([share for _, share in found.columns], rotation=0)
         for x, tree in enumerate(study.TREES):
             axis.text((x + 0.5) * len(shares), -0.2, f"{tree} tree", ha="center", va="bottom")

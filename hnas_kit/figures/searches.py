@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hnas_kit.figures.style import COLOURS, colours, mark_phases, smooth
+from hnas_kit.figures.style import COLOURS, colours, mark_phases, plain, smooth
 from hnas_kit.samplers import compiled
 from hnas_kit.training import PHASES
 
@@ -102,6 +102,7 @@ def bonuses(exploration: float, temperature: float, parent: int = 1000) -> Figur
         there = compiled.bonus(exploration, linear, np.log(parent), parent // 10)
         axis.plot(parent // 10, there, "o", color=COLOURS[name])
         axis.annotate(f"{there:.2g}", (parent // 10, there), (6, 4), textcoords="offset points")
+    plain(axis.xaxis, axis.yaxis)
     axis.axhline(temperature, color="0.6", linestyle=":")
     axis.annotate(f"T = {temperature:g}", (1, temperature), (2, 3), textcoords="offset points", color="0.4")
     axis.set(xlabel=f"visits n of a node, of N = {parent:,} of its parent", ylabel="bonus added to C")
@@ -123,8 +124,7 @@ def uct_terms(terms: pd.DataFrame, starts: Sequence[int], steps: int) -> Figure:
     axis.semilogy(terms["exploration"], color=COLOURS["default"], label="exploration term")
     axis.axhline(1, color="0.6", linestyle=":")
     axis.yaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
-    axis.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    plain(axis.yaxis)
     axis.set(xlabel="step", ylabel="difference between siblings / T")
     mark_phases(axis, starts, steps)
     axis.legend()

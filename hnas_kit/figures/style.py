@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from numpy.typing import ArrayLike
 
 from hnas_kit.training import PHASES
@@ -54,6 +55,13 @@ def use_style() -> None:
             "text.parse_math": False,  # a class may be called a$b$
         }
     )
+
+
+def plain(*axes: Axis) -> None:
+    """Plain numbers along logarithmic axes, where Matplotlib writes mathematics, which is not parsed here."""
+    for axis in axes:
+        axis.set_major_formatter("{x:,g}")
+        axis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def smooth(values: ArrayLike, window: int) -> np.ndarray:

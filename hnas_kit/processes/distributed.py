@@ -34,7 +34,8 @@ from torch import Tensor, nn
 from torch.distributed import FileStore, PrefixStore, Store, TCPStore, all_reduce
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, start_processes
 
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, said
+from hnas_kit.files import first_line
 
 TIMEOUT = timedelta(minutes=30)  # of waiting for another process
 GRACE = 5.0  # seconds in which the others may end by themselves when one has failed
@@ -155,7 +156,7 @@ def placed() -> bool:
 
 
 def _size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ.get("WORLD_SIZE") or "1")
 
 
 def _rank() -> int:
@@ -244,8 +245,7 @@ def _begin(
     except HnasError:
         raise
     except Exception as error:
-        line = " ".join(str(error).split())
-        raise HnasError(f"{_name(rank, size)} failed: {type(error).__name__}: {line}") from error
+        raise HnasError(f"{_name(rank, size)} failed: {said(error)}") from error
 
 
 def _start(function: Callable, args: Sequence[Any], processes: int, device: torch.device, path: str) -> None:
@@ -286,8 +286,14 @@ _calls = itertools.count(1)  # those that this process took part in
 @functools.cache
 def _store() -> TCPStore:
     """What the processes find each other by: the launcher's, or else the first of them serves it."""
-    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    (family, *_, place), *_ = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)
+    address, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
+    try:
+        (family, *_, place), *_ = socket.getaddrinfo(address, port := int(port), type=socket.SOCK_STREAM)
+    except (ValueError, OSError) as error:
+        raise HnasError(
+            f"the {_size()} processes cannot meet: MASTER_ADDR is {address!r} and MASTER_PORT {port!r} "
+            f"({first_line(error)}); a launcher, such as torchrun, sets them"
+        ) from None
     if place[0] in ("127.0.0.1", "::1") or os.environ.get("LOCAL_WORLD_SIZE") == str(_size()):
         _stay_inside()
     serves = {}

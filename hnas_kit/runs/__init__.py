@@ -5,7 +5,7 @@ What needs PyTorch is imported when it is used: parameters are checked without i
 
 from hnas_kit.names import lazy
 from hnas_kit.runs.params import result_params
-from hnas_kit.runs.places import READS, SEARCHES, outputs_root, profile_folder, project_root
+from hnas_kit.runs.places import READS, SEARCHES, outputs_root, profile_folder, project_root, provided
 
 __getattr__, __dir__ = lazy(
     __name__,

@@ -7,8 +7,10 @@ from functools import lru_cache
 
 from hnas_kit import plugins
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.names import DATASETS, LAYOUTS, REWARDS, SPACES
+from hnas_kit.names import DATASETS, LAYOUTS, REWARDS, SAMPLERS, SPACES
 from hnas_kit.runs.params import Parameters, Pretrain, Search
+
+FEW = 1000  # architectures that a sampler is tried out on
 
 
 def known_dataset(name: str) -> None:
@@ -36,11 +38,21 @@ def check(params: Mapping[str, Parameters]) -> None:
     if not isinstance(p, Pretrain):
         return
     named = []
+    if SAMPLERS.brought and isinstance(search, Search):
+        _try_samplers(p.space, search)
     if REWARDS.brought and isinstance(search, Search):
         named = [search.reward_of(m) for m in search.searched.values() if "reward" in m.allowed]
     rewards = tuple(name for name in dict.fromkeys(named) if name in REWARDS.brought)
     if rewards or p.space in SPACES.brought or p.dataset in DATASETS.brought:
         _check(p.space, p.dataset, p.image_size, p.width, rewards, tuple(plugins.digests(p.plugins)))
+
+
+def _try_samplers(name: str, search: Search) -> None:
+    from hnas_kit.spaces import make_space
+
+    if (space := make_space(name)).size <= FEW:
+        for method in search.searched.values():
+            method.try_out(space)
 
 
 @lru_cache(maxsize=64)

@@ -21,7 +21,7 @@ COUNTED: dict[str, dict[str, tuple[str, ...]]] = {
     "02_distances": {"images": ("valid",)},
     "03_tree": {},
     "04_mcts": {"batch_size": ("train", "valid")},
-    "05_ablations": {"scored": ("valid",)},
+    "05_ablations": {"batch_size": ("train", "valid"), "scored": ("valid",)},
     "06_imagenet": {
         "batch_size": ("train", "valid"),
         "images": ("valid",),

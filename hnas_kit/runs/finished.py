@@ -133,6 +133,9 @@ def search_of(run: str, notebook: str = "") -> Finished:
         HnasError: see :class:`Finished`.
     """
     there = [name for name in SEARCHES if place(run, name).exists()]
+    if not there and (below := sorted(outputs_root().glob(f"{run}/**/{SEARCHES[0]}/manifest.json"))):
+        name = below[0].parents[1].relative_to(outputs_root()).as_posix()
+        raise HnasError(f"{outputs_root() / run} has runs below it; name one of them, such as {name}")
     part = Finished(run, notebook or (there or SEARCHES)[0])
     know(part)
     return part

@@ -29,6 +29,10 @@ KERNEL_IS_QUIET = [
 class OwnKernel(AsyncKernelManager):
     """A kernel of the interpreter that this process runs in, whatever else is called python3 here."""
 
+    shutdown_wait_time = (
+        60.0  # seconds; on a busy machine one may be slow to end, and would leave things behind
+    )
+
     @property
     def kernel_spec(self) -> KernelSpec:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]

@@ -18,6 +18,7 @@ from hnas_kit.runs.schema import (
     Checked,
     Communication,
     Compute,
+    Cores,
     Count,
     Dataset,
     Entry,
@@ -167,7 +168,7 @@ class Ablations(Source, Compute):
     batch_size: Count = Field(256, description="images a step in the rehearsal: the larger, the fewer steps")
     seeds: int = Field(3, ge=1, le=1000, description="searches of each method of Table 1 in the rehearsal")
     scored: Whole = Field(1000, description="validation images for its final choices, 0 for all")
-    workers: Whole = Field(0, description="processes of the rehearsal, 0 for one a core")
+    workers: Cores = Field(0, description="processes of the rehearsal, 0 for one a core")
 
 
 IN_WINDOW = ("learned", "boltzmann", "uniform", "regularised", "default", "independent")
@@ -180,7 +181,7 @@ class Imagenet(Phased):
     image_size: int = Field(
         36, ge=8, le=4096, description="images are resized to so many pixels (paper: 224)"
     )
-    workers: Whole = Field(0, description="processes that read images too many for memory; 0: none beside")
+    workers: Cores = Field(0, description="processes that read images too many for memory; 0: none beside")
     width: Width = 8
     low: Positive = Field(277.2, description="of the window, millions of MACs of the network of full size")
     high: Positive = Field(280.0, description="likewise")
@@ -234,13 +235,13 @@ class Retrain(Training):
     notebook = "retrain"
 
     run: RunName = Field("retrained", description="name of the run folder in outputs/")
-    threads: Whole = Field(0, description="CPU threads, 0 for all cores")
+    threads: Cores = Field(0, description="CPU threads, 0 for all cores")
     space: Space
     dataset: Dataset
     architecture: str = Field(description="in the space's text form")
     width: Width
     image_size: ImageSize = 0
-    workers: Whole = Field(0, description="processes that read images too many for memory; 0: none beside")
+    workers: Cores = Field(0, description="processes that read images too many for memory; 0: none beside")
     epochs: Count = Field(100, description="passes over all training images")
     batch_size: Count = Field(256, description="images a step")
     lr: LearningRate = 0.05

@@ -8,7 +8,7 @@ from typing import Any
 
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import first_line, json_value, sha256, write_atomic
-from hnas_kit.places import notebook_path, outputs_root, project_root  # noqa: F401 - of this place, too
+from hnas_kit.places import notebook_path, outputs_root, project_root, provided  # noqa: F401 - of this place, too
 
 # what each notebook reads of which others, besides their parameters
 READS: dict[str, dict[str, tuple[str, ...]]] = {
@@ -32,7 +32,9 @@ def profile_folder(profile: str) -> Path:
 
 
 def copy_notebooks(folder: Path) -> None:
-    """Copy the six notebooks into a folder; raises :class:`HnasError` if one is there already."""
+    """Copy the six notebooks into a folder; raises :class:`HnasError` if it is none, or has one already."""
+    if folder.exists() and not folder.is_dir():
+        raise HnasError(f"{folder} is no folder; choose another")
     targets = {name: folder / f"{name}.ipynb" for name in READS}
     if there := [path for path in targets.values() if path.exists()]:
         raise HnasError(f"{there[0]} is there already; choose another folder")

@@ -77,6 +77,7 @@ RunName = Annotated[str, AfterValidator(run_name)]
 NoRun = Annotated[str, AfterValidator(lambda value: run_name(value) if value else value)]
 Count = Annotated[int, Field(ge=1, le=10**7)]  # beyond it are slips of the hand
 Whole = Annotated[int, Field(ge=0, le=10**7)]
+Cores = Annotated[int, Field(ge=0, le=1024)]  # and threads
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -193,7 +194,7 @@ class Compute(Parameters):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="that the network runs on; auto: a GPU if there is one"
     )
-    threads: Whole = Field(1, description="CPU threads, 0 for all cores; for a small network one is best")
+    threads: Cores = Field(1, description="CPU threads, 0 for all cores; for a small network one is best")
 
 
 class Training(Compute):
@@ -357,4 +358,5 @@ def unknown(name: str, known: Iterable[str], last: str = "") -> str:
     known = list(known)
     close = difflib.get_close_matches(last or name, known, n=1)
     hint = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(known)}"
-    return f"unknown parameter {name} ({hint})"
+    said = name if name and name == name.strip() else repr(name)
+    return f"unknown parameter {said} ({hint})"

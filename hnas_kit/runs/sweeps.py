@@ -23,7 +23,7 @@ from typing import Any
 import pandas as pd
 
 from hnas_kit import plugins
-from hnas_kit.errors import Failure, HnasError, Interrupted
+from hnas_kit.errors import Failure, HnasError, Interrupted, said
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
 from hnas_kit.runs import consistency, folders, grids, locks, places
@@ -146,8 +146,7 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
             part = folders.Finished(run, notebook)
             found = part.load("found.csv").iloc[0].to_dict() if "found.csv" in part.outputs else {}
     except Exception as error:
-        kind = "" if isinstance(error, HnasError) else f"{type(error).__name__}: "
-        raise Failed(task.key, kind + " ".join(str(error).split())) from None
+        raise Failed(task.key, said(error)) from None
     seconds, made = part.manifest["seconds"], part.manifest["provenance"]
     versions = {"Python": "python", "PyTorch": "torch"}
     return {
@@ -292,7 +291,7 @@ class Ends:
         except CancelledError as error:  # nobody else cancels
             raise ConnectionError("the dask scheduler has gone") from error
         except Exception as error:  # the worker could not even begin
-            culprit, line = key, f"{type(error).__name__}: {' '.join(str(error).split())}"
+            culprit, line = key, said(error)
         if culprit != key:
             self.not_run[key] = f"{'/'.join(culprit[::-1])} failed: {line}"
             return

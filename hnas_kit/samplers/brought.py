@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from hnas_kit import trees
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, foreign
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.names import SAMPLERS
 from hnas_kit.samplers.sampler import Sampler
-from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.spaces import Arch, SearchSpace
 
 OVER = ("archs", "space", "tree")  # what a sampler may be made over: its first parameter
 
@@ -50,21 +50,26 @@ def check(name: str, kind: Any) -> None:
         try_out(name, kind, {})
 
 
-def try_out(name: str, kind: type[Sampler], settings: Mapping[str, Any]) -> None:
-    """Make a sampler over the Pooling space, and use all that a search uses of it.
+class _Plain(SearchSpace):
+    """Of which nothing is known but that any operations go together."""
+
+    name, ops = "plain", (("a", "b", "c"),) * 3
+
+
+def try_out(
+    name: str, kind: type[Sampler], settings: Mapping[str, Any], space: SearchSpace | None = None
+) -> None:
+    """Make a sampler over a space, by default a small one, and use all that a search uses of it.
 
     Raises:
         HnasError: one line that names the method that does not work.
     """
-    space, rng = make_space("pooling"), np.random.default_rng(0)
+    space, rng = space or _Plain(), np.random.default_rng(0)
     archs = set(space.enumerate())
 
     def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
-        try:
+        with foreign(f"sampler {name}, {what}: "):
             return function(*args)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            raise HnasError(f"sampler {name}, {what}: {reason}") from None
 
     def arch(what: str, function: Callable[..., Any], *args: Any) -> Arch:
         drawn = call(what, function, *args)

@@ -178,17 +178,25 @@ class Method:
 
     def _does_not_work(self) -> str:
         """What goes wrong with these settings of a registered sampler, in words."""
-        if not self.brought:
-            return ""
-        from hnas_kit.samplers.brought import try_out
-
-        known = inspect.signature(SAMPLERS[self.sampler]).parameters
         try:
-            own = {name: value for name, value in self.settings.items() if name in known}
-            try_out(self.sampler, SAMPLERS[self.sampler], own)
+            self.try_out()
         except HnasError as error:
             return str(error)
         return ""
+
+    def try_out(self, space: SearchSpace | None = None) -> None:
+        """Use a registered sampler as a search does; raises :class:`HnasError` if it does not work.
+
+        Args:
+            space: that it is made over; default: a small one.
+        """
+        if not self.brought:
+            return
+        from hnas_kit.samplers.brought import try_out
+
+        known = inspect.signature(SAMPLERS[self.sampler]).parameters
+        own = {name: value for name, value in self.settings.items() if name in known}
+        try_out(self.sampler, SAMPLERS[self.sampler], own, space)
 
     def unknown(self, settings: Iterable[str]) -> str:
         """Which of these settings it does not have, in words; empty if it has all."""

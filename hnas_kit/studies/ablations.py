@@ -21,7 +21,7 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, torch_value
 from hnas_kit.problem import Problem
 from hnas_kit.processes import parallel
-from hnas_kit.runs import Finished, grids, outputs_root, project_root
+from hnas_kit.runs import Finished, grids, outputs_root, provided
 from hnas_kit.runs.params import NOTEBOOKS, Distances, Parameters, Pretrain, Tree
 from hnas_kit.spaces import ENCODINGS
 from hnas_kit.studies import paper
@@ -164,7 +164,7 @@ def rehearsal(
     weights = upstream["01_pretrain"].read("supernet.pt")
     rows = []
     for sweep in SWEEPS:
-        file = grids.read(project_root() / "params" / "sweeps" / f"{sweep}.yaml", {})
+        file = grids.read(provided(f"params/sweeps/{sweep}.yaml"), {})
         for label, values in grids.points(file.grid):
             changed = grids.assign(base, values)
             for seed in seeds if sweep == "table1" else seeds[:1]:

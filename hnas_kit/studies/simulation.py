@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.errors import HnasError, require_one_of, said
 from hnas_kit.samplers import MCTS, Boltzmann, Independent, MCTSReg, Mixture, Sampler, Uniform
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import Arch, SearchSpace
@@ -297,8 +297,7 @@ def _step_by_step(sampler: Sampler, plan: Plan, record: Record, i: int) -> np.nd
         exploit = walker.exploit()
         return np.array([position[exploit.sample(rng)] for _ in range(record.candidates.shape[1])])
     except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise HnasError(f"{type(sampler).__name__} cannot be simulated: {reason}") from error
+        raise HnasError(f"{type(sampler).__name__} cannot be simulated: {said(error)}") from error
 
 
 def _choose(candidates: np.ndarray, accuracy: np.ndarray, scored: int, rng: np.random.Generator) -> int:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, foreign
 from hnas_kit.spaces import SearchSpace
 from hnas_kit.supernets.blocks import Choice, Classifier, ConvBN
 
@@ -67,10 +67,8 @@ def _own(space: SearchSpace, part: str, sizes: dict[str, Any]) -> nn.Module | No
 def _made(
     space: SearchSpace, what: str, function: Callable[..., nn.Module], *args: Any, **named: Any
 ) -> nn.Module:
-    try:
+    with foreign(f"space {space.name}, {what}: "):
         module = function(*args, **named)
-    except Exception as error:
-        raise HnasError(f"space {space.name}, {what}: {_reason(error)}") from None
     if not isinstance(module, nn.Module):
         raise HnasError(f"space {space.name}, {what}: it is {_kind(module)}, not a torch.nn.Module")
     return module
@@ -78,18 +76,11 @@ def _made(
 
 def _ran(space: SearchSpace, what: str, module: nn.Module, x: Tensor) -> Tensor:
     shape = "x".join(map(str, x.shape))
-    try:
-        with torch.no_grad():
-            out = module(x)
-    except Exception as error:
-        raise HnasError(f"space {space.name}, {what} on {shape}: {_reason(error)} ({NO_CHAIN})") from None
+    with torch.no_grad(), foreign(f"space {space.name}, {what} on {shape}: ", f" ({NO_CHAIN})"):
+        out = module(x)
     if not isinstance(out, Tensor):
         raise HnasError(f"space {space.name}, {what} gives {_kind(out)}, not a tensor ({NO_CHAIN})")
     return out
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _kind(value: Any) -> str:
@@ -146,12 +137,10 @@ def check(name: str, kind: Any) -> None:
             raise HnasError(
                 f"space {name}: {part} asks for {strange[0]}; allowed: {', '.join(sorted(known))}"
             )
-    try:
+    with foreign(f"space {name}: "):
         space = kind()
         arch = space.first
         again = space.parse(space.format(arch))
-    except Exception as error:
-        raise HnasError(f"space {name}: {_reason(error)}") from None
     if again != arch:
         raise HnasError(f"space {name}: parse(format({arch})) is {again}; it must be the same again")
     for shared in (True, False):
