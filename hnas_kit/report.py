@@ -15,7 +15,7 @@ from hnas_kit.runs import Finished, know, outputs_root, search_of
 from hnas_kit.spaces import make_space
 from hnas_kit.studies.paper import LABELS, SETUP, references
 from hnas_kit.studies.paper import TABLES as PUBLISHED
-from hnas_kit.studies.readings import within
+from hnas_kit.studies.rule import within
 
 _texts = read_yaml(Path(__file__).with_suffix(".yaml"))
 CAPTIONS: dict[str, str] = _texts["captions"]

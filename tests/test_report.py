@@ -85,6 +85,11 @@ def test_the_report_says_whether_lambda_is_within_the_rule(changes, said):
     assert f"<p>{said}" in unescape(page("a"))
 
 
+def test_nothing_is_said_of_lambda_without_a_tree():
+    finish("a", sampler="uniform", tree="", compare=[])
+    assert "the rule's" not in unescape(page("a"))
+
+
 def test_the_rule_for_a_window_is_that_of_the_pool():
     finish_window("a", exploration=0.1)
     tree = f"a tree of {Finished('a', '06_imagenet').params['pool']} architectures"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hnas_kit import figures
-from hnas_kit.studies import readings, study
+from hnas_kit.studies import readings, rule, study
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = pd.read_csv(ROOT / "docs" / "results" / "readings.csv")
@@ -61,8 +61,8 @@ def test_a_rule_that_holds_is_found_and_costs_nothing_elsewhere():
     table = made(best, {"1/12": 3969, "1/3": 4 * 3969, "1": 25 * 3969}, 3969, "macro")
     fitted = readings.rule(table)
     for bonus, factor in best.items():  # exact where the ideal is one of LAMBDAS
-        assert readings.advised(fitted, bonus, 500, 500) == pytest.approx(factor)
-        assert readings.advised(fitted, bonus, 2500, 100) == pytest.approx(5 * factor)
+        assert rule.advised(fitted, bonus, 500, 500) == pytest.approx(factor)
+        assert rule.advised(fitted, bonus, 2500, 100) == pytest.approx(5 * factor)
     other = made(best, {"1/12": 36, "1": 36 * 25}, 36, "pooling")
     cost = readings.tested(pd.concat([table, other], ignore_index=True), fitted)
     exact = cost.loc[["pooling"]].sort_index()
@@ -76,8 +76,8 @@ def test_a_rule_that_holds_is_found_and_costs_nothing_elsewhere():
 
 def test_the_rule_is_fitted_to_the_committed_table():
     fitted = readings.rule(TABLE)
-    assert set(fitted) == set(readings.RULE)
-    for bonus, values in readings.RULE.items():
+    assert set(fitted) == set(rule.RULE)
+    for bonus, values in rule.RULE.items():
         assert values == pytest.approx(fitted[bonus], abs=5e-4)
 
 
@@ -90,21 +90,11 @@ def test_the_error_of_the_rule_is_what_the_results_say():
     for name, row in percent.iterrows():
         said = f"{name}: {row['cost']} % on average, {row['worst']} % at worst, factor "
         assert f"{said}{error.loc[name, 'factor']:.1f}" in text
-    much = readings.tested(TABLE, readings.RULE).query("cost > 0.1").reset_index()
+    much = readings.tested(TABLE, rule.RULE).query("cost > 0.1").reset_index()
     assert set(much["benchmark"]) == {"macro"}
     assert set(much["tree"]) == {"learned"}
     assert set(much["share"]) == {"1/12", "1/3"}
     assert error["too large"].sum() == len(much) == 4
-
-
-def test_a_lambda_is_within_the_rule_up_to_its_value():
-    a, b = readings.RULE["sqrt"]
-    limit = np.exp(a) * 10**b
-    assert readings.advised(readings.RULE, "sqrt", 360, 36) == pytest.approx(limit)
-    assert readings.within(limit, "sqrt", 360, 36).startswith(
-        f"Lambda {limit:g} is within the rule's {limit:.2g}"
-    )
-    assert "is above" in readings.within(1.001 * limit, "sqrt", 360, 36)
 
 
 def test_what_a_reading_changes_is_told_from_pairs():

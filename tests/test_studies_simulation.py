@@ -322,7 +322,8 @@ def test_random_search_chooses_among_the_highest_rewards():
     [
         (
             {"sampler": make_sampler("mixture", space=SPACE)},
-            "Mixture cannot be simulated; allowed: .*, mcts_reg, and samplers of one's own",
+            "Mixture cannot be simulated; allowed: uniform, independent, boltzmann, mcts, mcts_reg, and "
+            "samplers of one's own",
         ),
         ({"benchmark": TRUTH.iloc[1:]}, r"the benchmark has no accuracy of \[1,1,8\] \(1 are missing\)"),
         ({"benchmark": TRUTH - 90}, r"the benchmark has the accuracy -.* of \[1,1,8\]; allowed: 0 to 100 %"),

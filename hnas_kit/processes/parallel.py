@@ -45,7 +45,6 @@ def run_all(
         Failure: if a process dies.
     """
     from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     known = plugins.everything()
@@ -68,5 +67,3 @@ def run_all(
         with warnings.catch_warnings():  # who stops early means it
             warnings.filterwarnings("ignore", ".* tasks which were still being processed", UserWarning)
             results.close()
-            if workers != 1:  # or it would be left to the end of a kernel, which does not wait
-                get_reusable_executor(reuse=True).shutdown(kill_workers=True)

@@ -78,17 +78,22 @@ def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterabl
         if not owners or any(owner >= first for owner in owners):
             continue
         for owner in owners:
-            now, before = getattr(params[owner], own), next(_before(params, first, owner), None)
+            now, before = getattr(params[owner], own), _before(params, first, owner)
             if before is None or before.get(own) != json.loads(json.dumps(now)):
                 says = "" if before is None else f" (it was made with {own} {before.get(own)})"
                 raise HnasError(f"{name} belongs to {owner}, which is not run{says}")
 
 
-def _before(params: Mapping[str, Parameters], first: str, notebook: str) -> Iterator[dict[str, Any]]:
-    """What a notebook before ``first`` was made with, as each of those that are run reads it."""
-    for p in [p for name, p in params.items() if name >= first and notebook in places.READS[name]]:
-        nearest = list(places.READS[p.notebook])[-1]
-        yield folders.Finished(p.upstream, nearest).manifest["lineage"][notebook]
+def _before(params: Mapping[str, Parameters], first: str, notebook: str) -> dict[str, Any] | None:
+    """What a notebook before ``first`` was made with, as the first that reads it does; None if none reads it.
+
+    Raises:
+        HnasError: if it is not there.
+    """
+    for name, p in params.items():
+        if name >= first and notebook in places.READS[name]:
+            return folders.Finished(p.upstream, list(places.READS[name])[-1]).manifest["lineage"][notebook]
+    return None
 
 
 def made_otherwise(params: Mapping[str, Parameters], first: str) -> Iterator[str]:
@@ -96,7 +101,7 @@ def made_otherwise(params: Mapping[str, Parameters], first: str) -> Iterator[str
     for notebook in [name for name in NOTEBOOKS if name in params and name < first]:
         before = None
         with contextlib.suppress(HnasError):
-            before = next(_before(params, first, notebook), None)
+            before = _before(params, first, notebook)
         if before is not None:
             now = json.loads(json.dumps(result_params(params[notebook])))
             if other := [f"{name} {before.get(name)}" for name in now if now[name] != before.get(name)]:

@@ -29,9 +29,7 @@ KERNEL_IS_QUIET = [
 class OwnKernel(AsyncKernelManager):
     """A kernel of the interpreter that this process runs in, whatever else is called python3 here."""
 
-    shutdown_wait_time = (
-        60.0  # seconds; on a busy machine one may be slow to end, and would leave things behind
-    )
+    shutdown_wait_time = 60.0  # seconds: one that is killed before it has ended leaves things behind
 
     @property
     def kernel_spec(self) -> KernelSpec:

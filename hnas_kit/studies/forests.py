@@ -17,6 +17,7 @@ from hnas_kit.names import LINKAGES, MEASURES, READINGS, SUPERNETS
 from hnas_kit.runs import Finished
 from hnas_kit.samplers import Method
 from hnas_kit.studies import readings, study
+from hnas_kit.studies.rule import RULE, advised
 from hnas_kit.studies.study import Setting
 from hnas_kit.trees import ArchTree
 
@@ -116,8 +117,8 @@ def searched(tree: ArchTree, subject: Setting, seeds: int) -> Iterator[dict[str,
     alone, paper = subject._replace(forest={"it": tree}), readings.PAPER[subject.space.name]
     for bonus in READINGS["bonus"]:
         for steps in STEPS[subject.space.name]:
-            rule = readings.advised(readings.RULE, bonus, steps, len(subject.truth))
-            for value in (0.5, round(rule, 4)):
+            largest = advised(RULE, bonus, steps, len(subject.truth))
+            for value in (0.5, round(largest, 4)):
                 cell = {"bonus": bonus, "steps": steps, "exploration": value}
                 how = study.protocol(seeds=seeds, **paper | cell)
                 result = study.run(alone, how, {"it": Method("mcts", "it")})["it"]

@@ -17,6 +17,7 @@ from hnas_kit.names import READINGS
 from hnas_kit.samplers import Method
 from hnas_kit.spaces import make_space
 from hnas_kit.studies import study
+from hnas_kit.studies.rule import RULE, advised
 from hnas_kit.studies.study import Setting, quartiles
 
 LAMBDAS = (0.005, 0.02, 0.1, 0.5, 2.0)
@@ -28,8 +29,6 @@ PAPER: dict[str, dict[str, Any]] = {
     "pooling": {"steps": 39_200, "temperature_start": 0.02, "final": "path"},
 }
 DEFAULTS = {name: next(iter(values)) for name, values in READINGS.items()}
-# of (steps / leaves), see rule(): fitted to docs/results/readings.csv
-RULE = {"sqrt": (-2.987, -0.259), "linear": (-1.659, 0.0)}
 KEYS = ["benchmark", "tree", "share", "steps", *READINGS, "exploration", "rewards"]
 
 
@@ -142,12 +141,6 @@ def rule(table: pd.DataFrame, benchmark: str = "macro") -> dict[str, tuple[float
     return fitted
 
 
-def advised(fitted: dict[str, tuple[float, float]], bonus: str, steps: int, leaves: int) -> float:
-    """The lambda that a :func:`rule` gives."""
-    a, b = fitted[bonus]
-    return float(np.exp(a + b * np.log(steps / leaves)))
-
-
 def tested(table: pd.DataFrame, fitted: dict[str, tuple[float, float]]) -> pd.DataFrame:
     """What a rule costs where it was and was not fitted.
 
@@ -188,15 +181,6 @@ def error(table: pd.DataFrame) -> pd.DataFrame:
         {"cells": groups.size(), "cost": groups["cost"].mean(), "worst": groups["cost"].max(),
          "factor": np.exp(groups["log"].mean()), "too large": groups["much"].sum()}
     )  # fmt: skip
-
-
-def within(exploration: float, bonus: str, steps: int, leaves: int) -> str:
-    """Whether a lambda is within ``RULE`` for a search of that length, tree and bonus, in words."""
-    limit = advised(RULE, bonus, steps, leaves)
-    return (
-        f"Lambda {exploration:g} is {'within' if exploration <= limit else 'above'} the rule's {limit:.2g} "
-        f"(bonus {bonus}, {steps:,} steps, a tree of {leaves:,} architectures)."
-    )
 
 
 def same(table: pd.DataFrame) -> pd.DataFrame:
