@@ -26,9 +26,10 @@ def readings(table: pd.DataFrame) -> Figure:
         own = rows[rows["benchmark"] == benchmark]
         found = own.pivot(index=["bonus", "exploration"], columns=["tree", "share"], values="found")
         shares = list(own["share"].unique())
+        trees = [tree for tree in (study.TREES[0], *study.OTHERS, *study.TREES[1:]) if tree in set(own["tree"])]
         found = found.reindex(
             index=pd.MultiIndex.from_product([BONUSES, study.LAMBDAS]),
-            columns=pd.MultiIndex.from_product([study.TREES, shares]),
+            columns=pd.MultiIndex.from_product([trees, shares]),
         )
         sns.heatmap(
             found, ax=axis, cmap="viridis", norm=LogNorm(1, {"macro": 3969, "pooling": 36}[benchmark]),
@@ -36,7 +37,7 @@ def readings(table: pd.DataFrame) -> Figure:
         )  # fmt: skip
         plain(axis.collections[0].colorbar.ax.yaxis)
         axis.set_xticklabels([share for _, share in found.columns], rotation=0)
-        for x, tree in enumerate(study.TREES):
+        for x, tree in enumerate(trees):
             axis.text((x + 0.5) * len(shares), -0.2, f"{tree} tree", ha="center", va="bottom")
         axis.set_yticklabels([f"{BONUSES[bonus]}, λ = {value:g}" for bonus, value in found.index])
         for x in range(len(shares), len(found.columns), len(shares)):
