@@ -23,7 +23,8 @@ from hnas_kit.studies.study import Setting, quartiles
 LAMBDAS = (0.005, 0.02, 0.1, 0.5, 2.0)
 SHARES = {"1/12": 1 / 12, "1/3": 1 / 3, "1": 1, "3": 3}  # of the paper's number of steps
 TREES = ("learned", "default", "one-hot", "random", "random 1")  # the rule is fitted on them
-OTHERS = study.LEARNED[1:]  # trees of other supernets, on NAS-Bench-Macro, that it is tested on
+LEARNED = study.LEARNED  # a tree a supernet of NAS-Bench-Macro
+OTHERS = LEARNED[1:]  # that the rule is tested on
 # what differs between the benchmarks in the paper (App. B.1); T's end on NAS-Bench-Macro is chosen here
 PAPER: dict[str, dict[str, Any]] = {
     "macro": {"steps": 11_760, "temperature_start": 0.01, "final": "samples"},
