@@ -110,7 +110,7 @@ def write(folder: Path) -> Path:
     judges = folder / "results" / "judges.csv"
     judged = read_csv(judges) if judges.exists() else None
     figures.use_style()
-    figure = figures.ranks(rows, 36, paper.TABLE_1["average rank"].dropna())
+    figure = figures.ranks(rows, 36, paper.TABLE_1["average rank"])
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hnas"}):
         figure.savefig(folder / "results" / "evidence.svg", metadata={"Date": None})
     write_atomic(page, f"{before}{mark}{text(rows, judged)}\n{END}{after}".encode())

@@ -46,7 +46,7 @@ def ranks(rows: pd.DataFrame, num_archs: int, published: pd.Series | None = None
     axis.axvline((num_archs + 1) / 2, color="0.6", linestyle=":")
     says = "line: mean"
     if published is not None:
-        drawn = published.reindex(labels).astype(float)
+        drawn = published.reindex(labels).astype(float)  # nan where the paper has none
         axis.plot(drawn, range(len(labels)), "D", markerfacecolor="none", color=COLOURS["default"])
         says += "; diamond: the paper's mean"
     axis.set(xlabel=f"true rank of the found architecture ({says})", ylabel="", xlim=(num_archs + 1, 0))
