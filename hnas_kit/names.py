@@ -118,7 +118,7 @@ DATASETS = Registry(
 LAYOUTS = ("folder", "imagefolder", "ffcv")  # of one's own images: as data set LAYOUT:PATH
 ENCODINGS = ("vector", "onehot")  # of an architecture
 MEASURES = ("kl", "sqrt_kl", "hellinger", "l2", "cross_entropy")  # of the distance between outputs
-SUPERNETS = 1  # that the package has estimates and learned trees of, on NAS-Bench-Macro
+SUPERNETS = 4  # that the package has estimates and learned trees of, on NAS-Bench-Macro
 LINKAGES = ("ward", "average", "complete")
 PRECISIONS = ("float32", "bfloat16", "float16")
 

@@ -16,7 +16,7 @@ ORDER = (
     "errors", "statuses", "names", "files", "places", "plugins", "randomness", "provenance", "processes",
     "spaces", "supernets", "cost", "data", "problem", "training", "evaluation", "distances", "trees",
     "samplers", "rewards", "relearning", "search", "flags", "benchmarks", "runs", "studies", "figures",
-    "report", "compare", "export", "retraining", "verification", "course", "commands", "cli",
+    "report", "results", "compare", "export", "retraining", "verification", "course", "commands", "cli",
 )
 # fmt: on
 

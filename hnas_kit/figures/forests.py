@@ -37,7 +37,7 @@ def _kinds(axis: Axes, rows: pd.DataFrame, places: list[str]) -> None:
         axis.scatter(own["best_quarter"], moved, s=22, color=colour, alpha=0.6, linewidth=0)
     default = rows.loc[rows["row"] == "default", "best_quarter"].iloc[0]
     axis.axvline(default, color=BLACK, linestyle=":", linewidth=1)
-    axis.text(default + 0.01, -0.45, "default tree", va="top", size="x-small")
+    axis.text(default, -0.6, "default tree", va="bottom", size="x-small")
     axis.set_yticks(range(len(places)), places)
     axis.set_ylim(len(places) - 0.5, -0.5)
     axis.set(xlim=(-0.02, 1), xlabel="share of the third phase on the truly best quarter")
@@ -66,7 +66,9 @@ def trees_compared(table: pd.DataFrame) -> Figure:
         ward = short[short["linkage"] == "ward"].groupby("row")["best_quarter"].mean()
         said = [f"{measure} {ward[measure]:.2f}" for measure in ("kl", "sqrt_kl") if measure in ward]
         said.append(f"default tree {short.set_index('row').loc['default', 'best_quarter']:.2f}")
-        axes[0, column].set_title(f"{NAMES[name]}, {steps:,} steps\nWard: {', '.join(said)}", loc="left")
+        axes[0, column].set_title(
+            f"{NAMES[name]}, {steps:,} steps\nWard: {', '.join(said)}", loc="left", pad=16
+        )
         told = study.correlations(own)
         for place, kind in enumerate(PROPERTY):
             axes[1, column].scatter(told[kind], np.full(len(told), place), s=22, color=BLACK, alpha=0.5, lw=0)

@@ -22,7 +22,9 @@ from hnas_kit.studies.study import Setting, quartiles
 
 LAMBDAS = (0.005, 0.02, 0.1, 0.5, 2.0)
 SHARES = {"1/12": 1 / 12, "1/3": 1 / 3, "1": 1, "3": 3}  # of the paper's number of steps
-TREES = ("learned", "default", "one-hot", "random", "random 1")
+TREES = ("learned", "default", "one-hot", "random", "random 1")  # the rule is fitted on them
+LEARNED = study.LEARNED  # a tree a supernet of NAS-Bench-Macro
+OTHERS = LEARNED[1:]  # that the rule is tested on
 # what differs between the benchmarks in the paper (App. B.1); T's end on NAS-Bench-Macro is chosen here
 PAPER: dict[str, dict[str, Any]] = {
     "macro": {"steps": 11_760, "temperature_start": 0.01, "final": "samples"},
@@ -76,14 +78,15 @@ def run(progress: Callable[[int], Any] = lambda done: None, seeds: int = 0) -> p
         seeds: of every cell; 0 for as many as :func:`cells` says.
 
     Returns:
-        A row a cell and tree: ``KEYS``, ``seeds``; ``found``, the true rank of what is found, median over
-        seeds, with its quartiles ``lower`` and ``upper``; and ``best_quarter``, the share of the third
-        phase on the truly best quarter, mean over seeds.
+        A row a cell and tree, of ``TREES`` and, where there are such, ``OTHERS``: ``KEYS``, ``seeds``;
+        ``found``, the true rank of what is found, median over seeds, with its quartiles ``lower`` and
+        ``upper``; and ``best_quarter``, the share of the third phase on the truly best quarter, mean over
+        seeds.
     """
     settings, rows = {name: make() for name, make in SETTINGS.items()}, []
-    methods = {tree: Method("mcts", tree) for tree in TREES}
     for cell in cells():
         setting, paper = settings[cell["benchmark"]], PAPER[cell["benchmark"]]
+        methods = {tree: Method("mcts", tree) for tree in (*TREES, *OTHERS) if tree in setting.forest}
         steps = round(SHARES[cell["share"]] * paper["steps"])
         chosen = {name: cell[name] for name in (*READINGS, "exploration", "rewards", "seeds")}
         how = study.protocol(**paper | chosen | {"steps": steps, "seeds": seeds or cell["seeds"]})
@@ -129,11 +132,12 @@ def rule(table: pd.DataFrame, benchmark: str = "macro") -> dict[str, tuple[float
 
     Args:
         table: of :func:`run`.
-        benchmark: whose :func:`largest` lambdas, at 1/12 of the paper's length and at all of it, it is fitted
-            to.
+        benchmark: whose :func:`largest` lambdas on ``TREES``, at 1/12 of the paper's length and at all of it,
+            it is fitted to.
     """
     rows = largest(table)
-    rows = rows[(rows["benchmark"] == benchmark) & rows["share"].isin(("1/12", "1"))]
+    rows = rows[rows["tree"].isin(TREES) & (rows["benchmark"] == benchmark)]
+    rows = rows[rows["share"].isin(("1/12", "1"))]
     fitted = {}
     for bonus, group in rows.groupby("bonus", sort=False):
         a, b = np.linalg.lstsq(_features(group), np.log(group["exploration"]), rcond=None)[0]
@@ -166,16 +170,17 @@ def tested(table: pd.DataFrame, fitted: dict[str, tuple[float, float]]) -> pd.Da
 
 
 def error(table: pd.DataFrame) -> pd.DataFrame:
-    """How wrong ``RULE`` is where it was fitted, at other lengths, and on the other benchmark.
+    """How wrong ``RULE`` is where it was fitted, at other lengths, on other trees, on the other benchmark.
 
     Returns:
-        For each of the three: number of ``cells`` (tree, length, bonus); ``cost`` of obeying it, mean and
+        For each of the four: number of ``cells`` (tree, length, bonus); ``cost`` of obeying it, mean and
         ``worst``; ``factor`` between the rule and the largest lambda that costs little, geometric mean; and
         ``too large``, in how many cells the rule allows one of ``LAMBDAS`` that costs more than 10 %.
     """
     rows = tested(table, RULE).reset_index()
     here, length = rows["benchmark"] == "macro", rows["share"].isin(("1/12", "1"))
-    where = np.select([here & length, here], ["fitted", "other lengths"], "other benchmark")
+    kinds = {"other trees": rows["tree"].isin(OTHERS), "fitted": here & length, "other lengths": here}
+    where = np.select(list(kinds.values()), list(kinds), "other benchmark")
     groups = rows.assign(log=np.log(rows["factor"]), much=rows["cost"] > 0.1).groupby(where, sort=False)
     return pd.DataFrame(
         {"cells": groups.size(), "cost": groups["cost"].mean(), "worst": groups["cost"].max(),
