@@ -9,6 +9,7 @@ from hnas_kit.figures.ablations import (
     simulated,
     tree_quality,
 )
+from hnas_kit.figures.beyond import beyond
 from hnas_kit.figures.forests import trees_compared
 from hnas_kit.figures.mobile import draws_and_rewards, macs_histogram, mobile_architectures, operation_shares
 from hnas_kit.figures.play import toy_search, tree_explorer

@@ -102,7 +102,7 @@ class Simulate(Protocol):
     tree_growth: NotNegative = Field(
         0.3, description="how slowly the distances of an imitated supernet grow, for tree relearned"
     )
-    imitated: Count = Field(10, description="supernets that are imitated, which seeds take in turn")
+    imitated: Count = Field(5, description="supernets that are imitated, which seeds take in turn")
     batch_size: Count = Field(256, description="images a reward")
     final: one_of(FINAL_CHOICES) = Field("samples", description="the best of some draws, or the best path")
     scored: Whole = Field(0, description="images for the final choice; 0: accuracies themselves")

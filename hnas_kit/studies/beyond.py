@@ -15,6 +15,7 @@ from hnas_kit.names import PRIORS, READINGS, RELEARNED
 from hnas_kit.samplers import Method
 from hnas_kit.studies import readings, study
 from hnas_kit.studies.rule import RULE, advised
+from hnas_kit.studies.simulation import Simulation
 from hnas_kit.studies.study import Setting, quartiles
 
 SHARES = {name: readings.SHARES[name] for name in ("1/12", "1/3", "1")}  # of the paper's number of steps
@@ -58,25 +59,33 @@ def run(
     Returns:
         A row a cell and tree: ``KEYS``, ``seeds``; ``found``, the true rank of what is found, median over
         seeds, with its quartiles ``lower`` and ``upper``; and ``best_quarter``, the share of the third
-        phase on the truly best quarter, mean over seeds. ``growth`` is of relearned trees alone.
+        phase on the truly best quarter, mean over seeds. ``growth`` is of relearned trees alone; ``relearned
+        1`` begins with the tree ``learned 1``, and so on.
     """
     rows = []
     for name, subject in subjects.items():
         for cell in cells(name, len(subject.truth)):
             given = {key: cell[key] for key in ("steps", "bonus", "exploration", "prior")}
-            for growth in (None, *GROWTHS):
-                names, grown = subject.forest, {}
-                if growth is not None:
-                    names, grown = (RELEARNED,), {"tree_growth": growth}
-                methods = {tree: Method("mcts", tree) for tree in names}
-                how = study.protocol(**readings.PAPER[name] | given | grown | {"seeds": seeds})
-                for tree, result in study.run(subject, how, methods).items():
-                    found, lower, upper = quartiles(result.found)
-                    measured = {"found": found, "lower": lower, "upper": upper, "seeds": seeds}
-                    measured["best_quarter"] = float(result.best_quarter.mean())
-                    rows.append(cell | {"tree": tree, "growth": growth} | measured)
+            for tree, growth, result in _searched(subject, readings.PAPER[name] | given | {"seeds": seeds}):
+                found, lower, upper = quartiles(result.found)
+                measured = {"found": found, "lower": lower, "upper": upper, "seeds": seeds}
+                measured["best_quarter"] = float(result.best_quarter.mean())
+                rows.append(cell | {"tree": tree, "growth": growth} | measured)
             progress(1)
     return pd.DataFrame(rows)[[*KEYS, "seeds", "found", "lower", "upper", "best_quarter"]]
+
+
+def _searched(subject: Setting, given: dict[str, Any]) -> Iterator[tuple[str, float | None, Simulation]]:
+    """Tree, growth of its distances if it is learned anew, and searches: on all trees, then on relearned."""
+    every = {tree: Method("mcts", tree) for tree in subject.forest}
+    for tree, result in study.run(subject, study.protocol(**given), every).items():
+        yield tree, None, result
+    for name in [name for name in study.LEARNED if name in subject.forest]:
+        alone = subject._replace(forest={"learned": subject.forest[name]})
+        for growth in GROWTHS:
+            how = study.protocol(**given, tree_growth=growth)
+            found = study.run(alone, how, {RELEARNED: Method("mcts", RELEARNED)})
+            yield name.replace("learned", RELEARNED), growth, found[RELEARNED]
 
 
 def labelled(table: pd.DataFrame) -> pd.Series:
