@@ -12,6 +12,7 @@ from scipy.cluster import hierarchy
 
 from hnas_kit import relearning, trees
 from hnas_kit.relearning import Planted
+from hnas_kit.spaces import Arch
 from hnas_kit.training import Schedule
 from hnas_kit.trees import ArchTree
 
@@ -22,6 +23,11 @@ def _parted(tree: ArchTree) -> np.ndarray:
     """(N (N - 1) / 2,) for each pair the height at which it is parted, over the mean of all."""
     heights = hierarchy.cophenet(tree.to_linkage())
     return heights / heights.mean()
+
+
+@lru_cache(maxsize=8)
+def _noise(archs: tuple[Arch, ...], supernet: int) -> np.ndarray:
+    return _parted(trees.random(archs, FIRST + supernet))
 
 
 @lru_cache(maxsize=256)
@@ -39,8 +45,8 @@ def learned(tree: ArchTree, share: float, growth: float, supernet: int) -> ArchT
         supernet: which; supernets differ in Z.
     """
     w = 1 - np.exp(-share / growth) if growth else 1.0
-    noise = _parted(trees.random(tree.archs, FIRST + supernet))
-    return trees.learned((1 - w) * noise + w * _parted(tree), tree.archs, "average")
+    mixed = (1 - w) * _noise(tree.archs, supernet) + w * _parted(tree)
+    return trees.learned(mixed, tree.archs, "average")
 
 
 def planted(
@@ -55,7 +61,7 @@ def planted(
         growth, supernets: see :func:`learned`.
     """
     steps = relearning.steps(schedule, every)
-    return [
-        [Planted(step, learned(tree, round(step / schedule.steps, 4), growth, i)) for step in steps]
+    return [  # in percent of the steps, so that searches of all lengths share trees
+        [Planted(step, learned(tree, round(step / schedule.steps, 2), growth, i)) for step in steps]
         for i in range(supernets)
     ]
