@@ -137,14 +137,14 @@ class MCTS(TreeSearch):
             temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
             refresh=refresh, prior=prior,
         )  # fmt: skip
-        self._begin(tree)
+        self.begin(tree)
 
     def _groups(self, tree: ArchTree) -> np.ndarray:
         """(V,) the group of equivalent nodes that each is in."""
         return np.zeros(tree.num_nodes, dtype=np.int64)
 
-    def _begin(self, tree: ArchTree) -> None:
-        """Start with nothing learned."""
+    def begin(self, tree: ArchTree) -> None:
+        """Start on a tree with nothing learned."""
         self.tree, self.archs, self._depth = tree, tree.archs, tree.depth
         group, self._replanted = self._groups(tree), False
         self._scratch = np.empty(tree.num_children.max())
@@ -166,7 +166,7 @@ class MCTS(TreeSearch):
             HnasError: if its architectures are not the same.
         """
         origin, nodes, table = trees.origins(self.tree, tree), self.nodes, self.table
-        self._begin(tree)
+        self.begin(tree)
         self._replanted, self.table = True, table
         self.nodes = compiled.carried(nodes, self.nodes, origin, table, tuple(self.rule))
 
@@ -259,7 +259,7 @@ class MCTS(TreeSearch):
 
     def load_state_dict(self, state: dict) -> None:
         if "tree" in state:
-            self._begin(trees.load(state["tree"].numpy().tobytes()))
+            self.begin(trees.load(state["tree"].numpy().tobytes()))
             self._replanted = True
         for name in LEARNED:
             self.nodes[name] = state[name].numpy()
@@ -353,7 +353,7 @@ class MCTSReg(MCTS):
             temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
             refresh=refresh, prior=prior, communication=communication, coefficient=coefficient,
         )  # fmt: skip
-        self._begin(tree)
+        self.begin(tree)
 
     def _groups(self, tree: ArchTree) -> np.ndarray:
         return _equivalent(tree)

@@ -7,7 +7,7 @@ be told from hundreds of seeds in seconds.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -302,12 +302,14 @@ def _later(sampler: MCTS, later: Sequence[Sequence[Planted]]) -> Later | None:
         for k, (_, tree, _) in enumerate(row):
             if tree.archs != sampler.archs or tree.num_nodes != len(sampler.nodes):
                 raise HnasError("a tree that replaces another has the same architectures, and as many nodes")
-            origin[g, k], index[g, k] = trees.origins(fresh.tree, tree), tree.arch_index
-            fresh.replant(tree)
+            origin[g, k], index[g, k] = _origins(fresh.tree, tree), tree.arch_index
+            fresh.begin(tree)
             nodes[g, k] = fresh.nodes
             leaf[g, k] = [tree.leaf[arch] for arch in tree.archs]
-    nodes["value"], nodes["score"], nodes["visits"] = 1.0, 1.0, 0
     return Later(np.array([one.step for one in later[0]]), nodes, origin, index, leaf)
+
+
+_origins = lru_cache(maxsize=256)(trees.origins)  # many searches go on with the same trees
 
 
 def _step_by_step(sampler: Sampler, plan: Plan, record: Record, i: int) -> np.ndarray:
