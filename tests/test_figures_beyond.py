@@ -24,7 +24,7 @@ def test_a_dot_is_a_row_of_the_table(drawn):
     axis = figure.axes[5]
     for line, prior in zip(axis.lines, ("branches", "leaves"), strict=True):
         found = rows.loc[rows["prior"] == prior, "found"]
-        names = [label.get_text() for label in axis.get_yticklabels()]
+        names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
         assert dict(zip(names, line.get_xdata(), strict=True)) == found.to_dict()
 
 

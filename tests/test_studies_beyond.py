@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from hnas_kit import cli
+from hnas_kit.names import MEASURES
 from hnas_kit.samplers import Method
-from hnas_kit.studies import beyond, imitation, readings, study
+from hnas_kit.studies import beyond, forests, imitation, readings, study
 
 
 def test_every_length_bonus_lambda_and_prior_is_a_cell():
@@ -164,8 +165,11 @@ def test_what_is_said_of_the_prior_is_of_the_committed_table():
 def test_what_is_said_of_relearned_trees_is_of_the_committed_table():
     rows, keys = TABLE[TABLE["benchmark"] == "macro"], [*beyond.CELL, "tree"]
     kept = rows[rows["growth"].isna()].set_index(keys)
-    for growth, said in ((0.3, "better in {} of {} cells on NAS-Bench-Macro and worse in {}, the found rank {:.2f} "
-                          "times"), (1.0, "better in {}, worse in {}, {:.2f} times")):  # fmt: skip
+    sentences = {
+        0.3: "better in {} of {} cells on NAS-Bench-Macro and worse in {}, the found rank {:.2f} times",
+        1.0: "better in {}, worse in {}, {:.2f} times",
+    }
+    for growth, said in sentences.items():
         own = rows[rows["growth"] == growth]
         own = own.assign(tree=own["tree"].str.replace("relearned", "learned")).set_index(keys)
         both = own.join(kept, suffixes=("", "_kept"))
@@ -176,3 +180,33 @@ def test_what_is_said_of_relearned_trees_is_of_the_committed_table():
     times = [0.65 + 0.35 * k * 0.34 for k in (1, 2)]
     noise = [[round(100 * np.exp(-t / growth)) for t in times] for growth in beyond.GROWTHS]
     assert noise == [[8, 5], [46, 41]]
+
+
+def test_the_page_that_helps_to_choose_says_what_the_tables_say():
+    page = PAGES["choosing"]
+    counts = [better_and_worse(changes("learned", share=share)) for share in ("1/12", "1")]
+    assert f"better networks in {counts[0][0]} of 16 cells and worse in {counts[0][1]}" in page
+    assert f"At the paper's length it costs ({counts[1][0]} and {counts[1][1]})" in page
+    assert "({} and {} of 12)".format(*better_and_worse(changes("one-hot"))) in page
+    methods = pd.read_csv(ROOT / "docs" / "results" / "simulate.csv")
+    usual = methods[(methods["exploration"] == 0.5) & (methods["rewards"] == "true")]
+    ranks = usual.assign(rank=usual["found rank"].str.split().str[0]).set_index(["bonus", "method"])["rank"]
+    linear = ranks.loc["linear"]
+    assert (
+        f"regularised tree search (rank {linear['regularised']}), one-hot encodings "
+        f"({linear['one-hot, 1/2^l']}) and the default tree ({linear['default']}) are ahead; independent "
+        f"layers find {linear['independent']}, regularised evolution and random search "
+        f"{linear['regularised evolution']}, Boltzmann {linear['boltzmann']}, uniform draws "
+        f"{linear['uniform']} ("
+    ) in page
+    assert linear["random search"] == linear["regularised evolution"]
+    assert f"with Eq. 3 the default tree finds {ranks['sqrt', 'default']}." in page
+    shares = forests.summary(pd.read_csv(ROOT / "docs" / "results" / "trees.csv")).loc["cifar10-macro"]
+    short = shares["best_quarter short"]
+    estimates = [short[f"estimates {i}, Ward"] for i in range(len(study.LEARNED))]
+    outputs = [short[f"{measure}, ward"] for measure in MEASURES]
+    assert (
+        f"a supernet's accuracies steers {min(estimates):.2f} to {max(estimates):.2f} of the third phase to "
+        f"the best quarter, one-hot encodings with 1/2^l {short['one-hot, 1/2^l']:.2f}, the default tree "
+        f"{short['default']:.2f}, Ward's criterion on outputs {min(outputs):.2f} to {max(outputs):.2f}."
+    ) in page
