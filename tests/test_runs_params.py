@@ -120,7 +120,7 @@ def test_the_quick_window_and_methods_are_the_papers():
         (
             {"methods": ["mixture"]},
             "methods[0] is 'mixture': Input should be 'learned', 'boltzmann', 'uniform', 'regularised', "
-            "'default' or 'independent'",
+            "'default', 'independent' or 'relearned'",
         ),
         (
             {"uniform_share": 0.7},
@@ -185,7 +185,7 @@ def test_a_window_that_makes_no_sense_is_refused(changes, said):
             "mct",
             "'uniform', 'independent', 'boltzmann', 'mixture', 'mcts' or 'mcts_reg'",
         ),
-        ("04_mcts", "tree", "binary", "'', 'learned', 'default', 'random' or 'accuracy'"),
+        ("04_mcts", "tree", "binary", "'', 'learned', 'default', 'random', 'accuracy' or 'relearned'"),
         ("04_mcts", "communication", "all", "'', 'shared_table' or 'equivalent_nodes'"),
     ],
 )

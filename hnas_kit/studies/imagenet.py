@@ -187,7 +187,7 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
         "candidates": list(done.scores.index),
         "scores": done.scores.tolist(),
         "seconds": done.seconds,
-        "planted": [(*one[:1], one.tree.to_bytes(), *one[2:]) for one in done.planted],
+        "planted": [one._asdict() | {"tree": one.tree.to_bytes()} for one in done.planted],
     }
     if team.main:
         _keep(checkpoints.folder, kept)
@@ -228,7 +228,7 @@ def found(
     sampler.load_state_dict(kept["sampler"])
     scores = pd.Series(kept["scores"], index=pd.Index(kept["candidates"], tupleize_cols=False))
     history = pd.DataFrame(kept["history"]).rename_axis("step")
-    planted = tuple(Planted(step, trees.load(tree), took) for step, tree, took in kept.get("planted", []))
+    planted = tuple(Planted(**one | {"tree": trees.load(one["tree"])}) for one in kept.get("planted", []))
     where = problem.dataset.device
     return search.Result(net.to(where), sampler, history, scores.index[0], scores, kept["seconds"], planted)
 
