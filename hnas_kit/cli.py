@@ -89,6 +89,16 @@ def _add_results(commands: argparse._SubParsersAction) -> None:
     compare.add_argument("other", help="likewise")
     compare.add_argument("--notebook", default="", choices=places.SEARCHES, help="that searched")
     compare.set_defaults(call=do.compare)
+    judge = commands.add_parser(
+        "judge", help="ask the supernets of finished searches about every architecture: outputs/judges.csv"
+    )
+    judge.add_argument("runs", nargs="+", metavar="RUN", help="with a finished 04_mcts")
+    judge.set_defaults(call=do.judge)
+    results = commands.add_parser(
+        "results", help="write anew what docs/results.md says of the evidence, from the tables beside it"
+    )
+    results.add_argument("folder", nargs="?", type=_path, help="docs of the project (default: this one's)")
+    results.set_defaults(call=do.results)
     notebooks = commands.add_parser("notebooks", help="copy the six notebooks into a folder, to edit them")
     notebooks.add_argument("folder", type=_path)
     notebooks.set_defaults(call=do.notebooks)

@@ -186,6 +186,32 @@ def compare(args: argparse.Namespace) -> None:
     print(compare.compare(args.run, args.other, args.notebook))
 
 
+def judge(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from hnas_kit import runs
+    from hnas_kit.studies import judges
+
+    for run in args.runs:
+        runs.search_of(run, "04_mcts")  # all are there before the first is asked
+    rows = []
+    with runs.progress(len(args.runs), "searches") as bar:
+        for run in args.runs:
+            rows.append(judges.judge(run))
+            bar.update()
+    table = pd.DataFrame(rows)
+    target = places.outputs_root() / "judges.csv"
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    print(table.round(2).to_string(index=False))
+    print(target)
+
+
+def results(args: argparse.Namespace) -> None:
+    from hnas_kit import results
+
+    print(results.write(args.folder or places.project_root() / "docs"))
+
+
 def notebooks(args: argparse.Namespace) -> None:
     places.copy_notebooks(args.folder)
     print(f"{len(NOTEBOOKS)} notebooks in {args.folder}; hnas run takes those of a folder called notebooks")

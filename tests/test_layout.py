@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = (
     "errors", "statuses", "names", "files", "places", "plugins", "randomness", "provenance", "processes",
     "spaces", "supernets", "cost", "data", "problem", "training", "evaluation", "distances", "trees",
-    "samplers", "rewards", "search", "flags", "benchmarks", "runs", "studies", "figures", "report", "compare",
-    "export", "retraining", "verification", "course", "commands", "cli",
+    "samplers", "rewards", "search", "flags", "benchmarks", "runs", "studies", "figures", "report", "results",
+    "compare", "export", "retraining", "verification", "course", "commands", "cli",
 )
 # fmt: on
 

@@ -107,13 +107,6 @@ def test_only_seeds_that_both_have_are_compared():
     assert test.loc["other", ["seeds", "wins", "losses"]].tolist() == [2, 1, 1]
 
 
-def test_finished_searches_are_one_row_a_label():
-    searches = rows(MCTS=[90.0, 92.0], mine=[80.0]).assign(best_quarter=[0.2, 0.4, 1.0])
-    table = ablations.evidence(searches)
-    assert table.loc["MCTS"].tolist() == [2, "9.0 ± 1.4", 30]
-    assert table.loc["mine"].tolist() == [1, "20.0", 100]
-
-
 def test_gathering_takes_what_is_done(tmp_path, monkeypatch):
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
     with pytest.raises(HnasError, match=r"holds no table of a sweep .*hnas sweep params/sweeps/table1"):

@@ -30,12 +30,13 @@ def _dots(axis: Axes, groups: Mapping[str, ArrayLike], size: float, alpha: float
     axis.set_ylim(len(groups) - 0.5, -0.5)
 
 
-def ranks(rows: pd.DataFrame, num_archs: int) -> Figure:
+def ranks(rows: pd.DataFrame, num_archs: int, published: pd.Series | None = None) -> Figure:
     """True rank of what each label found: one dot a seed, the mean as a line.
 
     Args:
         rows: with ``label`` and ``rank``.
         num_archs: the worst rank there is.
+        published: mean ranks of the paper by label, drawn as diamonds; None for none.
     """
     labels = list(rows["label"].unique())
     figure, axis = plt.subplots(figsize=(7.5, 0.42 * len(labels) + 1.1))
@@ -43,7 +44,12 @@ def ranks(rows: pd.DataFrame, num_archs: int) -> Figure:
     means = rows.groupby("label")["rank"].mean()[labels]
     axis.plot(means, range(len(labels)), "|", color=COLOURS["mixture"], markersize=22, markeredgewidth=2.5)
     axis.axvline((num_archs + 1) / 2, color="0.6", linestyle=":")
-    axis.set(xlabel="true rank of the found architecture (line: mean)", ylabel="", xlim=(num_archs + 1, 0))
+    says = "line: mean"
+    if published is not None:
+        drawn = published.reindex(labels).astype(float)  # nan where the paper has none
+        axis.plot(drawn, range(len(labels)), "D", markerfacecolor="none", color=COLOURS["default"])
+        says += "; diamond: the paper's mean"
+    axis.set(xlabel=f"true rank of the found architecture ({says})", ylabel="", xlim=(num_archs + 1, 0))
     return figure
 
 

@@ -203,24 +203,6 @@ def rehearse(
     return rows, {(row["sweep"], row["label"], row["seed"]): done[job.key][1] for row, job in plan}
 
 
-def evidence(rows: pd.DataFrame) -> pd.DataFrame:
-    """Finished searches in one row a label: what they found, and where their third phase went.
-
-    Args:
-        rows: of one or several sweeps, with ``label``, ``seed``, ``rank`` and ``best_quarter``.
-
-    Returns:
-        Indexed by label: ``seeds``; ``rank``, mean ± standard deviation; ``best quarter (%)``, mean.
-    """
-    groups = rows.groupby("label", sort=False)
-    found = {
-        "seeds": groups.size(),
-        "rank": groups["rank"].agg(lambda values: _spread(values, 1)),
-        "best quarter (%)": (100 * groups["best_quarter"].mean()).round(),
-    }
-    return pd.DataFrame(found).rename_axis("method")
-
-
 def sampling_methods() -> pd.DataFrame:
     """The methods of the register, with what their classes say of themselves (Table 6).
 

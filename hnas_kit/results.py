@@ -1,0 +1,117 @@
+"""The part of ``docs/results.md`` that answers whether the claim holds, written from the committed tables."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import matplotlib as mpl
+import pandas as pd
+
+from hnas_kit import figures
+from hnas_kit.errors import HnasError
+from hnas_kit.files import read_csv, write_atomic
+from hnas_kit.studies import evidence, paper
+
+BEGIN, END = "<!-- hnas results: begin -->", "<!-- hnas results: end -->"
+
+
+def _markdown(table: pd.DataFrame, formats: dict[str, str]) -> str:
+    """A table in Markdown, numbers as ``formats`` says; empty where there is none."""
+    shown = table.astype(object)
+    for name, form in formats.items():
+        shown[name] = [form.format(value) if pd.notna(value) else "" for value in table[name]]
+    lines = ["| " + " | ".join(map(str, shown.columns)) + " |", "|" + "---|" * len(shown.columns)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in shown.itertuples(index=False)]
+    return "\n".join(lines)
+
+
+def _repaired(judged: pd.DataFrame) -> str:
+    """Whether concentrating repaired what interference broke, in words, from the table of judges."""
+    gain = (judged["best"] - judged["best_before"]) - (judged["all"] - judged["all_before"])
+    better = judged["tau"] > judged["tau_before"]
+    chosen = judged["found_rank"] < judged["favourite_rank"]
+    worse = judged["found_rank"] > judged["favourite_rank"]
+    return (
+        f"Kendall's tau rose in {better.sum()} of {len(judged)} searches. The truly best ten gained more "
+        f"accuracy than all 36 did in {(gain > 0).sum()} of them, by {gain.mean():+.2f} points on average. "
+        f"What a search took is truly better than its supernet's favourite in {chosen.sum()}, worse in "
+        f"{worse.sum()}."
+    )
+
+
+def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None) -> str:
+    """The section in Markdown.
+
+    Args:
+        rows: of ``docs/results/evidence.csv``.
+        judged: of ``docs/results/judges.csv`` (:func:`hnas_kit.studies.judges.judge`), None without.
+    """
+    claims = evidence.claims(rows)
+    found = evidence.methods(rows).reset_index()
+    found["paper's rank"] = [paper.TABLE_1["average rank"].get(name) for name in found["method"]]
+    formats = {"mean rank": "{:.1f}", "median rank": "{:g}", "accuracy": "{:.2f}", "best quarter": "{:.0f} %"}
+    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(
+        (files("hnas_kit") / "results.md").read_text(encoding="utf-8")
+    )
+    readings = rows.loc[rows["label"] == evidence.LEARNED, "readings"].iloc[0]
+    shown = None
+    if judged is not None:
+        judged = rows[["label", "seed", "run"]].merge(judged, on="run")
+        names = [
+            "label",
+            "seed",
+            "found_rank",
+            "favourite_rank",
+            "tau_before",
+            "tau",
+            "tau_visited",
+            "visited",
+        ]
+        names += ["best_before", "best", "all_before", "all"]
+        shown = (
+            judged[names].rename(columns={"label": "method"}).rename(columns=lambda n: n.replace("_", " "))
+        )
+        two = dict.fromkeys(("tau before", "tau", "tau visited"), "{:.2f}")
+        shown = _markdown(shown, two | dict.fromkeys(("best before", "best", "all before", "all"), "{:.1f}"))
+    return template.render(
+        answer=evidence.answer(rows),
+        claims=claims,
+        table=_markdown(claims, {"median": "{:+g}", "could see": "{:.0f}"}),
+        methods=_markdown(found, formats | {"paper's rank": "{:g}"}),
+        readings=readings,
+        searches=len(rows),
+        hardware=" or ".join(rows["hardware"].unique()),
+        versions=" or ".join(rows["versions"].unique()),
+        commits=[commit[:7] for commit in rows["commit"].unique()],
+        hours=f"{rows['seconds'].sum() / 3600:.1f}",
+        minutes=f"{rows['seconds'].min() / 60:.0f} to {rows['seconds'].max() / 60:.0f} minutes",
+        judged=shown,
+        repaired=None if judged is None else _repaired(judged),
+    )
+
+
+def write(folder: Path) -> Path:
+    """Write the section into ``results.md`` of a folder, between its two marks, and its figure beside it.
+
+    Args:
+        folder: the project's ``docs``.
+
+    Raises:
+        HnasError: if there is no such page, or it lacks the marks.
+    """
+    page = folder / "results.md"
+    if not page.is_file():
+        raise HnasError(f"{page} is not there; name the folder docs of the project")
+    before, mark, rest = page.read_text(encoding="utf-8").partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(END)
+    if not (mark and end):
+        raise HnasError(f"{page} lacks the lines {BEGIN} and {END}, between which the section stands")
+    rows = read_csv(folder / "results" / "evidence.csv")
+    judges = folder / "results" / "judges.csv"
+    judged = read_csv(judges) if judges.exists() else None
+    figures.use_style()
+    figure = figures.ranks(rows, 36, paper.TABLE_1["average rank"])
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hnas"}):
+        figure.savefig(folder / "results" / "evidence.svg", metadata={"Date": None})
+    write_atomic(page, f"{before}{mark}{text(rows, judged)}\n{END}{after}".encode())
+    return page

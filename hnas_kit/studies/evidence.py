@@ -1,0 +1,156 @@
+"""Does the paper's claim hold on CIFAR-10 images? Statistics over finished searches, and the answer."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import t
+
+LEARNED = "MCTS + Learned"
+ENOUGH = 6  # seeds: from the smallest to the largest of so many lies the median, with 97 %
+
+
+class Claim(NamedTuple):
+    """One sentence of the paper, and which methods it compares on the same seeds."""
+
+    says: str
+    better: str
+    worse: str
+
+
+# by the paper's order; under each reading of the exploration bonus
+CLAIMS = (
+    Claim("A learned tree finds better networks than the default tree", LEARNED, "MCTS"),
+    Claim("A learned tree finds better networks than regularised tree search", LEARNED, "MCTS + Reg"),
+    Claim("A learned tree finds better networks than uniform sampling", LEARNED, "Uniform"),
+    Claim(
+        "A learned tree finds better networks than the default tree (bonus of Algorithm 1)",
+        f"{LEARNED}, linear",
+        "MCTS, linear",
+    ),
+    Claim(
+        "A learned tree finds better networks than uniform sampling (bonus of Algorithm 1)",
+        f"{LEARNED}, linear",
+        "Uniform",
+    ),
+)
+
+
+def methods(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each method found.
+
+    Args:
+        rows: finished searches, with ``label``, ``seed``, ``rank``, ``accuracy`` (%) and ``best_quarter``.
+
+    Returns:
+        Indexed by label, in the order of ``rows``: ``ranks`` of all seeds as text, in their order; mean and
+        median ``rank``; mean ``accuracy``; ``best quarter``, mean share (%).
+    """
+    found = {}
+    for label, group in rows.groupby("label", sort=False):
+        group = group.sort_values("seed")
+        found[label] = {
+            "ranks": ", ".join(f"{rank:.0f}" for rank in group["rank"]),
+            "mean rank": group["rank"].mean(),
+            "median rank": group["rank"].median(),
+            "accuracy": group["accuracy"].mean(),
+            "best quarter": 100 * group["best_quarter"].mean(),
+        }
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis("method")
+
+
+def differences(rows: pd.DataFrame, better: str, worse: str, column: str = "rank") -> pd.Series:
+    """Seed by seed, how much ``worse`` lies behind ``better``: positive where the claim holds.
+
+    Args:
+        rows: see :func:`methods`.
+        better, worse: labels.
+        column: ``rank``, in ranks; or ``accuracy``, in points.
+
+    Returns:
+        Indexed by the seeds that both have.
+    """
+    values = (
+        rows.pivot(index="seed", columns="label", values=column).reindex(columns=[better, worse]).dropna()
+    )
+    difference = values[worse] - values[better]
+    return difference if column == "rank" else -difference
+
+
+def verdict(difference: Sequence[float]) -> str:
+    """What paired differences say of a claim: ``supported``, ``not supported`` or ``cannot tell``.
+
+    With six seeds or more the range from the smallest to the largest difference covers the median with 97 %
+    or more; a claim is supported if this range lies above 0, and not supported if it lies at or below 0.
+    Fewer seeds cannot tell.
+    """
+    if len(difference) < ENOUGH:
+        return "cannot tell"
+    if min(difference) > 0:
+        return "supported"
+    return "not supported" if max(difference) <= 0 else "cannot tell"
+
+
+def smallest_seen(difference: Sequence[float], power: float = 0.8) -> float:
+    """The smallest mean difference that so many seeds could have seen, from their spread.
+
+    Of a two-sided t test at 5 %, seen with probability ``power``; nan for fewer than two seeds.
+    """
+    n = len(difference)
+    if n < 2:
+        return float("nan")
+    return float((t.ppf(0.975, n - 1) + t.ppf(power, n - 1)) * np.std(difference, ddof=1) / np.sqrt(n))
+
+
+def claims(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each claim of ``CLAIMS`` with its answer.
+
+    Args:
+        rows: see :func:`methods`.
+
+    Returns:
+        ``claim``; ``seeds`` that both methods have; ``ranks`` and ``points``, the paired differences as text,
+        seed by seed, positive for the claim; ``median`` of the differences in ranks; ``could see``, the
+        smallest mean difference in ranks that so many seeds could have seen; ``answer``.
+    """
+    found = []
+    for claim in CLAIMS:
+        ranks, points = (
+            differences(rows, claim.better, claim.worse, column) for column in ("rank", "accuracy")
+        )
+        found.append(
+            {
+                "claim": claim.says,
+                "seeds": len(ranks),
+                "ranks": ", ".join(f"{value:+.0f}" for value in ranks),
+                "points": ", ".join(f"{value:+.2f}" for value in points),
+                "median": ranks.median(),
+                "could see": smallest_seen(ranks),
+                "answer": verdict(ranks),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def answer(rows: pd.DataFrame) -> str:
+    """The plain answer, in two or three sentences, from the table alone."""
+    found, table = methods(rows), claims(rows)
+    table = table[table["seeds"] > 0]
+    seeds = int(table["seeds"].max()) if len(table) else 0
+    told = table[table["answer"] != "cannot tell"]
+    ordered = found["mean rank"].sort_values()
+    lines = [
+        f"Over {seeds} seed{'s' if seeds > 1 else ''}, mean true ranks of 36 are "
+        + ", ".join(f"{rank:.1f} ({name})" for name, rank in ordered.items())
+        + "."
+    ]
+    if seeds < ENOUGH:
+        lines.append(f"No claim can be decided with fewer than {ENOUGH} seeds.")
+    elif told.empty:
+        lines.append("No claim can be decided: methods win on some seeds and lose on others.")
+    lines += [f"{row.claim}: {row.answer}." for row in told.itertuples()]
+    if LEARNED in found.index:
+        place = 1 + int((ordered < ordered[LEARNED]).sum())
+        lines.append(f"With the bonus of Eq. 3 the learned tree is number {place} of {len(ordered)} methods.")
+    return " ".join(lines)

@@ -1,0 +1,72 @@
+"""What a search did to its supernet: how it judges all architectures afterwards, and those that count."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau
+
+from hnas_kit import benchmarks, evaluation
+from hnas_kit.errors import HnasError
+from hnas_kit.problem import Problem
+from hnas_kit.runs import Finished, search_of
+
+BEST = 10  # architectures that count as the truly best
+
+
+def judge(run: str) -> dict[str, Any]:
+    """Ask a finished search's supernet, and the evenly trained one before it, about every architecture.
+
+    The search's supernet scores all architectures on the whole validation half, as the final choice does; the
+    one before on as many images as 01_pretrain took (``scored``).
+
+    Args:
+        run: with a finished 04_mcts; the search's own method is judged.
+
+    Returns:
+        ``found`` and ``found_rank``, what the search took; ``favourite`` and ``favourite_rank``, what its
+        supernet likes best of all; ``tau_before`` and ``tau``, Kendall's rank correlation of the supernet's
+        accuracies with the truth, before and after; ``tau_visited``, the same after, within what the third
+        phase drew more often than evenly; ``visited``, how many these are; ``best_before`` and ``best``, mean
+        accuracy (%) of the truly 10 best in both supernets; ``all_before`` and ``all``, of all.
+
+    Raises:
+        HnasError: without ground truth, for a mixture of supernets, or a space that cannot be listed.
+    """
+    part = search_of(run, "04_mcts")
+    before = Finished(part.runs["01_pretrain"], "01_pretrain")
+    name = part.load("found.csv").index[0]
+    problem = Problem.of(before.params)
+    truth = benchmarks.needed(problem.space.name, before.params["dataset"])
+    if part.params["sampler"] == "mixture":
+        raise HnasError(f"{run} searched in several supernets; a single one can be judged")
+    archs = [problem.space.parse(text) for text in truth.index]
+    net = problem.supernet()
+    net.load_state_dict(part.load(f"{name}.pt")["net"])
+    seen = 100 * evaluation.accuracy(net, archs, *problem.dataset.fixed(problem.valid))
+    ranking = before.load("ranking.csv")["supernet"].loc[truth.index].to_numpy()
+    found = part.load("found.csv").loc[name, "architecture"]
+    return {"run": run, "found": found} | compare(truth, ranking, seen, part.load(f"{name}.csv"), found)
+
+
+def compare(
+    truth: pd.DataFrame, before: np.ndarray, after: np.ndarray, history: pd.DataFrame, found: str
+) -> dict[str, Any]:
+    """What :func:`judge` says, from the accuracies (%) of two supernets, (N,) in the order of ``truth``."""
+    accuracy, rank = truth["accuracy"].to_numpy(), truth["rank"].to_numpy()
+    drawn = history.loc[history["phase"] == history["phase"].iloc[-1], "architecture"]
+    often = drawn.value_counts().reindex(truth.index, fill_value=0).to_numpy() > len(drawn) / len(truth)
+    favourite, best = int(np.argmax(after)), rank <= BEST
+    return {
+        "found_rank": int(truth.loc[found, "rank"]),
+        "favourite": truth.index[favourite],
+        "favourite_rank": int(rank[favourite]),
+        "tau_before": float(kendalltau(before, accuracy).statistic),
+        "tau": float(kendalltau(after, accuracy).statistic),
+        "tau_visited": float(kendalltau(after[often], accuracy[often]).statistic),
+        "visited": int(often.sum()),
+        "best_before": float(before[best].mean()),
+        "best": float(after[best].mean()),
+        "all_before": float(before.mean()),
+        "all": float(after.mean()),
+    }

@@ -1,0 +1,61 @@
+"""The section that is written from the committed tables: it is what they say, and only it is written."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from hnas_kit import results
+from hnas_kit.errors import HnasError
+from hnas_kit.files import read_csv
+from hnas_kit.runs import project_root
+from hnas_kit.studies import evidence
+
+DOCS = project_root() / "docs"
+
+
+@pytest.fixture
+def docs(tmp_path):
+    """A copy of the page and its tables."""
+    (tmp_path / "results").mkdir()
+    shutil.copy(DOCS / "results.md", tmp_path)
+    for path in (DOCS / "results").glob("*.csv"):
+        shutil.copy(path, tmp_path / "results")
+    return tmp_path
+
+
+def test_the_page_says_what_its_tables_say(docs):
+    results.write(docs)
+    assert (docs / "results.md").read_text() == (DOCS / "results.md").read_text(), "run hnas results"
+    assert (DOCS / "results" / "evidence.svg").is_file()
+
+
+def test_another_table_gives_another_answer_and_touches_nothing_else(docs):
+    page, table = docs / "results.md", docs / "results" / "evidence.csv"
+    page.write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
+    rows = read_csv(table)
+    rows["rank"] = 7.0
+    rows.to_csv(table, index=False)
+    results.write(docs)
+    said = page.read_text()
+    assert said.startswith(f"before\n{results.BEGIN}\n")
+    assert said.endswith(f"{results.END}\nafter\n")
+    assert "old" not in said
+    assert evidence.answer(rows) in said
+    assert " 7.0 (Uniform)" in said
+    assert "7.0 (MCTS + Reg)" in said
+    svg = (docs / "results" / "evidence.svg").read_text()
+    assert "MCTS + Learned, linear" in svg
+    results.write(docs)
+    assert page.read_text() == said  # twice is once
+    assert (docs / "results" / "evidence.svg").read_text() == svg
+
+
+def test_a_page_without_marks_or_no_page_is_one_line(docs, tmp_path):
+    with pytest.raises(HnasError, match="is not there; name the folder docs"):
+        results.write(tmp_path / "nowhere")
+    (docs / "results.md").write_text("mine")
+    with pytest.raises(HnasError, match="lacks the lines"):
+        results.write(docs)
+    assert (docs / "results.md").read_text() == "mine"
