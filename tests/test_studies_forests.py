@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
 
-from hnas_kit import benchmarks, cli, distances, figures, trees
+from hnas_kit import cli, distances, figures, trees
 from hnas_kit.errors import HnasError
+from hnas_kit.files import read_csv
 from hnas_kit.names import LINKAGES, MEASURES, SUPERNETS
-from hnas_kit.runs import Stage
+from hnas_kit.runs import Stage, provided
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.spaces import make_space
 from hnas_kit.studies import forests, readings, study
@@ -160,149 +160,18 @@ def test_the_figure_has_a_dot_a_tree_and_says_what_it_shows(drawn):
     assert "tells most" in below[0].get_title(loc="left")
 
 
-# what the results say of the committed table
-ROOT = Path(__file__).resolve().parents[1]
-TABLE = pd.read_csv(ROOT / "docs" / "results" / "trees.csv")
-TEXT = " ".join((ROOT / "docs" / "results.md").read_text().split())
-SHARES = [f"best_quarter {length}" for length in forests.LENGTHS]
-MACRO = TABLE[TABLE["benchmark"] == "cifar10-macro"]
-WARD = MACRO[MACRO["linkage"] == "ward"]  # from outputs
-
-
-@pytest.mark.parametrize(
-    ("label", "said"),
-    [
-        *((f"estimates {number}, Ward", f"accuracies in supernet {number}, Ward") for number in range(4)),
-        ("true accuracies, Ward", "true accuracies, Ward: nobody has them before a search"),
-        ("one-hot, 1/2^l", "one-hot encodings, 1/2^l"),
-        ("hellinger, ward", "outputs, Hellinger, Ward (13 trees)"),
-        ("sqrt_kl, ward", "outputs, square root of KL, Ward (13)"),
-        ("l2, ward", "outputs, L2, Ward (13)"),
-        ("cross_entropy, ward", "outputs, cross-entropy, Ward (13)"),
-        ("kl, ward", "outputs, KL, Ward (13)"),
-        ("default", "default"),
-        ("learned", "learned tree of supernet 0"),
-    ],
-)
-def test_the_table_of_macro_is_of_the_committed_one(label, said):
-    row = forests.summary(TABLE).loc[("cifar10-macro", label)]
-    assert row["trees"] == (13 if "(13" in said else 1)
-    ranks = [f"{row[f'found {length}']:,.1f}".removesuffix(".0") for length in forests.LENGTHS]
-    cells = [f"{share:.2f} ({rank})" for share, rank in zip(row[SHARES], ranks, strict=True)]
-    assert f"| {said} | {' | '.join(cells)} |" in TEXT
-
-
-@pytest.mark.parametrize(
-    ("label", "said"),
-    [
-        ("kl, ward", "KL"),
-        ("sqrt_kl, ward", "square root of KL"),
-        ("hellinger, ward", "Hellinger"),
-        ("default", "default tree"),
-        ("one-hot", "one-hot encodings"),
-    ],
-)
-def test_the_table_of_pooling_is_of_the_committed_one(label, said):
-    found = forests.summary(TABLE)
-    names = [f"{data}-pooling" for data in ("cifar10", "textures", "digits")]
-    shares = [f"{share:.2f}" for name in names for share in found.loc[(name, label), SHARES]]
-    assert f"| {said} | {' | '.join(shares)} |" in TEXT
-
-
 def test_the_committed_table_is_of_all_supernets():
-    sources = set(MACRO["source"])
+    table = read_csv(provided("docs/results/trees.csv"))
+    macro = table[table["benchmark"] == "cifar10-macro"]
+    sources = set(macro["source"])
     assert set(study.LEARNED) < sources
     assert {f"estimates {i}, {how}" for i in range(SUPERNETS) for how in ("Ward", "halved")} < sources
     for number in range(1, SUPERNETS):  # the packaged trees are those of the runs
         known, own = ["steps", "bonus", "exploration", "found", "best_quarter"], f"macro_s{number}"
-        packaged = MACRO.loc[MACRO["source"] == f"learned {number}", known].to_numpy().tolist()
-        of_run = WARD[(WARD["source"] == own) & (WARD["measure"] == "kl") & (WARD["images"] == 512)]
+        packaged = macro.loc[macro["source"] == f"learned {number}", known].to_numpy().tolist()
+        of_run = macro[(macro["source"] == own) & (macro["measure"] == "kl") & (macro["images"] == 512)]
+        of_run = of_run[of_run["linkage"] == "ward"]
         assert packaged == of_run[known].to_numpy().tolist()
-    assert not TABLE.duplicated([*forests.TREE, *forests.CELL]).any()
+    assert not table.duplicated([*forests.TREE, *forests.CELL]).any()
     kinds = len(MEASURES) * (len(LINKAGES) + len(forests.IMAGES) - 1)
-    assert set(MACRO[MACRO["images"].notna()].groupby("source").size() / 12) == {kinds, 5 * len(LINKAGES)}
-
-
-def by_steps(rows: pd.DataFrame, column: str, how: str, *keys: str) -> pd.DataFrame:
-    """A row a ``keys``, a column a number of steps."""
-    return rows.groupby([*keys, "steps"])[column].agg(how).unstack()
-
-
-def test_how_many_trees_from_outputs_beat_which():
-    tree = ["source", "measure", "images"]
-    steers, finds = by_steps(WARD, "best_quarter", "mean", *tree), by_steps(WARD, "found", "median", *tree)
-    named = {name: MACRO[MACRO["source"] == name] for name in ("default", "one-hot, 1/2^l")}
-    default = (steers > named["default"].groupby("steps")["best_quarter"].mean()).sum()
-    found = (finds < named["default"].groupby("steps")["found"].median()).sum()
-    onehot = (steers > named["one-hot, 1/2^l"].groupby("steps")["best_quarter"].mean()).sum()
-    short, middle, long = default
-    assert (
-        f"of {len(steers)} trees by Ward's criterion, from outputs of three supernets, {short} steer" in TEXT
-    )
-    assert f"searches of 980 steps better ({middle} at 3,920 steps, {long} at 11,760)" in TEXT
-    assert f"only {found[980]} find a better network ({found[3920]}, {found[11760]})" in TEXT
-    assert onehot[980] == 0
-    assert f"none of the {len(steers)} steers the short searches better ({onehot[3920]} at 3,920" in TEXT
-    assert f"steps, {onehot[11760]} at 11,760)" in TEXT
-
-
-def test_what_it_takes_is_in_the_committed_table():
-    most = by_steps(MACRO[MACRO["images"] == 512], "best_quarter", "mean", "linkage", "measure")[980]
-    low, high = (most.groupby("linkage").agg(how).map("{:.2f}".format) for how in ("min", "max"))
-    assert f"with {low['average']} to {high['average']} of the third phase at 980 steps on 512" in TEXT
-    assert f"complete linkage has {low['complete']} to {high['complete']}, Ward's {low['ward']} to" in TEXT
-    assert f"to {high['ward']}. It takes" in TEXT
-    images = by_steps(WARD, "best_quarter", "mean", "images")[980].map("{:.2f}".format)
-    assert f"(64 to 512 give {', '.join(images[:3])} and {images.iloc[3]}, all distances)" in TEXT
-    source = by_steps(WARD, "best_quarter", "mean", "source")[980].map("{:.2f}".format)
-    one, two, three = (source[f"macro_s{number}"] for number in (1, 2, 3))
-    kendall = [
-        f"{benchmarks.supernet(number).record['figures']['01_pretrain']['kendall_tau']:.2f}"
-        for number in range(SUPERNETS)
-    ]
-    said = f"at Kendall {kendall[1]}, {kendall[2]} and {kendall[3]}, give {one}, {two} and {three}."
-    assert f"supernets 1, 2 and 3, {said}" in TEXT
-    assert f"networks at Kendall {', '.join(kendall[:3])} and {kendall[3]}." in TEXT
-    best = forests.summary(TABLE).loc["cifar10-macro"]["best_quarter short"].map("{:.2f}".format)
-    zero, one, two, three = (best[f"estimates {number}, Ward"] for number in range(4))
-    assert f"{one}, {two} and {three} for these three, but {zero} for supernet 0" in TEXT
-    scored = [benchmarks.supernet(i).record["lineage"]["01_pretrain"]["scored"] for i in range(SUPERNETS)]
-    assert scored == [2000, 500, 500, 500]
-
-
-def test_what_sets_the_tree_of_supernet_0_apart_is_in_the_committed_table():
-    first = MACRO[MACRO["source"] == "learned"].iloc[0]
-    kl = WARD[WARD["measure"] == "kl"]
-    assert f"the best group lies {first['group_depth']} choices deep" in TEXT
-    assert f"best quarter in {100 * first['blind']:.0f} % of cases" in TEXT
-    trees, depth, blind = len(kl.drop_duplicates(forests.TREE)), kl["group_depth"], 100 * kl["blind"]
-    assert f"The {trees} trees by KL and Ward's criterion from the other supernets have it" in TEXT
-    said = f"have it {depth.min()} to {depth.max()} deep and reach it in {blind.min():.0f} to"
-    assert f"{said} {blind.max():.0f} %." in TEXT
-    assert first["group_depth"] > depth.max()
-    assert 100 * first["blind"] < blind.min()
-    short = kl[kl["steps"] == 980].groupby(["source", "images"])
-    shares, found = short["best_quarter"].mean(), short["found"].median()
-    deepest = kl.loc[depth.idxmax(), ["source", "images"]].tolist()
-    assert deepest == ["macro_s2", 64]
-    said = f"fails in short searches, too ({shares['macro_s2', 64]:.2f}, rank {found['macro_s2', 64]:,.0f}),"
-    assert said in TEXT
-    assert f"the same supernet the share is {shares['macro_s2', 128]:.2f}." in TEXT
-    few = shares.xs(64, level="images").drop("macro_s2")
-    assert len(few) == 3
-    assert f"Three more trees of 64 images do not fail ({few.min():.2f} to {few.max():.2f})" in TEXT
-    root = WARD[WARD["measure"] == "sqrt_kl"]
-    root = by_steps(root, "best_quarter", "mean", "source", "images")[980]
-    assert f"The square root of KL gave none ({root.min():.2f} or more)" in TEXT
-
-
-def test_what_tells_the_worth_of_a_tree_is_in_the_committed_table():
-    told = forests.correlations(TABLE).groupby("benchmark").median()
-    macro, pooling = told.loc["cifar10-macro"].map("{:.2f}".format), told.drop("cifar10-macro")
-    low, high = (pooling.agg(how).map("{:.2f}".format) for how in ("min", "max"))
-    trees = len(MACRO.drop_duplicates(forests.PROPERTIES))
-    assert f"is {macro['group_depth']} on NAS-Bench-Macro, over {trees} different trees, and" in TEXT
-    assert f"and {low['group_depth']} to {high['group_depth']} on Pooling; that of the second is" in TEXT
-    assert f"the second is {macro['blind']}, and {high['blind']} to {low['blind']} (medians" in TEXT
-    said = f"next to nothing: {macro['early_variance']} on NAS-Bench-Macro, and"
-    assert f"{said} {high['early_variance']} to {low['early_variance']} on Pooling." in TEXT
+    assert set(macro[macro["images"].notna()].groupby("source").size() / 12) == {kinds, 5 * len(LINKAGES)}

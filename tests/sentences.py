@@ -1,0 +1,315 @@
+"""What the README, the results and 05 say, each figure computed from the committed table that is named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hnas_kit import benchmarks
+from hnas_kit.names import SUPERNETS
+from hnas_kit.studies import forests, readings, rule, study
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
+LEARNED, ONEHOT = list(study.LEARNED), "one-hot, 1/2^l"
+RECORDS = [benchmarks.supernet(number).record for number in range(SUPERNETS)]
+KENDALL = [record["figures"]["01_pretrain"]["kendall_tau"] for record in RECORDS]
+
+
+@cache
+def table(name: str) -> pd.DataFrame:
+    """A table of ``docs/results``; p stays as it is shown."""
+    path = ROOT / "docs" / "results" / f"{name}.csv"
+    return pd.read_csv(path, dtype={"p": str} if name == "table1" else None)
+
+
+def of(values: list[float], form: str = ".2f") -> str:
+    """Figures one after another, ``and`` before the last."""
+    *first, last = (format(value, form) for value in values)
+    return f"{', '.join(first)} and {last}"
+
+
+def span(values: pd.Series, form: str = ".2f", by: int = 1) -> str:
+    """From the least to the largest."""
+    return f"{by * values.min():{form}} to {by * values.max():{form}}"
+
+
+def example() -> Iterator[str]:
+    stored = (ROOT / "notebooks" / "04_mcts.ipynb").read_text(encoding="utf-8")
+    (rank,) = re.findall(r"learned: found [^ ]* truly number (\d+)", stored)
+    yield f"its choice is truly number {rank}.*"
+
+
+def methods() -> Iterator[str]:
+    rows = {data: own.set_index("method").fillna({"p": ""}) for data, own in table("table1").groupby("data")}
+    seeds = {data: own["seeds"].iloc[0] for data, own in rows.items()}
+    yield f"| method | textures, {seeds['textures']} seeds | p | digits, {seeds['digits']} seeds | p |"
+    for method in rows["digits"].index.drop(["mixture of two supernets", "MCTS + Reg, equivalent nodes"]):
+        one, other = (rows[data].loc[method] for data in ("textures", "digits"))
+        cells = [f"{own['rank']} ± {own['deviation']} | {own['p']}" for own in (one, other)]
+        yield f"| {method} | {' | '.join(cells)} | {one['paper']} |".replace("|  |", "| |")
+
+
+def chance() -> Iterator[str]:
+    yield f"(p = {table('table1').set_index(['data', 'method'])['p']['textures', 'MCTS, default tree']})"
+
+
+def choices() -> Iterator[str]:
+    (seeds,) = table("choices")["seeds"].unique()
+    yield f"On textures, {seeds} seeds each"
+
+
+def protocol() -> Iterator[str]:
+    how = study.protocol()
+    shares = [100 * how.uniform_share, 100 * how.warmup_share]
+    shares = of([*shares, 100 - sum(shares)], ".0f")
+    yield f"without the network: {how.steps:,} steps, phases of {shares} %, T from"
+    yield f" {how.temperature_start}, lambda {how.exploration}, beta {how.beta}, and the best of"
+    yield f" {how.final_samples} final draws."
+    yield f"seen through mini-batches of {how.batch_size}, and lower at first"
+    yield f"by the factor 1 - exp(-t / {how.learning}) at the share t"
+    yield f"the last T, {how.temperature_end}, are chosen here"
+    yield f"of 3,969, median over {how.seeds} searches"
+
+
+def supernets() -> Iterator[str]:
+    yield f"the supernet of seed 0 ranks the 3,969 networks at Kendall {KENDALL[0]:.2f}."
+    yield f"They rank the 3,969 networks at Kendall {of(KENDALL)}."
+    epochs = [record["lineage"]["01_pretrain"]["epochs"] for record in RECORDS]
+    images = [record["lineage"]["02_distances"]["images"] for record in RECORDS]
+    assert (epochs[2], images[2:]) == (epochs[3], images[1:3])
+    yield f"0 ({epochs[0]} epochs, distances from {images[0]} images), 1 ({epochs[1]} epochs), 2 and 3 ("
+    yield f"{epochs[2]} epochs each), the last three with {images[1]} images."
+    scored = [record["lineage"]["01_pretrain"]["scored"] for record in RECORDS]
+    assert len(set(scored[1:])) == 1
+    yield f"were measured on {scored[0]:,} images, the others' on {scored[1]},"
+
+
+def simulated() -> tuple[pd.Series, pd.Series]:
+    """By rewards, lambda, bonus and method the found rank, and the share (%) on the best quarter."""
+    rows = table("simulate").set_index(["rewards", "exploration", "bonus", "method"]).sort_index()
+    return rows["found rank"].str.split().str[0].astype(int), rows["best quarter (%)"]
+
+
+def trees_searched() -> Iterator[str]:
+    rank, share = (values["true", 0.5] for values in simulated())
+    cell = {key: f"{rank[key]:,}, {share[key]:.0f} %" for key in rank.index}
+    rows = {f", learned tree of supernet {number}": name for number, name in enumerate(LEARNED)}
+    rows |= {", default tree": "default", " + Reg, shared table": "regularised"}
+    rows |= {" + Reg, equivalent nodes": "regularised, equivalent nodes"}
+    rows |= {", tree from the accuracies in supernet 0": "accuracy", ", one-hot encodings, 1/2^l": ONEHOT}
+    for said, name in rows.items():
+        yield f"| MCTS{said} | {cell['sqrt', name]} | {cell['linear', name]} |"
+    names = ["random", "random 1", "random 2"]
+    found = [", ".join(map(str, rank[bonus][names])) for bonus in ("sqrt", "linear")]
+    shares = [span(share[bonus][names], ".0f") for bonus in ("sqrt", "linear")]
+    yield f"random trees | {found[0]}; {shares[0]} % | {found[1]}; {shares[1]} % |"
+    names = {"uniform": "uniform", "Boltzmann": "boltzmann", "independent layers": "independent"}
+    names |= {"random search (the 50 highest rewards)": "random search"}
+    names |= {"regularised evolution (Real et al., 2019)": "regularised evolution"}
+    assert all(cell["linear", name] == cell["sqrt", name] for name in names.values())
+    yield "; ".join(f"{said} {cell['sqrt', name]}" for said, name in names.items()) + "."
+
+
+def trees_compared() -> Iterator[str]:
+    rank, _ = simulated()
+    true, bonuses = rank["true", 0.5], ("sqrt", "linear")
+    sqrt, linear = ((true[bonus][LEARNED] < true[bonus]["default"]).sum() for bonus in bonuses)
+    yield f"{WORDS[sqrt].capitalize()} of the four find better networks than the default tree under `sqrt`"
+    onehot = sum((true[bonus][LEARNED] < true[bonus][ONEHOT]).sum() for bonus in bonuses)
+    yield f"{WORDS[linear]} does under `linear`, and {WORDS[onehot]} finds a better one than one-hot"
+    alone = rank["true", 0.0, "sqrt"]
+    yield f"the four find ranks {of(alone[LEARNED], 'd')}, the default tree {alone['default']}."
+    rewards = [(f"supernet {number}", 0.5) for number in range(SUPERNETS)]
+    own = {b: [rank[*key, b, name] for key, name in zip(rewards, LEARNED, strict=True)] for b in bonuses}
+    other = {b: [rank[*key, b, "default"] for key in rewards] for b in bonuses}
+    yield f"of rank {of(own['sqrt'], ',')} under `sqrt` (on the default tree {of(other['sqrt'], ',')}), and"
+    yield f"{of(own['linear'], ',')} under `linear` ({of(other['linear'], ',')}), each supernet with its"
+    ahead = np.array([*own.values()]) < np.array([*other.values()])
+    yield f"So the learned tree is ahead in {WORDS[ahead.sum()]} cases of {WORDS[ahead.size]}."
+
+
+def lambdas() -> Iterator[str]:
+    every, ((a, b), (flat, slope)) = table("readings"), (rule.RULE["sqrt"], rule.RULE["linear"])
+    assert slope == 0
+    yield f"up to {np.exp(a):.3f} (steps / architectures)^{b:.2f} with the bonus of Eq. 3"
+    yield f"and up to {np.exp(flat):.2f} at every length"
+    sizes = {"macro": 3969, "pooling": 36}
+    at = [rule.advised(rule.RULE, "sqrt", readings.PAPER[name]["steps"], n) for name, n in sizes.items()]
+    yield f"that is {at[0]:.2g} and {np.exp(flat):.2f} on NAS-Bench-Macro, and"
+    yield f" {at[1]:.2g} and {np.exp(flat):.2f} on Pooling"
+    error = readings.error(every)
+    for name, row in error.iterrows():
+        what = f"{name} (learned, of supernets 1 to 3)" if name == "other trees" else name
+        cost = f"{100 * row['cost']:.0f} % on average, {100 * row['worst']:.0f} % at worst"
+        yield f"- {what}: {cost}, factor {row['factor']:.1f}"
+    much = readings.tested(every, rule.RULE).query("cost > 0.1").reset_index().set_index("tree")
+    assert set(much["benchmark"]) == {"macro"}
+    assert set(much["share"]) == {"1/12", "1/3"}
+    assert much["share"]["learned 2"] == "1/12"
+    first = len(much.loc["learned"])
+    yield f"Of {error['cells'].sum()} cells {len(much)} cost more than 10 %: {first} are of the learned tree"
+    yield "and 1 is of supernet 2's at that length."
+    yield f"on Pooling by the factor {error.loc['other benchmark', 'factor']:.1f}:"
+
+
+def kinds_of_trees() -> Iterator[str]:
+    found = forests.summary(table("trees"))
+    labels = {f"estimates {i}, Ward": f"accuracies in supernet {i}, Ward" for i in range(SUPERNETS)}
+    labels |= {"true accuracies, Ward": "true accuracies, Ward: nobody has them before a search"}
+    labels |= {ONEHOT: "one-hot encodings, 1/2^l", "default": "default", "kl, ward": "outputs, KL, Ward (13)"}
+    labels |= {"hellinger, ward": "outputs, Hellinger, Ward (13 trees)", "l2, ward": "outputs, L2, Ward (13)"}
+    labels |= {"sqrt_kl, ward": "outputs, square root of KL, Ward (13)"}
+    labels |= {"cross_entropy, ward": "outputs, cross-entropy, Ward (13)"}
+    labels |= {"learned": "learned tree of supernet 0"}
+    for label, said in labels.items():
+        row = found.loc[("cifar10-macro", label)]
+        assert row["trees"] == (13 if "(13" in said else 1)
+        cells = [f"{row[f'best_quarter {at}']:.2f} ({row[f'found {at}']:,.1f})" for at in forests.LENGTHS]
+        yield f"| {said} | {' | '.join(cells)} |".replace(".0)", ")")
+    labels = {"kl, ward": "KL", "sqrt_kl, ward": "square root of KL", "hellinger, ward": "Hellinger"}
+    for label, said in (labels | {"default": "default tree", "one-hot": "one-hot encodings"}).items():
+        rows = [found.loc[(f"{data}-pooling", label)] for data in ("cifar10", "textures", "digits")]
+        cells = [f"{row[f'best_quarter {at}']:.2f}" for row in rows for at in forests.LENGTHS]
+        yield f"| {said} | {' | '.join(cells)} |"
+
+
+def macro() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The trees over NAS-Bench-Macro, and those from outputs by Ward's criterion."""
+    rows = table("trees").query("benchmark == 'cifar10-macro'")
+    return rows, rows[rows["linkage"] == "ward"]
+
+
+def beaten() -> Iterator[str]:
+    every, ward = macro()
+    steers = ward.groupby([*forests.TREE[1:], "steps"])["best_quarter"].mean().unstack()
+    finds = ward.groupby([*forests.TREE[1:], "steps"])["found"].median().unstack()
+    default, onehot = (every[every["source"] == name].groupby("steps") for name in ("default", ONEHOT))
+    short, middle, long = (steers > default["best_quarter"].mean()).sum()
+    yield f"of {len(steers)} trees by Ward's criterion, from outputs of three supernets, {short} steer"
+    yield f"searches of 980 steps better ({middle} at 3,920 steps, {long} at 11,760)"
+    short, middle, long = (finds < default["found"].median()).sum()
+    yield f"only {short} find a better network ({middle}, {long})"
+    short, middle, long = (steers > onehot["best_quarter"].mean()).sum()
+    yield f"{WORDS[short]} of the {len(steers)} steers the short searches better ({middle} at 3,920 steps,"
+    yield f" {long} at 11,760). What"
+
+
+def what_it_takes() -> Iterator[str]:
+    begun, ward = (rows[rows["steps"] == 980] for rows in macro())
+    most = begun[begun["images"] == 512].groupby(["linkage", "measure"])["best_quarter"].mean()
+    yield f"with {span(most['average'])} of the third phase at 980 steps on 512 images"
+    yield f"complete linkage has {span(most['complete'])}, Ward's {span(most['ward'])}."
+    images, source = (ward.groupby(key)["best_quarter"].mean() for key in ("images", "source"))
+    yield f"(64 to 512 give {of(images)}, all distances)"
+    means = of(source[["macro_s1", "macro_s2", "macro_s3"]])
+    yield f"supernets 1, 2 and 3, at Kendall {of(KENDALL[1:])}, give {means}."
+    named = begun.set_index("source").loc[[f"estimates {number}, Ward" for number in range(SUPERNETS)]]
+    zero, *rest = named.groupby(level=0)["best_quarter"].mean()
+    yield f"{of(rest)} for these three, but {zero:.2f} for supernet 0."
+    zero, *rest = named.groupby(level=0)["depth"].first()
+    yield f"these trees are {min(rest)} to {max(rest)} levels deep, supernet 0's {zero}."
+
+
+def outlier() -> Iterator[str]:
+    every, ward = macro()
+    first, kl = every[every["source"] == "learned"].iloc[0], ward[ward["measure"] == "kl"]
+    yield f"the best group lies {first['group_depth']} choices deep"
+    yield f"siblings alike reach the best quarter in {100 * first['blind']:.0f} % of cases."
+    trees = len(kl.drop_duplicates(forests.TREE))
+    yield f"The {trees} trees by KL and Ward's criterion from the other supernets"
+    yield f"have it {span(kl['group_depth'], 'd')} deep and reach it in {span(kl['blind'], '.0f', by=100)} %."
+    short = kl[kl["steps"] == 980].groupby(["source", "images"])
+    share, found, depth = short["best_quarter"].mean(), short["found"].median(), short["group_depth"].first()
+    key = ("macro_s2", 64)
+    assert depth.idxmax() == key
+    yield f"fails in short searches, too ({share[key]:.2f}, rank {found[key]:,.0f})"
+    yield f"with 128 images of the same supernet the share is {share['macro_s2', 128]:.2f}."
+    few = share.xs(64, level="images").drop("macro_s2")
+    yield f"{WORDS[len(few)].capitalize()} more trees of 64 images do not fail ({span(few)})."
+    root = ward[(ward["steps"] == 980) & (ward["measure"] == "sqrt_kl")]
+    root = root.groupby(["source", "images"])["best_quarter"].mean()
+    yield f"The square root of KL gave none ({root.min():.2f} or more)."
+
+
+def worth() -> Iterator[str]:
+    told = forests.correlations(table("trees")).groupby("benchmark").median()
+    here, pooling = told.loc["cifar10-macro"], told.drop("cifar10-macro")
+    trees = len(macro()[0].drop_duplicates(forests.PROPERTIES))
+    yield f"found rank is {here['group_depth']:.2f} on NAS-Bench-Macro, over {trees} different trees, and"
+    yield f" {span(pooling['group_depth'])} on Pooling; that of the second is {here['blind']:.2f}, and"
+    low, high = pooling.min(), pooling.max()
+    yield f" {high['blind']:.2f} to {low['blind']:.2f} (medians over bonuses"
+    yield f"nothing: {here['early_variance']:.2f} on NAS-Bench-Macro, and"
+    yield f" {high['early_variance']:.2f} to {low['early_variance']:.2f} on Pooling."
+
+
+def small_p() -> Iterator[str]:
+    p = table("table1")["p"]
+    yield f"do the {WORDS[(p == p.min()).sum()]} values of {p.min()} in the first figure survive?"
+
+
+def without_bonus() -> Iterator[str]:
+    rank = simulated()[0]["true", 0.0, "sqrt"]
+    found = of([rank[tree] for tree in LEARNED], "d")
+    yield f"the four find ranks {found}, the default tree {rank['default']}."
+
+
+def first_branch() -> Iterator[str]:
+    subject = study.macro()
+    told = study.blind(subject.truth, subject.forest)["variance explained"]
+    without = told.drop([*LEARNED, "accuracy"]).max()
+    yield f"({span(told[LEARNED])}) than that of any tree made without a network ({without:.2f} at most;"
+
+
+def mapped() -> Iterator[str]:
+    rows = readings.usual(table("readings"))
+    (seeds,) = rows["seeds"].unique()
+    yield f"median of {seeds} seeds."
+    low = rows["exploration"] <= rows["bonus"].map({"sqrt": 0.1, "linear": 0.5})
+    macro = rows[(rows["benchmark"] == "macro") & rows["tree"].isin(LEARNED)]
+    little = macro[low[macro.index]]
+    worst = little[(little["share"] == "1/12") & (little["tree"] == LEARNED[1])]["found"].max()
+    yield f"that of supernet 1 finds one of the {worst:.0f} best up to $\\lambda = 0.1$."
+    worst = little[little["share"] == "1"]["found"].max()
+    yield f"one of the {worst:.0f} best up to $\\lambda = 0.1$ under Eq. 3, and up to 0.5 under Algorithm 1."
+    paper = macro[(macro["share"] == "1") & (macro["bonus"] == "sqrt") & (macro["exploration"] == 0.5)]
+    found = paper.set_index("tree")["found"][LEARNED]
+    yield f"At 0.5 under Eq. 3 they find ranks {of(list(found), ',.0f')}."
+    layers = rows[rows["tree"].isin(("default", "one-hot"))]
+    worst = layers.query("benchmark == 'macro'")["found"].max()
+    yield f"(default and one-hot) find one of the {worst:.0f} best everywhere."
+    worst = rows.query("benchmark == 'pooling' and tree == 'learned'")["found"].max()
+    yield f"The learned tree always finds one of the {WORDS[int(worst)]} best."
+    bad = layers.query("benchmark == 'pooling'").groupby(["bonus", "share", "exploration"])["found"].min() > 9
+    least = bad[bad].reset_index("exploration").groupby(level=[0, 1])["exploration"].min()
+    assert least["sqrt", "1/12"] == least["sqrt", "1/3"]
+    assert list(least["linear"].index) == ["1/12"]
+    yield f"under Eq. 3 at {least['sqrt', '1/3']:g} in searches shorter than the paper's and at"
+    yield f" {least['sqrt', '1']:g} in all, under Algorithm 1 at {least['linear', '1/12']:g} in the shortest."
+
+
+STUDY = (kinds_of_trees, beaten, what_it_takes, outlier, worth)
+FILES = {
+    "README.md": {"notebooks/04_mcts.ipynb": (example,), "docs/results/table1.csv": (methods,)},
+    "docs/results.md": {
+        "docs/results/table1.csv": (chance,),
+        "docs/results/choices.csv": (choices,),
+        "hnas_kit/runs/params.py": (protocol,),
+        "hnas_kit/benchmarks/tables/macro-tree.json": (supernets,),
+        "docs/results/simulate.csv": (trees_searched, trees_compared),
+        "docs/results/readings.csv": (lambdas,),
+        "docs/results/trees.csv": STUDY,
+    },
+    "notebooks/05_ablations.ipynb": {
+        "docs/results/table1.csv": (small_p,),
+        "docs/results/simulate.csv": (without_bonus,),
+        "hnas_kit/benchmarks/tables/macro-tree.npz": (first_branch,),
+        "docs/results/readings.csv": (mapped,),
+    },
+}
