@@ -16,7 +16,7 @@ def test_a_dot_is_a_row_of_the_table(drawn):
     figure = figures.beyond(table)
     assert len(figure.axes) == 6
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles[0] == "Eq. 3, 1/12 of it"
+    assert titles[0] == "Eq. 3, 1/12 of the paper's length"
     assert titles[5] == "Algorithm 1, the paper's length"
     rows = table.assign(label=beyond.labelled(table))
     rows = rows[(rows["benchmark"] == "macro") & (rows["exploration"] == 0.5) & (rows["bonus"] == "linear")]

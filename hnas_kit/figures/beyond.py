@@ -29,7 +29,7 @@ def beyond(table: pd.DataFrame, benchmark: str = "macro", exploration: float = s
             axis.hlines(y, without, leaves, color=GRAY, linewidth=1)
             axis.plot(without, y, "o", color="white", markeredgecolor=GRAY, label="branches drawn alike")
             axis.plot(leaves, y, "o", color=BLUE, markersize=5, label="by their leaves")
-            length = "the paper's length" if share == "1" else f"{share} of it"
+            length = "the paper's length" if share == "1" else f"{share} of the paper's length"
             axis.set(xscale="log", title=f"{BONUSES[bonus]}, {length}", yticks=y)
             axis.set_yticklabels(wide.index)
             axis.grid(axis="x", alpha=0.3)
