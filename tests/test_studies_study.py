@@ -57,7 +57,7 @@ def test_every_method_is_searched_with_what_it_has_of_the_settings(results, monk
     how = study.protocol(seeds=3, steps=50, beta=0.8, bonus="linear", scored=7, final="path", learning=0.1)
     study.run(SETTING, how, study.COMPARED | own)
     options = how.model_dump(include={"batch_size", "learning", "final", "final_samples", "scored"})
-    options["estimate"] = None
+    options |= {"estimate": None, "later": ()}
     assert len(seen) == len(study.COMPARED) + 1
     assert all(given == [[0, 1, 2], options] for _, _, *given in seen)
     assert {type(sampler).__name__ for sampler, *_ in seen} == {
