@@ -1,0 +1,188 @@
+"""What the results and choosing.md say of what goes beyond the paper, computed from the committed tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hnas_kit import benchmarks, relearning
+from hnas_kit.names import MEASURES
+from hnas_kit.runs.command_params import Simulate
+from hnas_kit.studies import beyond, forests, readings, rule, study
+from hnas_kit.training import Schedule
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+
+
+@cache
+def table(name: str = "beyond") -> pd.DataFrame:
+    return pd.read_csv(RESULTS / f"{name}.csv")
+
+
+def changes(tree: str, **where: object) -> pd.DataFrame:
+    """Cells of NAS-Bench-Macro whose tree's name begins so, without the prior and with it (``_with``)."""
+    rows = table()[(table()["benchmark"] == "macro") & table()["tree"].str.startswith(tree)]
+    for name, value in where.items():
+        rows = rows[rows[name] == value]
+    keys = [key for key in beyond.KEYS if key not in ("prior", "growth")]
+    one, other = (
+        rows[rows["prior"] == prior].set_index(keys).sort_index() for prior in ("branches", "leaves")
+    )
+    return one.join(other, suffixes=("", "_with"))
+
+
+def pair(wide: pd.DataFrame, benchmark: str, tree: str, bonus: str, share: str) -> list[float]:
+    """Without the prior and with it."""
+    return [wide.loc[(benchmark, tree), (bonus, share, prior)] for prior in ("branches", "leaves")]
+
+
+def counts(both: pd.DataFrame) -> tuple[int, int, int]:
+    """In how many cells what is found is better with the prior, worse, and of how many."""
+    change = both["found_with"] - both["found"]
+    return int((change < 0).sum()), int((change > 0).sum()), len(change)
+
+
+def ranks() -> Iterator[str]:
+    for exploration in (beyond.PAPERS, 0.0):
+        wide = beyond.summary(table(), exploration).loc["macro"]
+        columns = [(bonus, share) for bonus in ("sqrt", "linear") for share in beyond.SHARES]
+        for label, row in wide.iterrows():
+            pairs = [[row[*column, prior] for prior in ("branches", "leaves")] for column in columns]
+            cells = [" → ".join(f"{value:,.0f}" for value in pair) for pair in pairs]
+            yield f"| {label} | {' | '.join(cells)} |"
+    for (benchmark, bonus, share), row in beyond.gained(table()).iterrows():
+        said = f"{row['better']:.0f}, {row['worse']:.0f} of {row['cells']:.0f}; {row['ratio']:.2f}"
+        yield f"| {benchmark} | {bonus} | {share} | {said}; {row['best quarter']:+.2f} |"
+    (seeds,) = table()["seeds"].unique()
+    yield f"all of the paper's length, {seeds} seeds a cell"
+    steps = [round(readings.PAPER["macro"]["steps"] * beyond.SHARES[share]) for share in beyond.SHARES]
+    values = [f"{rule.advised(rule.RULE, 'sqrt', n, 3969):.2f}" for n in steps]
+    yield (
+        f"Lambda by the rule: {values[0]}, {values[1]} and {values[2]} under Eq. 3, by length, and "
+        f"{rule.advised(rule.RULE, 'linear', 1, 1):.2f} under Algorithm 1:"
+    )
+
+
+def settings() -> Iterator[str]:
+    usual, steps = Simulate.defaults(), [round(11_760 * beyond.SHARES[share]) for share in beyond.SHARES]
+    yield f"after each {usual['relearn_every']:g} of the third phase"
+    yield "are (1 - w) Z + w D, where"
+    yield "w = 1 - exp(-t / growth) at"
+    yield f"`growth` is {beyond.GROWTHS[0]:g} or {beyond.GROWTHS[1]:g}; five such"
+    assert usual["imitated"] == 5
+    yield f"The paper's lambda, {beyond.PAPERS}:"
+    first, *others = (f"{count:,}" for count in steps)
+    for bonus, unit in (("Eq. 3", " steps"), ("Algorithm 1", "")):
+        yield f"{bonus}, {first}{unit} | {' | '.join(others)} |"
+    yield f"{steps[1]:,} steps under Eq. 3"
+    yield f"At {first} steps"
+    yield f"T = {usual['temperature_start']:g} outweigh any number of networks, and at {first} steps C,"
+    assert (usual["start"], usual["batch_size"]) == ("one", 256)
+    yield "which starts at 1, does the same."
+    yield "are still close to 1, so"
+
+
+def costs() -> Iterator[str]:
+    record = benchmarks.supernet(0).record
+    seconds = sum(record["seconds"][name] for name in ("02_distances", "03_tree"))
+    images = record["lineage"]["02_distances"]["images"]
+    yield f"On NAS-Bench-Macro 02 and 03 took {seconds:.0f} s for supernet 0 (3,969"
+    yield f" networks, {images} images;"
+    yield f"twice that is {100 * 2 * seconds / 3600:.0f} % of `macro_cpu`'s hour"
+
+
+def choosing_settings() -> Iterator[str]:
+    usual = Simulate.defaults()
+    yield f"mini-batches of {usual['batch_size']} images"
+    yield "Anywhere between 36 and 3,969 networks"
+    yield "(Pooling, 36 networks; NAS-Bench-Macro, 3,969)"
+    yield f"median over {forests.SEEDS} to {beyond.SEEDS} seeds"
+    yield f"(`trees.csv`, {forests.STEPS['macro'][0]} steps)"
+    yield f"fails at {forests.STEPS['macro'][0]} steps whatever lambda is"
+    yield f"with the paper's lambda {usual['exploration']} it"
+    yield f"(`growth` {beyond.GROWTHS[0]:g})"
+
+
+def prior() -> Iterator[str]:
+    learned = changes("learned")
+    more = learned["best_quarter_with"] - learned["best_quarter"]
+    means = [more.xs(share, level="share").mean() for share in beyond.SHARES]
+    yield "in {} of {} cells, by {:.2f}, {:.2f} and {:.2f} at".format((more > 0).sum(), len(more), *means)
+    (a, b, n), (c, d, _), (e, f, _) = (counts(changes("learned", share=share)) for share in beyond.SHARES)
+    yield f"what is found is better in {a} of {n} cells and worse in {b}, at 3,920 in {c} and {d},"
+    yield f"at the paper's length in {e} and {f}: there"
+    default, onehot, random = (counts(changes(name)) for name in ("default", "one-hot", "random"))
+    yield f"it is better in {default[0]} of {default[2]} cells and worse in {default[1]}, on one-hot"
+    assert onehot[0] == 0
+    yield f"never better and worse in {onehot[1]} of {onehot[2]}, on random"
+    yield f"trees better in {random[0]} of {random[2]} and worse in {random[1]}."
+    quarter, tree = beyond.summary(table(), 0.0, "best_quarter"), ("macro", "learned")
+    (a, b), (c, d) = pair(quarter, *tree, "linear", "1/12"), pair(quarter, *tree, "sqrt", "1/3")
+    e, f = pair(beyond.summary(table(), 0.0), *tree, "sqrt", "1/3")
+    yield f"{b:.2f} instead of {a:.2f} at 980 steps under Algorithm 1, and at"
+    yield f"{d:.2f} instead of {c:.2f}, with rank {f:.0f} instead of {e:,.0f}."
+    a, b = pair(beyond.summary(table()), "pooling", "default", "sqrt", "1/3")
+    yield f"a third of the length rank {b:.0f} instead of {a:.0f}."
+
+
+def relearned() -> Iterator[str]:
+    rows, keys = table()[table()["benchmark"] == "macro"], [*beyond.CELL, "tree"]
+    kept, found = rows[rows["growth"].isna()].set_index(keys), []
+    schedule = Schedule(11_760)
+    shares = [step / schedule.steps for step in relearning.steps(schedule, 0.34)]
+    for growth in beyond.GROWTHS:
+        own = rows[rows["growth"] == growth]
+        own = own.assign(tree=own["tree"].str.replace("relearned", "learned")).set_index(keys)
+        both = own.join(kept, suffixes=("", "_kept"))
+        ratio = np.exp(np.log(both["found"] / both["found_kept"]).median())
+        change = both["found"] - both["found_kept"]
+        noise = [round(100 * np.exp(-share / growth)) for share in shares]
+        found.append(((change < 0).sum(), (change > 0).sum(), len(change), ratio, noise))
+    (a, b, n, ratio, noise), (c, d, _, other, more) = found
+    yield f"with growth 0.3, when noise is {noise[0]} and {noise[1]} % of the distances"
+    yield f"better in {a} of {n} cells on NAS-Bench-Macro and worse in {b}, the found rank {ratio:.2f} times"
+    yield f"with growth 1, {more[0]} and {more[1]} % noise, better in {c}, worse in {d}, {other:.2f} times."
+
+
+def choosing_prior() -> Iterator[str]:
+    short, long = (counts(changes("learned", share=share)) for share in ("1/12", "1"))
+    yield f"at 980 steps it finds better networks in {short[0]} of {short[2]} cells and worse in {short[1]}"
+    yield f"At the paper's length it costs ({long[0]} and {long[1]})"
+    yield "everywhere ({} and {} of {})".format(*counts(changes("one-hot")))
+    a, b = pair(beyond.summary(table()), "pooling", "default", "sqrt", "1/3")
+    yield f"under Eq. 3: rank {b:.0f} instead of {a:.0f} at a third"
+
+
+def choosing_sampler() -> Iterator[str]:
+    methods = table("simulate")
+    usual = methods[(methods["exploration"] == 0.5) & (methods["rewards"] == "true")]
+    usual = usual.assign(rank=usual["found rank"].str.split().str[0]).set_index(["bonus", "method"])["rank"]
+    rank = usual.loc["linear"]
+    yield f"regularised tree search (rank {rank['regularised']}), one-hot encodings"
+    yield f" ({rank['one-hot, 1/2^l']}) and the"
+    yield f"default tree ({rank['default']}) are ahead; independent layers find {rank['independent']},"
+    assert rank["random search"] == rank["regularised evolution"]
+    yield f"evolution and random search {rank['random search']}, Boltzmann {rank['boltzmann']},"
+    yield f"uniform draws {rank['uniform']}"
+    yield f"with Eq. 3 the default tree finds {usual['sqrt', 'default']}."
+
+
+def choosing_tree() -> Iterator[str]:
+    short = forests.summary(table("trees")).loc["cifar10-macro"]["best_quarter short"]
+    estimates = [short[f"estimates {i}, Ward"] for i in range(len(study.LEARNED))]
+    outputs = [short[f"{measure}, ward"] for measure in MEASURES]
+    yield f"a supernet's accuracies steers {min(estimates):.2f} to {max(estimates):.2f} of the third phase"
+    yield f"one-hot encodings with 1/2^l {short['one-hot, 1/2^l']:.2f},"
+    yield f"the default tree {short['default']:.2f},"
+    yield f"Ward's criterion on outputs {min(outputs):.2f} to {max(outputs):.2f}."
+
+
+def choosing_lambda() -> Iterator[str]:
+    fitted = readings.rule(table("readings"))
+    (a, b), (c, _) = fitted["sqrt"], fitted["linear"]
+    yield f"up to {np.exp(a):.3f} (steps / networks)^{b:.2f} under Eq. 3"
+    yield f"and {np.exp(c):.2f} under Algorithm 1"
