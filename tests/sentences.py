@@ -1,4 +1,4 @@
-"""What the README, the results, choosing.md and 05 say, each figure from the committed table that is named."""
+"""What README, results, choosing.md and 05 say, each figure computed from the committed table named."""
 
 from __future__ import annotations
 
