@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +28,23 @@ def _one(known: tuple, function: Callable[..., Any], key: Any, values: tuple) ->
         return key, function(*values)
     finally:
         torch.set_num_threads(before)  # with one worker joblib starts no process
+
+
+def _end() -> None:
+    """End the idle processes, and the one of joblib's that keeps track of their locks.
+
+    A Jupyter kernel that ends kills that one, after 14 seconds, before the locks are given back; it would be
+    started anew and complain of each.
+    """
+    from joblib.externals.loky import reusable_executor
+    from joblib.externals.loky.backend import resource_tracker
+
+    with contextlib.suppress(AttributeError):  # private names, which another version may not have
+        if reusable_executor._executor:
+            reusable_executor._executor.terminate(kill_workers=True)
+        reusable_executor._executor = None
+        gc.collect()
+        resource_tracker._resource_tracker._stop()
 
 
 def run_all(
@@ -67,3 +86,6 @@ def run_all(
         with warnings.catch_warnings():  # who stops early means it
             warnings.filterwarnings("ignore", ".* tasks which were still being processed", UserWarning)
             results.close()
+        if workers != 1:
+            del pool, results
+            _end()
