@@ -192,12 +192,10 @@ def judge(args: argparse.Namespace) -> None:
     from hnas_kit import runs
     from hnas_kit.studies import judges
 
-    for run in args.runs:
-        runs.search_of(run, "04_mcts")  # all are there before the first is asked
-    rows = []
-    with runs.progress(len(args.runs), "searches") as bar:
-        for run in args.runs:
-            rows.append(judges.judge(run))
+    searches, rows = [judges.search(run) for run in args.runs], []
+    with runs.progress(len(searches), "searches") as bar:
+        for search in searches:
+            rows.append(judges.judge(search))
             bar.update()
     table = pd.DataFrame(rows)
     target = places.outputs_root() / "judges.csv"

@@ -57,20 +57,8 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None) -> str:
     shown = None
     if judged is not None:
         judged = rows[["label", "seed", "run"]].merge(judged, on="run")
-        names = [
-            "label",
-            "seed",
-            "found_rank",
-            "favourite_rank",
-            "tau_before",
-            "tau",
-            "tau_visited",
-            "visited",
-        ]
-        names += ["best_before", "best", "all_before", "all"]
-        shown = (
-            judged[names].rename(columns={"label": "method"}).rename(columns=lambda n: n.replace("_", " "))
-        )
+        shown = judged.drop(columns=["run", "found", "favourite"]).rename(columns={"label": "method"})
+        shown = shown.rename(columns=lambda name: name.replace("_", " "))
         two = dict.fromkeys(("tau before", "tau", "tau visited"), "{:.2f}")
         shown = _markdown(shown, two | dict.fromkeys(("best before", "best", "all before", "all"), "{:.1f}"))
     return template.render(

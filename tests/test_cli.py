@@ -20,7 +20,9 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
 
-from hnas_kit import cli, data
+from hnas_kit import benchmarks, cli, data
+from hnas_kit.files import read_csv
+from hnas_kit.problem import Problem
 from hnas_kit.runs import Finished, Stage, execution, meanings
 from hnas_kit.runs.params import NOTEBOOKS
 
@@ -180,6 +182,35 @@ def test_what_was_found_is_exported(tiny, capfd):
     lines = capfd.readouterr().err.splitlines()
     assert [line[:6] for line in lines] == ["hnas: "] * 3
     assert "unknown method of tiny 'randm'" in lines[0]
+
+
+@pytest.mark.slow
+def test_a_search_is_judged_by_all_architectures_on_all_validation_images(tiny, capsys):
+    assert cli.main(["judge", "tiny"]) == 0
+    row = read_csv(tiny / "outputs" / "judges.csv").iloc[0]
+    part, before = (Finished("tiny", name) for name in ("04_mcts", "01_pretrain"))
+    problem, truth = Problem.of(before.params), benchmarks.load("digits-pooling")
+    net = problem.supernet()
+    net.load_state_dict(part.load("learned.pt")["net"])
+    x, y = (
+        part.tensor_split(2) for part in problem.dataset.fixed(problem.valid)
+    )  # at most 1,024 images each
+    archs = [problem.space.parse(text) for text in truth.index]
+    with torch.no_grad():
+        said = [torch.cat([net.eval()(images, arch).argmax(1) for images in x]) for arch in archs]
+    right = [100 * float((given == torch.cat(y)).double().mean()) for given in said]
+    ranking = before.load("ranking.csv")["supernet"]
+    assert row["found"] == part.load("found.csv").loc["learned", "architecture"]
+    assert row["all"] == pytest.approx(np.mean(right), abs=1e-3)
+    assert row["all_before"] == pytest.approx(ranking.mean(), abs=1e-3)
+    assert row["best"] == pytest.approx(np.mean(np.array(right)[truth["rank"] <= 10]), abs=1e-3)
+    assert row["favourite_rank"] == truth.loc[row["favourite"], "rank"]
+    assert cli.main(["judge", "tiny", "none"]) == 2  # nothing is asked before all are there
+    out, err = capsys.readouterr()
+    assert out.count("judges.csv") == 1
+    assert err.startswith("hnas: ")
+    assert "04_mcts" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
@@ -31,6 +32,20 @@ def test_every_result_comes_with_its_key_from_a_process_of_one_thread():
     assert {key: value for key, (value, _, _) in found.items()} == {n: n * n for n in range(6)}
     assert {threads for _, threads, _ in found.values()} == {1}
     assert os.getpid() not in {process for _, _, process in found.values()}
+
+
+@pytest.mark.parametrize("taken", [1, 6])  # stopped early, or to the end
+def test_no_process_of_it_is_left_for_a_kernel_to_kill(taken):
+    def started():
+        return [
+            child for child in psutil.Process().children(recursive=True) if "loky" in str(child.cmdline())
+        ]
+
+    results = parallel.run_all(power, {n: (n, 2) for n in range(6)}, workers=2)
+    assert len([next(results) for _ in range(taken)]) == taken
+    assert started()
+    results.close()
+    assert not started()
 
 
 def test_nothing_to_do_is_nothing():

@@ -25,11 +25,11 @@ from hnas_kit.runs import Finished, grids, outputs_root, provided
 from hnas_kit.runs.params import NOTEBOOKS, Distances, Parameters, Pretrain, Tree
 from hnas_kit.spaces import ENCODINGS
 from hnas_kit.studies import paper
+from hnas_kit.studies.evidence import LEARNED, differences
 from hnas_kit.supernets import Supernet
 from hnas_kit.training import pretrain
 
 SWEEPS = ("table1", "table2", "table3", "table7", "figure3", "trees")
-LEARNED = "MCTS + Learned"  # the label of the paper's method
 
 
 def gather(run: str) -> pd.DataFrame:
@@ -279,10 +279,9 @@ def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
         Indexed by the other label: ``seeds``, ``mean difference`` (positive: ``label`` is better), ``wins``,
         ``losses`` and the two-sided ``p`` of the signed-rank test (1 if no seed differs).
     """
-    accuracy = rows.pivot(index="seed", columns="label", values="accuracy")
     compared = {}
     for other in [name for name in rows["label"].unique() if name != label]:
-        difference = (accuracy[label] - accuracy[other]).dropna().round(6)
+        difference = differences(rows, label, other, "accuracy").round(6)
         compared[other] = {
             "seeds": len(difference),
             "mean difference": difference.mean(),

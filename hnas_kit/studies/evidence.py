@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
-LEARNED = "MCTS + Learned"
+from hnas_kit.studies.paper import LABELS
+
+LEARNED, DEFAULT, UNIFORM = (LABELS[name] for name in ("learned", "default", "uniform"))
 ENOUGH = 6  # seeds: from the smallest to the largest of so many lies the median, with 97 %
 
 
@@ -21,18 +23,20 @@ class Claim(NamedTuple):
 
 # by the paper's order; under each reading of the exploration bonus
 CLAIMS = (
-    Claim("A learned tree finds better networks than the default tree", LEARNED, "MCTS"),
-    Claim("A learned tree finds better networks than regularised tree search", LEARNED, "MCTS + Reg"),
-    Claim("A learned tree finds better networks than uniform sampling", LEARNED, "Uniform"),
+    Claim("A learned tree finds better networks than the default tree", LEARNED, DEFAULT),
+    Claim(
+        "A learned tree finds better networks than regularised tree search", LEARNED, LABELS["regularised"]
+    ),
+    Claim("A learned tree finds better networks than uniform sampling", LEARNED, UNIFORM),
     Claim(
         "A learned tree finds better networks than the default tree (bonus of Algorithm 1)",
         f"{LEARNED}, linear",
-        "MCTS, linear",
+        f"{DEFAULT}, linear",
     ),
     Claim(
         "A learned tree finds better networks than uniform sampling (bonus of Algorithm 1)",
         f"{LEARNED}, linear",
-        "Uniform",
+        UNIFORM,
     ),
 )
 

@@ -1,6 +1,6 @@
 """What a search did to its supernet: how it judges all architectures afterwards, and those that count."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,39 +14,54 @@ from hnas_kit.runs import Finished, search_of
 BEST = 10  # architectures that count as the truly best
 
 
-def judge(run: str) -> dict[str, Any]:
+class Search(NamedTuple):
+    """A finished search that can be judged."""
+
+    part: Finished  # 04_mcts
+    before: Finished  # the 01_pretrain that it follows from
+    truth: pd.DataFrame  # see hnas_kit.benchmarks.load
+
+
+def search(run: str) -> Search:
+    """The search of a run, nothing of it computed yet.
+
+    Raises:
+        HnasError: if it is not finished, without ground truth, or for a mixture of supernets.
+    """
+    part = search_of(run, "04_mcts")
+    before = Finished(part.runs["01_pretrain"], "01_pretrain")
+    if part.params["sampler"] == "mixture":
+        raise HnasError(f"{run} searched in several supernets; a single one can be judged")
+    return Search(part, before, benchmarks.needed(before.params["space"], before.params["dataset"]))
+
+
+def judge(search: Search) -> dict[str, Any]:
     """Ask a finished search's supernet, and the evenly trained one before it, about every architecture.
 
     The search's supernet scores all architectures on the whole validation half, as the final choice does; the
     one before on as many images as 01_pretrain took (``scored``).
 
     Args:
-        run: with a finished 04_mcts; the search's own method is judged.
+        search: see :func:`search`; its own method is judged, not those it was compared with.
 
     Returns:
-        ``found`` and ``found_rank``, what the search took; ``favourite`` and ``favourite_rank``, what its
-        supernet likes best of all; ``tau_before`` and ``tau``, Kendall's rank correlation of the supernet's
-        accuracies with the truth, before and after; ``tau_visited``, the same after, within what the third
-        phase drew more often than evenly; ``visited``, how many these are; ``best_before`` and ``best``, mean
-        accuracy (%) of the truly 10 best in both supernets; ``all_before`` and ``all``, of all.
-
-    Raises:
-        HnasError: without ground truth, for a mixture of supernets, or a space that cannot be listed.
+        ``run``; ``found`` and ``found_rank``, what the search took; ``favourite`` and ``favourite_rank``,
+        what its supernet likes best of all; ``tau_before`` and ``tau``, Kendall's rank correlation of the
+        supernet's accuracies with the truth, before and after; ``tau_visited``, the same after, within what
+        the third phase drew more often than evenly; ``visited``, how many these are; ``best_before`` and
+        ``best``, mean accuracy (%) of the truly 10 best in both; ``all_before`` and ``all``, of all.
     """
-    part = search_of(run, "04_mcts")
-    before = Finished(part.runs["01_pretrain"], "01_pretrain")
-    name = part.load("found.csv").index[0]
-    problem = Problem.of(before.params)
-    truth = benchmarks.needed(problem.space.name, before.params["dataset"])
-    if part.params["sampler"] == "mixture":
-        raise HnasError(f"{run} searched in several supernets; a single one can be judged")
-    archs = [problem.space.parse(text) for text in truth.index]
+    part, before, truth = search
+    problem, table = Problem.of(before.params), part.load("found.csv")
+    name, found = table.index[0], table["architecture"].iloc[0]
     net = problem.supernet()
     net.load_state_dict(part.load(f"{name}.pt")["net"])
+    archs = [problem.space.parse(text) for text in truth.index]
     seen = 100 * evaluation.accuracy(net, archs, *problem.dataset.fixed(problem.valid))
     ranking = before.load("ranking.csv")["supernet"].loc[truth.index].to_numpy()
-    found = part.load("found.csv").loc[name, "architecture"]
-    return {"run": run, "found": found} | compare(truth, ranking, seen, part.load(f"{name}.csv"), found)
+    history = part.load(f"{name}.csv")
+    run = {"run": part.params["run"], "found": found}
+    return run | compare(truth, ranking, seen, history, found)
 
 
 def compare(
