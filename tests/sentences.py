@@ -321,5 +321,6 @@ FILES = {
         "docs/results/simulate.csv": (without_bonus,),
         "hnas_kit/benchmarks/tables/macro-tree.npz": (first_branch,),
         "docs/results/readings.csv": (mapped,),
+        "docs/results/beyond.csv": (more.in_the_notebook,),
     },
 }

@@ -186,3 +186,9 @@ def choosing_lambda() -> Iterator[str]:
     (a, b), (c, _) = fitted["sqrt"], fitted["linear"]
     yield f"up to {np.exp(a):.3f} (steps / networks)^{b:.2f} under Eq. 3"
     yield f"and {np.exp(c):.2f} under Algorithm 1"
+
+
+def in_the_notebook() -> Iterator[str]:
+    (seeds,) = table()["seeds"].unique()
+    yield f"median of {seeds} seeds, at $\\lambda = {beyond.PAPERS}$."
+    yield f"a bonus of some tenths over $T = {Simulate.defaults()['temperature_start']:g}$ outweighs"

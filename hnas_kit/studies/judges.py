@@ -1,5 +1,6 @@
 """What a search did to its supernet: how it judges all architectures afterwards, and those that count."""
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,9 +8,11 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from hnas_kit import benchmarks, evaluation
+from hnas_kit.data.rendering import layout
 from hnas_kit.errors import HnasError
 from hnas_kit.problem import Problem
 from hnas_kit.runs import Finished, search_of
+from hnas_kit.training import pick_device
 
 BEST = 10  # architectures that count as the truly best
 
@@ -38,8 +41,9 @@ def search(run: str) -> Search:
 def judge(search: Search) -> dict[str, Any]:
     """Ask a finished search's supernet, and the evenly trained one before it, about every architecture.
 
-    The search's supernet scores all architectures on the whole validation half, as the final choice does; the
-    one before on as many images as 01_pretrain took (``scored``).
+    The search's supernet scores all architectures on the whole validation half, as the final choice does, on
+    the device that the search's parameters name; the one before on as many images as 01_pretrain took
+    (``scored``).
 
     Args:
         search: see :func:`search`; its own method is judged, not those it was compared with.
@@ -52,10 +56,12 @@ def judge(search: Search) -> dict[str, Any]:
         ``best``, mean accuracy (%) of the truly 10 best in both; ``all_before`` and ``all``, of all.
     """
     part, before, truth = search
-    problem, table = Problem.of(before.params), part.load("found.csv")
+    device = pick_device(os.environ.get("HNAS_DEVICE") or part.params["device"])
+    problem, table = Problem.of(before.params, device), part.load("found.csv")
     name, found = table.index[0], table["architecture"].iloc[0]
     net = problem.supernet()
     net.load_state_dict(part.load(f"{name}.pt")["net"])
+    net.to(device, memory_format=layout(device))
     archs = [problem.space.parse(text) for text in truth.index]
     seen = 100 * evaluation.accuracy(net, archs, *problem.dataset.fixed(problem.valid))
     ranking = before.load("ranking.csv")["supernet"].loc[truth.index].to_numpy()
