@@ -1,6 +1,7 @@
 """Making a ground truth table: every architecture trained alone, one process a core."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from hnas_kit.problem import Problem
 from hnas_kit.processes import parallel
 from hnas_kit.provenance import provenance
 from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.training import pick_device
 
 
 def train_alone(space: SearchSpace, dataset: data.Dataset, arch: Arch, seed: int, **training: Any) -> float:
@@ -70,7 +72,8 @@ def retrained(
 def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
     start = time.perf_counter()
     space = make_space(protocol.space)
-    dataset = data.load(protocol.dataset, image_size=protocol.image_size)
+    device = pick_device(os.environ.get("HNAS_DEVICE") or "cpu")
+    dataset = data.load(protocol.dataset, device, protocol.image_size)
     accuracy = train_alone(space, dataset, arch, seed, width=protocol.width, **protocol.training)
     seconds = time.perf_counter() - start
     result = {"protocol": asdict(protocol), "accuracy": accuracy, "seconds": round(seconds, 2)}
@@ -150,6 +153,8 @@ def make(
     protocol: tuple[Protocol, int] | None = None,
 ) -> pd.DataFrame:
     """Train every architecture alone ``seeds`` times, one process per core, and write the table.
+
+    On the CPU, or on what ``HNAS_DEVICE`` says, which the processes then share.
 
     Each training is a file of its own, so a run that was stopped goes on where it was; ``NAME.csv`` and
     ``NAME.json`` (provenance) are written at the end.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.cluster import hierarchy
-from scipy.spatial.distance import squareform
+from scipy.spatial.distance import num_obs_y, squareform
 
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import LINKAGES
@@ -31,7 +31,7 @@ def learned(distances: ArrayLike, archs: Sequence[Arch], linkage: str = "ward") 
     try:
         distances = np.asarray(distances, dtype=np.float64)
         condensed = squareform(distances, force="tovector") if distances.ndim == 2 else distances
-        matrix_rows = len(distances) if distances.ndim == 2 else hierarchy.distance.num_obs_y(condensed)
+        matrix_rows = len(distances) if distances.ndim == 2 else num_obs_y(condensed)
     except ValueError as error:
         raise HnasError(f"not a distance matrix: {error}") from error
     if not np.all(np.isfinite(condensed)) or condensed.min(initial=0) < 0:
