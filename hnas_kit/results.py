@@ -39,6 +39,16 @@ def _repaired(judged: pd.DataFrame) -> str:
     )
 
 
+def _machine(hardware: str, versions: str, rows: pd.DataFrame) -> str:
+    """Which searches ran where, from what code, and how long each took."""
+    seeds = ", ".join(map(str, sorted(rows["seed"].unique())))
+    seeds = f"seed{'s' if ',' in seeds else ''} {seeds}"
+    commits = ", ".join(commit[:7] for commit in rows["commit"].unique())
+    low, high = rows["seconds"].min() / 60, rows["seconds"].max() / 60
+    how = f"{len(rows)} of the searches ({seeds}) ran on {hardware}; {versions}; revision {commits}"
+    return f"{how}; {low:.0f} to {high:.0f} minutes each, others beside them"
+
+
 def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None) -> str:
     """The section in Markdown.
 
@@ -67,12 +77,9 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None) -> str:
         table=_markdown(claims, {"median": "{:+g}", "could see": "{:.0f}"}),
         methods=_markdown(found, formats | {"paper's rank": "{:g}"}),
         readings=readings,
-        searches=len(rows),
-        hardware=" or ".join(rows["hardware"].unique()),
-        versions=" or ".join(rows["versions"].unique()),
-        commits=[commit[:7] for commit in rows["commit"].unique()],
-        hours=f"{rows['seconds'].sum() / 3600:.1f}",
-        minutes=f"{rows['seconds'].min() / 60:.0f} to {rows['seconds'].max() / 60:.0f} minutes",
+        machines=[
+            _machine(*made, group) for made, group in rows.groupby(["hardware", "versions"], sort=False)
+        ],
         judged=shown,
         repaired=None if judged is None else _repaired(judged),
     )

@@ -69,8 +69,8 @@ def test_the_answer_is_read_off_the_table():
     )
     said = evidence.answer(won)
     assert "Over 6 seeds" in said
-    assert "than the default tree: supported" in said
-    assert "uniform" not in said  # differences of both signs
+    assert "than the default tree: supported, on 6 of 6 seeds, by +7 ranks in the median." in said
+    assert "than uniform sampling on 2 of 6 seeds, by +0 ranks in the median." in said  # of both signs
     assert "the learned tree is number 1 of 3 methods" in said
     mixed = evidence.answer(rows(**{"MCTS + Learned": [1, 3] * 3, "MCTS": [2] * 6}))
     assert "methods win on some seeds and lose on others" in mixed
@@ -78,10 +78,13 @@ def test_the_answer_is_read_off_the_table():
     assert lost.startswith("Over 1 seed,")
     assert "No claim can be decided with fewer than 6 seeds" in lost
     assert "the learned tree is number 2 of 2 methods" in lost
+    assert "on 0 of 1" not in lost
     table = evidence.claims(won)
-    assert table.loc[0, ["seeds", "ranks", "median", "answer"]].tolist() == [
-        6, "+8, +7, +6, +8, +7, +6", 7.0, "supported",
+    assert table.loc[0, ["seeds", "won", "ranks", "median", "answer"]].tolist() == [
+        6, 6, "+8, +7, +6, +8, +7, +6", 7.0, "supported",
     ]  # fmt: skip
+    gaps = rows(**{"MCTS + Learned": [1, 2, 3], "MCTS": [9, 9, 9]}).drop(index=1)
+    assert evidence.methods(gaps)["ranks"].tolist() == ["1, -, 3", "9, 9, 9"]
     assert evidence.methods(won).loc["MCTS + Learned", "ranks"] == "1, 2, 3, 1, 2, 3"
 
 

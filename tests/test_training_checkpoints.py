@@ -113,8 +113,10 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("kill_after", "resumed_from"), [(1, 0), (2, 0), (3, 3), (7, 6)])
 def test_a_killed_training_that_resumes_equals_one_that_was_not(
-    tmp_path, new_net, kill_after, resumed_from, device
+    tmp_path, new_net, kill_after, resumed_from, device, monkeypatch
 ):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     whole = Session(tmp_path / "whole", new_net, device)
     with pytest.raises(Killed):
         Session(tmp_path / "killed", new_net, device, kill_after)

@@ -176,6 +176,7 @@ class Stage:
             "images": images(self.params, self.upstream),
             "outputs": self._outputs,
             "device": str(self.device),
+            "gpu": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "",
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._start, 1),
             "peak_memory_mb": peak_memory_mb(),

@@ -123,9 +123,9 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
         needs: results of the tasks that this one needs, for dask to wait for.
 
     Returns:
-        Its ``origin`` (commit, hardware, versions); scalar ``values`` of the manifest's figures and of the
-        first row of ``found.csv``; ``seconds`` of the notebook, and what it ``took`` with its kernel; whether
-        it is of the ``same_code`` as there is now.
+        Its ``origin`` (commit, hardware, versions, ``readings`` of the paper); scalar ``values`` of the
+        manifest's figures and of the first row of ``found.csv``; ``seconds`` of the notebook, and what it
+        ``took`` with its kernel; whether it is of the ``same_code`` as there is now.
 
     Raises:
         Failed: whatever went wrong.
@@ -152,8 +152,10 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
     return {
         "origin": {
             "commit": made["git_revision"],
-            "hardware": f"{made['processor']}, {made['cores']} cores, {part.manifest['device']}",
+            "hardware": f"{made['processor']}, {made['cores']} cores, "
+            f"{part.manifest['gpu'] or part.manifest['device']}",
             "versions": ", ".join(f"{name} {made['versions'][key]}" for name, key in versions.items()),
+            "readings": part.manifest["readings"],
         },
         "values": {
             k: v for k, v in (part.manifest["figures"] | found).items() if not isinstance(v, list | dict)
