@@ -49,12 +49,14 @@ def _machine(hardware: str, versions: str, rows: pd.DataFrame) -> str:
     return f"{how}; {low:.0f} to {high:.0f} minutes each, others beside them"
 
 
-def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None) -> str:
+def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataFrame | None = None) -> str:
     """The section in Markdown.
 
     Args:
         rows: of ``docs/results/evidence.csv``.
         judged: of ``docs/results/judges.csv`` (:func:`hnas_kit.studies.judges.judge`), None without.
+        again: of ``docs/results/evidence_again.csv``: searches of ``rows`` that ran a second time on other
+            hardware, and are not counted; None without.
     """
     claims = evidence.claims(rows)
     found = evidence.methods(rows).reset_index()
@@ -81,6 +83,9 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None) -> str:
             _machine(*made, group) for made, group in rows.groupby(["hardware", "versions"], sort=False)
         ],
         judged=shown,
+        again=None
+        if again is None
+        else [f"{row.label}, seed {row.seed}: {row.rank:.0f}" for row in again.itertuples()],
         repaired=None if judged is None else _repaired(judged),
     )
 
@@ -102,11 +107,11 @@ def write(folder: Path) -> Path:
     if not (mark and end):
         raise HnasError(f"{page} lacks the lines {BEGIN} and {END}, between which the section stands")
     rows = read_csv(folder / "results" / "evidence.csv")
-    judges = folder / "results" / "judges.csv"
-    judged = read_csv(judges) if judges.exists() else None
+    more = [folder / "results" / name for name in ("judges.csv", "evidence_again.csv")]
+    judged, again = (read_csv(path) if path.exists() else None for path in more)
     figures.use_style()
     figure = figures.ranks(rows, 36, paper.TABLE_1["average rank"])
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hnas"}):
         figure.savefig(folder / "results" / "evidence.svg", metadata={"Date": None})
-    write_atomic(page, f"{before}{mark}{text(rows, judged)}\n{END}{after}".encode())
+    write_atomic(page, f"{before}{mark}{text(rows, judged, again)}\n{END}{after}".encode())
     return page

@@ -47,6 +47,7 @@ def test_another_table_gives_another_answer_and_touches_nothing_else(docs):
     assert evidence.answer(rows) in said
     assert " 7.0 (Uniform)" in said
     assert "7.0 (MCTS + Reg)" in said
+    assert "not counted (`evidence_again.csv`), found rank: MCTS, seed 0: 26;" in said
     svg = (docs / "results" / "evidence.svg").read_text()
     assert "MCTS + Learned, linear" in svg
     results.write(docs)
