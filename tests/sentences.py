@@ -65,7 +65,8 @@ def on_images() -> Iterator[str]:
         often = f"{(ahead > 0).sum()} of {len(ahead)}"
         yield f"| {bonus} | {rank[learned]:.1f} | {rank[default]:.1f} | {often} |"
     yield f"over up to {WORDS[rows['seed'].nunique()]} seeds"
-    yield f"Uniform sampling finds {rank[evidence.UNIFORM]:.1f} and regularised search {rank['MCTS + Reg']:.1f}"
+    uniform, regularised = rank[evidence.UNIFORM], rank["MCTS + Reg"]
+    yield f"Uniform sampling finds {uniform:.1f} and regularised search {regularised:.1f}"
 
 
 def chance() -> Iterator[str]:
