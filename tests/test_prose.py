@@ -16,7 +16,7 @@ from sentences import FILES, ROOT
 NUMBER = re.compile(r"(?<![\w.,^/-])-?\d[\d,]*(?:\.\d+)?")
 EXEMPT = {
     r"took 0\.7 s of a search of 72 s|at 8 epochs, 36 networks, 256 images": "times, and of what",
-    r"take 1 % of the profile's 16 epochs|cost 1 to 4 % of a search": "shares of these times",
+    r"take 2 % of the profile's 8 epochs|cost 1 to 4 % of a search": "shares of these times",
     r"<!-- hnas results: begin -->.*<!-- hnas results: end -->": "written by a command, see test_results.py",
     r"```.*?```|`[^`]*`|\]\([^)]*\)": "code, and where a link goes",
     r"(Tables?|Fig\.|Eq\.|Algorithm|Sec\.) \d(, \d)*( and Fig\. \d)?": "places in the paper",

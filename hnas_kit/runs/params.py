@@ -58,7 +58,7 @@ class Pretrain(Training):
     dataset: Dataset = "textures"
     image_size: ImageSize = 0
     width: Width = 8
-    epochs: Whole = Field(24, description="passes over the training half; 0: it stays as initialised")
+    epochs: Whole = Field(12, description="passes over the training half; 0: it stays as initialised")
     batch_size: BatchSize = 128
     scored: Whole = Field(0, description="validation images to score all architectures on, 0 for all")
 
@@ -109,7 +109,7 @@ class Search(Source, Phased):
         ["default", "uniform"],
         description="methods beside it: names, or {label: ..., sampler: ...}",
     )
-    epochs: Count = Field(16, description="passes over the training half, for each method")
+    epochs: Count = Field(8, description="passes over the training half, for each method")
     batch_size: BatchSize = 64
     exploration: Exploration = 0.02
     final: one_of(FINAL_CHOICES) = Field("samples", description="the best of some draws, or the best path")
@@ -170,8 +170,8 @@ class Ablations(Source, Compute):
     runs: NoRun = Field("", description='run of finished sweeps to gather; "" rehearses here')
     epochs: Count = Field(1, description="of each search of the rehearsal")
     batch_size: Count = Field(256, description="images a step in the rehearsal: the larger, the fewer steps")
-    seeds: int = Field(3, ge=1, le=1000, description="searches of each method of Table 1 in the rehearsal")
-    scored: Whole = Field(1000, description="validation images for its final choices, 0 for all")
+    seeds: int = Field(2, ge=1, le=1000, description="searches of each method of Table 1 in the rehearsal")
+    scored: Whole = Field(250, description="validation images for its final choices, 0 for all")
     workers: Cores = Field(0, description="processes of the rehearsal, 0 for one a core")
 
 
