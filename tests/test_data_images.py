@@ -23,9 +23,10 @@ NAMES += ["test/cat/1.png", "test/dog/1.png"]
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Decoded images are kept with the test's own files."""
+def own_cache(tmp_path, monkeypatch) -> Path:
+    """The folder where decoded images are kept, with the test's own files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user_cache"))
+    return tmp_path / "user_cache" / "hnas_kit" / "images"
 
 
 def pixels(seed: int, *shape: int) -> np.ndarray:
@@ -312,14 +313,14 @@ def unknown_class(source: Path) -> None:
         (unknown_class, "the same classes in both"),
     ],
 )
-def test_images_that_cannot_be_used_give_one_line(source, tmp_path, spoil, line):
+def test_images_that_cannot_be_used_give_one_line(source, own_cache, spoil, line):
     spoil(source)
     with pytest.raises(HnasError) as caught:
-        load_images(source, tmp_path / "cache")
+        load_images(source)
     assert str(source) in str(caught.value)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "cache").exists()
+    assert not own_cache.exists()
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
@@ -359,20 +360,20 @@ def decodings(monkeypatch):
     """The sources decoded so far."""
     sources = []
 
-    def decode(source: Path) -> tuple:
+    def decode(source: Path, image_size: int) -> tuple:
         sources.append(source)
-        return decode_images(source)
+        return decode_images(source, image_size)
 
     monkeypatch.setattr(images, "decode_images", decode)
     return sources
 
 
-def test_images_are_decoded_once(source, tmp_path, decodings):
+def test_images_are_decoded_once(source, own_cache, decodings):
     expected = decode_images(source)
     for _ in range(2):
-        assert same(load_images(source, tmp_path / "cache"), expected)
+        assert same(load_images(source), expected)
     assert decodings == [source]
-    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".pt", ".sha256"]
+    assert sorted(path.suffix for path in own_cache.iterdir()) == [".pt", ".sha256"]
 
 
 def add(source: Path) -> None:
@@ -395,16 +396,16 @@ def touch(source: Path) -> None:
 
 @pytest.mark.parametrize("change", [add, remove, rename, touch])
 def test_changed_images_are_decoded_again(source, tmp_path, decodings, change):
-    load_images(source, tmp_path / "cache")
+    load_images(source)
     change(source)
-    assert same(load_images(source, tmp_path / "cache"), decode_images(source))
+    assert same(load_images(source), decode_images(source))
     assert len(decodings) == 2
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "foreign checksum"])
-def test_a_corrupt_cache_is_named_and_made_again(source, tmp_path, decodings, capsys, damage):
-    expected = load_images(source, tmp_path / "cache")
-    digest, cached = sorted((tmp_path / "cache").iterdir(), key=lambda path: path.suffix, reverse=True)
+def test_a_corrupt_cache_is_named_and_made_again(source, own_cache, decodings, capsys, damage):
+    expected = load_images(source)
+    digest, cached = sorted(own_cache.iterdir(), key=lambda path: path.suffix, reverse=True)
     sound = cached.read_bytes()
     if damage == "foreign checksum":
         digest.write_text("0" * 64)
@@ -414,15 +415,15 @@ def test_a_corrupt_cache_is_named_and_made_again(source, tmp_path, decodings, ca
             sound[:cut] + (b"" if damage == "cut" else bytes([sound[cut] ^ 1]) + sound[cut + 1 :])
         )
     assert capsys.readouterr().out == ""
-    assert same(load_images(source, tmp_path / "cache"), expected)
+    assert same(load_images(source), expected)
     assert capsys.readouterr().out == f"{cached} is corrupt; decoding {source} again\n"
     assert cached.read_bytes() == sound
-    load_images(source, tmp_path / "cache")
+    load_images(source)
     assert len(decodings) == 2
 
 
-def test_a_cache_without_its_checksum_is_not_trusted(source, tmp_path, decodings):
-    load_images(source, tmp_path / "cache")
-    next((tmp_path / "cache").glob("*.sha256")).unlink()
-    load_images(source, tmp_path / "cache")
+def test_a_cache_without_its_checksum_is_not_trusted(source, own_cache, decodings):
+    load_images(source)
+    next(own_cache.glob("*.sha256")).unlink()
+    load_images(source)
     assert len(decodings) == 2

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from hnas_kit import data, evaluation, training
-from hnas_kit.data import Dataset, fingerprints, loading
+from hnas_kit.data import Dataset, loading
 from hnas_kit.data.rendering import shrunk
 from hnas_kit.data.textures import patches
 from hnas_kit.errors import HnasError
@@ -314,7 +314,7 @@ def test_a_known_data_set_with_other_images_is_refused(empty_folders):
 
 def test_cifar10_jpeg_is_found_as_a_folder(empty_folders, monkeypatch):
     images = save_images(empty_folders / "data" / "cifar10_jpeg")
-    monkeypatch.setitem(fingerprints.KNOWN, "cifar10_jpeg", data.version("cifar10_jpeg"))
+    monkeypatch.setattr(loading, "PUBLISHED", data.version("cifar10_jpeg"))
     assert torch.equal(data.load("cifar10_jpeg").train.images, images[data.fixed_order(4)])
 
 

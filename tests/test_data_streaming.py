@@ -350,7 +350,7 @@ def remove(folder: Path, part: str) -> None:
         (lambda f: (remove(f, "train"), (f / "train").rmdir()), "must hold images as train/<class>/*"),
         (lambda f: remove(f, "train"), "must hold images as train/<class>/*"),
         (lambda f: (remove(f, "train/cat"), remove(f, "train/dog"), remove(f, "train/eel")), "no image"),
-        (lambda f: remove(f, "val"), "must hold a folder of images for each class"),
+        (lambda f: remove(f, "val"), "there is no image of a class in"),
         (lambda f: (f / "val").rename(f / "other"), "has neither val and test"),
         (lambda f: (f / "test").mkdir(), "has both val and test"),
         (lambda f: (f / "val/cat").rename(f / "val/cow"), "class cow is not one of train/"),

@@ -14,6 +14,7 @@ from torchvision.transforms import v2
 from hnas_kit.data.rendering import photo_render
 from hnas_kit.data.sources import LAYOUTS, Part
 from hnas_kit.errors import HnasError
+from hnas_kit.files import first_line
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
 
@@ -48,9 +49,9 @@ class Decoder(torch.utils.data.Dataset):
                 try:
                     image = source.read(i)
                 except Exception as error:  # a broken file may raise anything
-                    reason = " ".join(str(error).split()) or type(error).__name__
                     # returned: a DataLoader would wrap what is raised in the trace of its process
-                    return HnasError(f"{source.name(i)} is not an image that can be read ({reason})")
+                    said = f"is not an image that can be read ({first_line(error)})"
+                    return HnasError(f"{source.name(i)} {said}")
                 state = np.random.SeedSequence((self.seed, epoch, position)).generate_state(1, np.uint64)
                 torch.default_generator.manual_seed(int(state[0]) >> 1)
                 images.append(self.transform(v2.functional.pil_to_tensor(image)))
@@ -162,10 +163,8 @@ def read(
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        reason = " ".join(str(error).split())
-        raise HnasError(
-            f"a process that reads images died, perhaps for want of memory: try fewer workers ({reason})"
-        ) from error
+        advice = f"perhaps for want of memory: try fewer workers ({first_line(error)})"
+        raise HnasError(f"a process that reads images died, {advice}") from error
     finally:
         del batches  # ends the processes now, however long the trace of an error is kept
 
@@ -221,8 +220,8 @@ class StreamedDataset:
         self, split: Part, batch_size: int, generators: Generators, name: str = "", train: bool = True
     ) -> Stream:
         """An endless stream of batches of a split, with seeds of its own (called after ``name``)."""
-        prefix = f"{name} " if name else ""
-        order, augment = (generators.torch(prefix + use).initial_seed() for use in ("order", "augment"))
+        names = (f"{name} {use}".lstrip() for use in ("order", "augment"))
+        order, augment = (generators.torch(name).initial_seed() for name in names)
         decoder = self._decoder(split, train, augment)
         return Stream(decoder, order, batch_size, self.device, self.workers)
 
