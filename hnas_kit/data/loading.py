@@ -12,10 +12,12 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from hnas_kit.data import streaming
+from hnas_kit.data import sources
 from hnas_kit.data.dataset import Dataset, Split
 from hnas_kit.data.images import fingerprint, load_images
 from hnas_kit.data.rendering import digits_render, photo_render, resized, shrunk, textures_render
+from hnas_kit.data.sources import Part
+from hnas_kit.data.streaming import SIZE, StreamedDataset
 from hnas_kit.errors import HnasError, foreign
 from hnas_kit.names import DATASETS, LAYOUTS
 
@@ -201,6 +203,16 @@ def _brought(name: str, device: torch.device) -> Dataset:
     return replace(dataset, name=name)
 
 
+def _streamed(
+    layout: str, folder: Path, device: torch.device, image_size: int, workers: int
+) -> StreamedDataset:
+    if workers < 0:
+        raise HnasError(f"workers is {workers}; it must be at least 0")
+    classes, train, test = sources.LAYOUTS[layout](folder)
+    parts = Part.whole(train), Part.whole(test)
+    return StreamedDataset(folder.name, classes, *parts, image_size or SIZE, device, workers, train.channels)
+
+
 def _check_classes(name: str, dataset: Dataset) -> None:
     """Raise :class:`HnasError` unless there are two classes, and each has images to train and to test."""
     if dataset.num_classes < 2:
@@ -231,7 +243,7 @@ def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, wor
         raise HnasError(f"image_size is {image_size}; it must be at least 0")
     device, own = torch.device(device), _own_folder(name)
     if own and own[0] != "folder":
-        dataset = streaming.load(*own, device, image_size, workers)
+        dataset = _streamed(*own, device, image_size, workers)
     elif own:
         dataset = _images(own[1].name, own[1], device, image_size)
     elif name in DATASETS.brought:

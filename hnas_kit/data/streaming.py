@@ -1,9 +1,9 @@
 """Images too many for memory: decoded as they are needed, by processes beside the training."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from hnas_kit.data.rendering import photo_render
-from hnas_kit.data.sources import LAYOUTS, Part
+from hnas_kit.data.sources import Part
 from hnas_kit.errors import HnasError
 from hnas_kit.files import first_line
 from hnas_kit.processes.distributed import LONE, Team
@@ -99,44 +99,30 @@ class Stream:
         mine = team.mine(parts, self.batch_size)
         if self._cut != (mine, parts):
             self._cut = mine, parts
-            asked = places(len(self.split), self._order, self._step, self.batch_size, mine, parts)
-            self._running = read(self._decoder, asked, self.device, self.workers)
+            self._running = read(self._decoder, self._places(mine, parts), self.device, self.workers)
         batch = [next(self._running) for _ in mine]
         self._step += 1
         return batch
+
+    def _places(self, mine: Sequence[int], parts: int) -> Iterator[list[Place]]:
+        """What each of ``mine`` of a step's parts holds, from the next step on, without end."""
+        images, size, seed = len(self.split), self.batch_size // parts, self._order
+
+        @lru_cache(maxsize=2)  # a batch may reach into the next epoch
+        def order(epoch: int) -> np.ndarray:
+            return np.random.default_rng((seed, epoch)).permutation(images)
+
+        for step in itertools.count(self._step):
+            for part in mine:
+                first = step * self.batch_size + part * size
+                taken = (divmod(k, images) for k in range(first, first + size))
+                yield [(epoch, int(order(epoch)[k])) for epoch, k in taken]
 
     def state_dict(self) -> dict:
         return {"step": self._step}
 
     def load_state_dict(self, state: dict) -> None:
         self._step, self._cut, self._running = state["step"], None, iter(())
-
-
-def places(
-    images: int, seed: int, step: int, batch_size: int, mine: Sequence[int], parts: int
-) -> Iterator[list[Place]]:
-    """What each micro-batch of one process holds, from a step on, without end.
-
-    Args:
-        images: number of images in an epoch.
-        seed: of the order.
-        step: the first one.
-        batch_size: images of a step.
-        mine: which of a step's parts.
-        parts: how many there are.
-    """
-    size = batch_size // parts
-
-    @lru_cache(maxsize=2)  # a batch may reach into the next epoch
-    def order(epoch: int) -> np.ndarray:
-        return np.random.default_rng((seed, epoch)).permutation(images)
-
-    while True:
-        for part in mine:
-            first = step * batch_size + part * size
-            taken = (divmod(k, images) for k in range(first, first + size))
-            yield [(epoch, int(order(epoch)[k])) for epoch, k in taken]
-        step += 1
 
 
 def read(
@@ -238,21 +224,3 @@ class StreamedDataset:
         """As :meth:`hnas_kit.data.Dataset.fixed`; each image takes 0.6 MB at 224 pixels."""
         x, y = zip(*self.pieces(split, limit), strict=True)
         return torch.cat(x), torch.cat(y)
-
-
-def load(layout: str, folder: Path, device: torch.device, image_size: int, workers: int) -> StreamedDataset:
-    """The data set in a folder; see :func:`hnas_kit.data.load`.
-
-    Args:
-        layout: a name of ``LAYOUTS``.
-        folder: with the images.
-        device, image_size, workers: see :class:`StreamedDataset`; images of size 0 are of 224 pixels.
-
-    Raises:
-        HnasError: if a part is missing or has no images, or the test images have a class of their own.
-    """
-    if workers < 0:
-        raise HnasError(f"workers is {workers}; it must be at least 0")
-    classes, train, test = LAYOUTS[layout](folder)
-    parts = Part.whole(train), Part.whole(test)
-    return StreamedDataset(folder.name, classes, *parts, image_size or SIZE, device, workers, train.channels)
