@@ -11,15 +11,13 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
 from IPython.display import HTML
 from numpy.typing import ArrayLike
 
 from hnas_kit import trees
-from hnas_kit.figures.style import ACCURACY as SHADES
-from hnas_kit.figures.style import BLUE, VERMILLION
-from hnas_kit.figures.trees import LEAVES, top, tree_layout
+from hnas_kit.figures.style import BLUE, VERMILLION, shade
+from hnas_kit.figures.trees import top, tree_layout
 from hnas_kit.samplers import MCTS
 from hnas_kit.studies import toy
 from hnas_kit.trees import ArchTree
@@ -37,19 +35,12 @@ def _page(template: str, **values: Any) -> HTML:
     return HTML(environment.from_string(text).render(values))
 
 
-def _shade(share: float) -> tuple[str, str]:
-    """The colour of an accuracy between the worst (0) and the best (1), and one that is read on it."""
-    colour = SHADES(float(np.clip(share, 0, 1)))
-    dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.55
-    return mpl.colors.to_hex(colour), "white" if dark else "black"
-
-
 def _places(tree: ArchTree, width: float, top_margin: float, step: float) -> list[dict[str, Any]]:
     """Where each node of a toy tree stands, how it is called, and where the branch to it begins."""
     across, mean = tree_layout(tree)[0], toy.means(tree)
     nodes = []
     for v in range(tree.num_nodes):
-        fill, ink = _shade((mean[v] - 0.46) / 0.35)
+        fill, ink = shade((mean[v] - 0.46) / 0.35)
         node = {"x": round((across[v] + 0.5) * width, 1), "y": round(top_margin + step * tree.level[v], 1)}
         node |= {"fill": fill, "ink": ink, "mean": f"{100 * mean[v]:.1f}"}
         if v:
@@ -120,7 +111,7 @@ def tree_explorer(
         truth: (N,) true accuracy (%) of each, or None.
         title: what it is called.
     """
-    part = top(tree, LEAVES)
+    part = top(tree)
     upper, names = part.tree, part.labels(labels)
     place = tree_layout(upper)[0]
     accuracy = np.full(len(tree.archs), np.nan) if truth is None else np.asarray(truth, float)
@@ -138,7 +129,7 @@ def tree_explorer(
         }
         if truth is not None:
             mean = float(accuracy[below].mean())
-            node |= {"mean": round(mean, 3), "fill": _shade((mean - low) / span)[0]}
+            node |= {"mean": round(mean, 3), "fill": shade((mean - low) / span)[0]}
         node["leaf"] = names[upper.arch_index[v]] if upper.arch_index[v] >= 0 else ""
         nodes.append(node)
     inner = np.flatnonzero(upper.num_children)

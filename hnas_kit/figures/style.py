@@ -1,6 +1,6 @@
 """The look that all figures share, and what several of them draw."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -41,6 +41,13 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     return {name: COLOURS.get(name) or OTHERS[own.index(name) % len(OTHERS)] for name in names}
 
 
+def shade(share: float) -> tuple[str, str]:
+    """The colour of an accuracy between the worst (0) and the best (1), and one that is read on it."""
+    colour = ACCURACY(float(np.clip(share, 0, 1)))
+    dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.55
+    return mpl.colors.to_hex(colour), "white" if dark else "black"
+
+
 def use_style() -> None:
     """The look that all figures share."""
     sns.set_theme(context="notebook", style="ticks", font_scale=0.9)
@@ -70,12 +77,31 @@ def smooth(values: ArrayLike, window: int) -> np.ndarray:
     return pd.Series(np.asarray(values, float)).rolling(window, min_periods=1).mean().to_numpy()
 
 
+def dots(
+    axis: Axes,
+    groups: Mapping[str, ArrayLike],
+    area: float,
+    alpha: float,
+    spread: float = 0.2,
+    colours: Sequence[ArrayLike | str] | None = None,
+) -> None:
+    """One row of dots a group, the first on top, moved up and down at random so that equal ones are seen.
+
+    The movements are the same at every call: a run that is made again gives the same picture.
+    """
+    rng, colours = np.random.default_rng(0), colours or [BLUE] * len(groups)
+    for place, (values, colour) in enumerate(zip(groups.values(), colours, strict=True)):
+        moved = place + rng.uniform(-spread, spread, len(values))
+        axis.scatter(values, moved, area, color=colour, alpha=alpha, linewidth=0)
+    axis.set_yticks(range(len(groups)), groups)
+    axis.set_ylim(len(groups) - 0.5, -0.5)
+
+
 def mark_phases(axis: Axes, starts: Sequence[int], steps: int) -> None:
     bounds = [*starts, steps]
     for i, name in enumerate(PHASES):
         axis.axvspan(bounds[i], bounds[i + 1], color="0.5", alpha=0.05 * i, linewidth=0)
         middle = (bounds[i] + bounds[i + 1]) / 2
-        axis.text(
-            middle, 1.01, name, transform=axis.get_xaxis_transform(), ha="center", size="small", color="0.4"
-        )
+        where = {"transform": axis.get_xaxis_transform(), "ha": "center"}
+        axis.text(middle, 1.01, name, size="small", color="0.4", **where)
     axis.set_xlim(0, steps)
