@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from hnas_kit.figures.style import COLOURS, dots, mark_phases, plain, smooth
+from hnas_kit.figures.style import COLOURS, DRAWN, TRULY, dots, mark_phases, plain, smooth
 from hnas_kit.studies.complexity import PAPER
 from hnas_kit.studies.simulation import Simulation
 from hnas_kit.studies.study import quartiles
@@ -104,18 +104,16 @@ def accuracy_over_steps(histories: Mapping[str, Sequence[pd.DataFrame]], truth: 
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.9, 3.4))
     some = next(iter(histories.values()))[0]
-    window = max(len(some) // 20, 1)
     for name, group in histories.items():
-        rewards = [100 * smooth(h["reward"], window) for h in group]
-        accuracies = [smooth(truth[h["architecture"]], window) for h in group]
+        rewards = [100 * smooth(h["reward"]) for h in group]
+        accuracies = [smooth(truth[h["architecture"]]) for h in group]
         for axis, lines in zip(axes, (rewards, accuracies), strict=True):
             steps, middle, deviation = range(len(some)), np.mean(lines, axis=0), np.std(lines, axis=0)
             axis.plot(steps, middle, color=COLOURS[name], label=f"{name} tree")
             band = middle - deviation, middle + deviation
             axis.fill_between(steps, *band, color=COLOURS[name], alpha=0.15, linewidth=0)
-    axes[0].set(xlabel="step", ylabel="validation accuracy of the drawn\narchitecture in the supernet (%)")
-    axes[1].set(xlabel="step", ylabel="true accuracy of the drawn\narchitecture (%)")
-    for axis in axes:
+    for axis, said in zip(axes, (DRAWN, TRULY), strict=True):
+        axis.set(xlabel="step", ylabel=said)
         mark_phases(axis, [int((some["phase"] == phase).argmax()) for phase in PHASES], len(some))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     return figure

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from hnas_kit.figures.style import COLOURS, smooth
+from hnas_kit.figures.style import COLOURS, DRAWN, smooth
 from hnas_kit.spaces import Arch, MobileSpace
 from hnas_kit.training import PHASES
 
@@ -99,13 +99,12 @@ def draws_and_rewards(histories: Mapping[str, pd.DataFrame], chance: float) -> F
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.9, 3.3))
     for i, (name, history) in enumerate(histories.items()):
-        window = max(len(history) // 20, 1)
-        left.plot(100 * smooth(history["reward"], window), color=COLOURS[name], label=name)
+        left.plot(100 * smooth(history["reward"]), color=COLOURS[name], label=name)
         fresh = ~history["architecture"].duplicated()
         # curves may lie on each other: the later, the thinner
         right.plot(fresh.cumsum(), color=COLOURS[name], linewidth=1.5 + 1.5 * (len(histories) - 1 - i))
     left.axhline(100 * chance, color="0.6", linestyle=":")
-    left.set(ylabel="validation accuracy of the drawn\narchitecture in the supernet (%)")
+    left.set(ylabel=DRAWN)
     right.set(ylabel="different architectures so far")
     phase = next(iter(histories.values()))["phase"]
     for axis in (left, right):

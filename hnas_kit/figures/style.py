@@ -33,6 +33,9 @@ OTHERS = ("#4d4d4d", "#e3a5b8", "#88c0d0", "#a3be8c", "#d08770")  # of methods w
 
 ACCURACY = mpl.colormaps["viridis"]
 
+DRAWN = "validation accuracy of the drawn\narchitecture in the supernet (%)"
+TRULY = "true accuracy of the drawn\narchitecture (%)"
+
 
 def colours(names: Iterable[str]) -> dict[str, str]:
     """A colour for each method, the usual one if it has one."""
@@ -72,8 +75,9 @@ def plain(*axes: Axis) -> None:
         axis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
-def smooth(values: ArrayLike, window: int) -> np.ndarray:
-    """Running mean over the last ``window`` values (fewer at the start)."""
+def smooth(values: ArrayLike, window: int = 0) -> np.ndarray:
+    """Running mean over the last ``window`` values (fewer at the start); 0: over a twentieth of them."""
+    window = window or max(len(values) // 20, 1)
     return pd.Series(np.asarray(values, float)).rolling(window, min_periods=1).mean().to_numpy()
 
 
