@@ -31,11 +31,7 @@ def hidden(name: str) -> bool:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Every file below a folder that is not :func:`hidden`, in order; links are followed, not in circles.
-
-    Raises:
-        HnasError: if a folder cannot be read, or a name is not UTF-8.
-    """
+    """Every file below a folder that is not :func:`hidden`, in order; links are followed, not in circles."""
 
     def refuse(error: OSError) -> None:
         raise HnasError(f"{error.filename} cannot be read ({error.strerror})") from error
@@ -100,11 +96,7 @@ def gray(image: Image.Image) -> bool:
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
-    """An image in mode L or RGB; the 65,536 levels of 16 bits become 256, rounded. Transparency is dropped.
-
-    Raises:
-        ValueError: for other numbers than 8 or 16 bits a channel, or colours that Pillow cannot convert.
-    """
+    """An image in mode L or RGB; 65,536 levels become 256, rounded; transparency is dropped."""
     if image.mode.startswith("I"):
         levels = np.asarray(image).astype(np.int64)
         sixteen = image.mode.startswith("I;16") or image.format in ("PNG", "PPM")
@@ -130,17 +122,9 @@ def squared(pixels: np.ndarray, size: int) -> np.ndarray:
 def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, ...]]:
     """Decode ``train/<class>/*`` and ``test/<class>/*`` (or ``val/``) of a folder or tar archive.
 
-    Args:
-        source: the folder or archive.
-        image_size: images that are not square, or differ in size, are resized to it and cut; see
-            :func:`squared`. If all are alike they stay as they are.
-
-    Returns:
-        Arrays as for a data set (uint8 (N, C, H, W), in the order of names; C is 1 if all are gray, else 3),
-        and the class names.
-
-    Raises:
-        HnasError: if there are no such images, one cannot be read, or their sizes differ and none is given.
+    Images that are not square, or differ in size, are resized to ``image_size`` and cut, see :func:`squared`.
+    Gives arrays as for :func:`hnas_kit.data.from_arrays`, in the order of names, and the class names; C is 1
+    if all are gray, else 3.
     """
     found: dict[str, list[tuple[str, str, str, np.ndarray]]] = {"train": [], "test": []}
     seen, size, cut = set(), None, False
@@ -191,11 +175,7 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
 
 
 def source_key(source: Path) -> str:
-    """Changes when the images may have: names, sizes and times of change of the files.
-
-    Raises:
-        HnasError: if one cannot be read.
-    """
+    """Changes when the images may have: names, sizes and times of change of the files."""
     said = []
     try:
         for path in files_of(source) if source.is_dir() else [source]:
@@ -212,9 +192,6 @@ def fingerprint(source: Path) -> str:
     The checksum is of a line ``part/class/name sha256`` for each image in the order of these names, so that a
     folder and an archive of it have the same one; other files stand with their own path. It is kept in the
     user's cache, under names, sizes and times of change of the files.
-
-    Raises:
-        HnasError: if a file cannot be read.
     """
     kept = user_cache_path("hnas_kit") / "fingerprints" / f"{source_key(source)}.json"
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

@@ -25,13 +25,7 @@ PAGE = 2**23  # bytes that FFCV writes at a time (its default); a picture must f
 
 
 class ClassFolders:
-    """The pictures of a folder with a folder of each class in it.
-
-    Args:
-        folder: for instance ``PATH/train``.
-        found: see :func:`image_files`.
-        classes: their names, by label.
-    """
+    """The pictures that :func:`image_files` found in a folder; ``classes`` are their names, by label."""
 
     channels = 3
 
@@ -62,11 +56,7 @@ class ClassFolders:
 
 
 def image_files(folder: Path) -> dict[str, list[Path]]:
-    """Files whose ending Pillow knows, in order, by the folder of their class, in order.
-
-    Raises:
-        HnasError: if there are none, or one lies deeper.
-    """
+    """Files whose ending Pillow knows, in order, by the folder of their class, in order; none lies deeper."""
     Image.init()
     endings = tuple(ending for ending, kind in Image.EXTENSION.items() if kind in Image.OPEN)
     found: dict[str, list[Path]] = {}
@@ -98,12 +88,6 @@ class Beton:
 
     FFCV reads the file's tables. Its own loader is not used: there an image's augmentation depends on the
     threads, and a stream cannot be taken up in the middle of an epoch.
-
-    Args:
-        path: the file.
-
-    Raises:
-        HnasError: if it is no such file, or the package is not there.
     """
 
     channels = 3
@@ -233,13 +217,8 @@ def _write(source: Source, path: Path, workers: int) -> None:
 def write_betons(folder: Path, target: Path, workers: int) -> list[Path]:
     """Write ``train.beton`` and ``val.beton``, both or neither, of the images of ``imagefolder:FOLDER``.
 
-    Args:
-        folder: see ``LAYOUTS``.
-        target: where they go, for ``ffcv:TARGET``; pictures are kept as JPEG.
-        workers: threads that read images.
-
-    Raises:
-        HnasError: if FFCV or images are missing, one cannot be read, or there is no space.
+    They are for ``ffcv:TARGET``, pictures as JPEG; ``workers`` threads read images. Raises
+    :class:`HnasError` if FFCV or images are missing, one cannot be read, or there is no space.
     """
     ffcv("writer")
     _, *sources = _folders(folder)

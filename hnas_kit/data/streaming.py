@@ -30,12 +30,9 @@ Place = tuple[int, int]  # (epoch, position in a part)
 
 
 class Decoder(torch.utils.data.Dataset):
-    """Micro-batches as uint8 (B, 3, size, size) and labels (B,); an image's randomness is its own.
+    """Micro-batches of a part, uint8 (B, C, size, size) and labels (B,); an image's randomness is its own.
 
-    Args:
-        part: the pictures.
-        transform: uint8 (3, H, W) -> uint8 (3, size, size); may draw from PyTorch's generator, which is
-            seeded anew for every image, with ``seed``, its epoch and its position.
+    ``transform`` may draw from PyTorch's generator, seeded for each image by ``seed``, epoch and position.
     """
 
     def __init__(self, part: Part, transform: v2.Transform, seed: int) -> None:
@@ -63,18 +60,8 @@ class Stream:
 
     The order follows from the seed and the epoch, an image's augmentation from these and its position, so
     the number of batches that were taken is all of the state. As in :class:`hnas_kit.data.Batches`, the
-    batch at the end of an epoch is filled from the next one.
-
-    Args:
-        decoder: makes micro-batches of a part's images.
-        order: seed of the order.
-        batch_size: images a batch.
-        device: where batches go.
-        workers: processes that read images; 0: this one.
-
-    Raises:
-        HnasError: if the batch is larger than the part; later, in a line that names it, for a picture that
-            cannot be read.
+    batch at the end of an epoch is filled from the next one. A picture that cannot be read is named in an
+    :class:`HnasError`. ``order`` is the order's seed; for ``workers`` see :class:`StreamedDataset`.
     """
 
     def __init__(
