@@ -148,11 +148,6 @@ class StreamedDataset:
 
     Training images are cut at random (scale 0.08 to 1, ratio 3/4 to 4/3) and mirrored, others cut from the
     middle.
-
-    Attributes:
-        train, test: pictures for search and training; for final figures only.
-        device: where batches go.
-        workers: processes that read images, for each stream; 0: the one that asks for them.
     """
 
     name: str
@@ -160,8 +155,8 @@ class StreamedDataset:
     train: Part
     test: Part
     image_size: int
-    device: torch.device
-    workers: int
+    device: torch.device  # where batches go
+    workers: int  # processes that read images, for each stream; 0: the one that asks for them
     in_channels: int = 3
 
     @property

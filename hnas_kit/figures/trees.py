@@ -26,17 +26,11 @@ LEAVES = 60  # that a figure shows at most
 
 @dataclass(frozen=True, eq=False)
 class Top:
-    """The upper part of a tree; a leaf of it stands for one or more architectures.
+    """The upper part of a tree; a leaf of it stands for one or more architectures."""
 
-    Attributes:
-        tree: with one architecture of each leaf.
-        nodes: (V,) which node of the whole tree each of its nodes is.
-        members: for each of ``tree.archs``, positions in the whole tree's ``archs`` of those it stands for.
-    """
-
-    tree: ArchTree
-    nodes: np.ndarray
-    members: list[np.ndarray]
+    tree: ArchTree  # with one architecture of each leaf
+    nodes: np.ndarray  # (V,) which node of the whole tree each of its nodes is
+    members: list[np.ndarray]  # for each of tree.archs, positions in the whole tree's of those it stands for
 
     def labels(self, labels: Sequence[str]) -> list[str]:
         """Of each leaf: the architecture's own, or how many it stands for."""
@@ -89,10 +83,9 @@ def _draw(
     sideways: bool = False,
     **dots: Any,
 ) -> tuple[np.ndarray, PathCollection | None]:
-    """Draw a tree's lines, wide where the share of draws is large, and dots coloured by true accuracy.
+    """Draw lines, wide where the share of draws is large, and dots coloured by true accuracy.
 
-    Returns:
-        For each leaf, in their order on the axis, which of ``part.tree.archs`` it is; and the dots.
+    Gives for each leaf, in their order on the axis, which of ``part.tree.archs`` it is; and the dots.
     """
     tree, (place, leaves) = part.tree, tree_layout(part.tree)
     look = {"color": "0.25", "linewidth": 1.0}
