@@ -158,12 +158,8 @@ def test_what_cannot_be_read_is_refused_by_its_name(source, layout, image, reaso
     path = source / "train/cat/3.tif"
     path.write_text("no image") if image is None else image.save(path)
 
-    def use() -> None:
-        dataset = data.load(f"{layout}:{source}", image_size=8)
-        dataset.fixed(dataset.train)
-
     with pytest.raises(HnasError) as caught:
-        use()
+        (dataset := data.load(f"{layout}:{source}", image_size=8)).fixed(dataset.train)
     assert "train/cat/3.tif is not an image that can be read" in str(caught.value)
     assert reason in str(caught.value)
 
@@ -194,48 +190,35 @@ def test_links_are_followed_and_files_of_the_system_left_out(source, tmp_path, l
     assert data.version(f"{layout}:{source}") != before
 
 
-def below(source: Path) -> None:
-    save(source / "train/dog/puppies/1.png", pixels(0))
-
-
-def alone(source: Path) -> None:
-    for part in ("train", "test"):
-        shutil.rmtree(source / part / "cat")
-
-
-def untested(source: Path) -> None:
-    shutil.rmtree(source / "test/cat")
-
-
-def empty(source: Path) -> None:
-    (source / "test/cat/1.png").unlink()
-
-
-def both(source: Path) -> None:
-    shutil.copytree(source / "test", source / "val")
-
-
-def foreign_name(source: Path) -> None:
-    (source / "train/dog/1.png").rename(os.fsdecode(os.fsencode(source) + b"/train/dog/\xff.png"))
-
-
-def nowhere(source: Path) -> None:
-    (source / "train/dog/3.png").symlink_to("nowhere.png")
+UNTESTED = "the same classes in both|class 'cat' has no image to test on"
+MISTAKES = {
+    "below": (
+        lambda f: save(f / "train/dog/puppies/1.png", pixels(0)),
+        "dog/puppies/1.png lies in a folder within its class",
+    ),
+    "alone": (
+        lambda f: [shutil.rmtree(f / part / "cat") for part in ("train", "test")],
+        "it has one class, 'dog'; two are needed",
+    ),
+    "untested": (lambda f: shutil.rmtree(f / "test/cat"), UNTESTED),
+    "empty": (lambda f: (f / "test/cat/1.png").unlink(), UNTESTED),
+    "both": (
+        lambda f: shutil.copytree(f / "test", f / "val"),
+        "images to test on lie in test and val|has both val and test",
+    ),
+    "foreign name": (
+        lambda f: (f / "train/dog/1.png").rename(os.fsdecode(os.fsencode(f) + b"/train/dog/\xff.png")),
+        r"the name '.*/train/dog/.udcff.png' is not UTF-8",
+    ),
+    "nowhere": (
+        lambda f: (f / "train/dog/3.png").symlink_to("nowhere.png"),
+        r"train/dog/3.png cannot be read \(No such file or directory\)",
+    ),
+}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (below, "dog/puppies/1.png lies in a folder within its class"),
-        (alone, "it has one class, 'dog'; two are needed"),
-        (untested, "the same classes in both|class 'cat' has no image to test on"),
-        (empty, "the same classes in both|class 'cat' has no image to test on"),
-        (both, "images to test on lie in test and val|has both val and test"),
-        (foreign_name, r"the name '.*/train/dog/.udcff.png' is not UTF-8"),
-        (nowhere, r"train/dog/3.png cannot be read \(No such file or directory\)"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "said"), MISTAKES.values(), ids=MISTAKES)
 def test_no_image_is_left_out_or_taken_twice_without_a_word(source, layout, spoil, said):
     spoil(source)
 
@@ -271,48 +254,32 @@ def test_an_archive_equals_the_folder(source, tmp_path, mode, prefix):
 # what cannot be used
 
 
-def other_size(source: Path) -> None:
-    save(source / "train/dog/2.png", pixels(0, 7, 7, 3))
+ALIKE = "images must be square and alike"
+BOTH = "must hold images as train/<class>/* and test/<class>/*, the same classes in both"
+UNUSABLE = {
+    "other size": (
+        lambda f: save(f / "train/dog/2.png", pixels(0, 7, 7, 3)),
+        f"train/dog/2.png is 7x7; {ALIKE}",
+    ),
+    "not square": (
+        lambda f: [save(f / name, pixels(0, 6, 7, 3)) for name in NAMES],
+        f"test/cat/1.png is 7x6; {ALIKE}",
+    ),
+    "broken": (
+        lambda f: os.truncate(f / "train/dog/2.png", 60),
+        "train/dog/2.png is not an image that can be read",
+    ),
+    "no image": (
+        lambda f: (f / "train/dog/labels.csv").write_text("1, 2"),
+        "train/dog/labels.csv is not an image that can be read",
+    ),
+    "no test": (lambda f: (f / "test").rename(f / "tests"), BOTH),
+    "no train": (lambda f: (f / "train").rename(f / "val"), BOTH),
+    "unknown class": (lambda f: (f / "test/cat").rename(f / "test/bird"), BOTH),
+}
 
 
-def not_square(source: Path) -> None:
-    for name in NAMES:
-        save(source / name, pixels(0, 6, 7, 3))
-
-
-def broken(source: Path) -> None:
-    path = source / "train/dog/2.png"
-    path.write_bytes(path.read_bytes()[:60])
-
-
-def not_an_image(source: Path) -> None:
-    (source / "train/dog/labels.csv").write_text("1, 2")
-
-
-def no_test_folder(source: Path) -> None:
-    (source / "test").rename(source / "tests")
-
-
-def no_train_folder(source: Path) -> None:
-    (source / "train").rename(source / "val")
-
-
-def unknown_class(source: Path) -> None:
-    (source / "test/cat").rename(source / "test/bird")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "line"),
-    [
-        (other_size, "train/dog/2.png is 7x7; images must be square and alike"),
-        (not_square, "test/cat/1.png is 7x6; images must be square and alike"),
-        (broken, "train/dog/2.png is not an image that can be read"),
-        (not_an_image, "train/dog/labels.csv is not an image that can be read"),
-        (no_test_folder, "must hold images as train/<class>/* and test/<class>/*"),
-        (no_train_folder, "must hold images as train/<class>/* and test/<class>/*"),
-        (unknown_class, "the same classes in both"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "line"), UNUSABLE.values(), ids=UNUSABLE)
 def test_images_that_cannot_be_used_give_one_line(source, own_cache, spoil, line):
     spoil(source)
     with pytest.raises(HnasError) as caught:
@@ -376,25 +343,21 @@ def test_images_are_decoded_once(source, own_cache, decodings):
     assert sorted(path.suffix for path in own_cache.iterdir()) == [".pt", ".sha256"]
 
 
-def add(source: Path) -> None:
-    save(source / "train/dog/3.png", pixels(9))
-
-
-def remove(source: Path) -> None:
-    (source / NAMES[0]).unlink()
-
-
-def rename(source: Path) -> None:
-    (source / NAMES[0]).rename(source / "train/cat/3.png")
-
-
 def touch(source: Path) -> None:
     times = (source / NAMES[0]).stat().st_mtime_ns + 1_000_000
     save(source / NAMES[0], pixels(9))
     os.utime(source / NAMES[0], ns=(times, times))
 
 
-@pytest.mark.parametrize("change", [add, remove, rename, touch])
+CHANGES = {
+    "add": lambda f: save(f / "train/dog/3.png", pixels(9)),
+    "remove": lambda f: (f / NAMES[0]).unlink(),
+    "rename": lambda f: (f / NAMES[0]).rename(f / "train/cat/3.png"),
+    "touch": touch,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_changed_images_are_decoded_again(source, tmp_path, decodings, change):
     load_images(source)
     change(source)
