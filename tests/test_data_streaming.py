@@ -341,7 +341,7 @@ def remove(folder: Path, part: str) -> None:
         (lambda f: remove(f, "train"), "must hold images as train/<class>/*"),
         (lambda f: (remove(f, "train/cat"), remove(f, "train/dog"), remove(f, "train/eel")), "no image"),
         (lambda f: remove(f, "val"), "there is no image of a class in"),
-        (lambda f: (f / "val").rename(f / "other"), "has neither val and test"),
+        (lambda f: (f / "val").rename(f / "other"), "has neither val nor test"),
         (lambda f: (f / "test").mkdir(), "has both val and test"),
         (lambda f: (f / "val/cat").rename(f / "val/cow"), "class cow is not one of train/"),
     ],
@@ -472,7 +472,7 @@ def test_a_damaged_ffcv_file_is_named(betons):
     with pytest.raises(HnasError, match=rf"\A{path} is no FFCV file with fields image and label \(.*\)\Z"):
         data.load(f"ffcv:{betons}")
     path.unlink()
-    with pytest.raises(HnasError, match=rf"\A{betons} has neither val.beton and test.beton.*\Z"):
+    with pytest.raises(HnasError, match=rf"\A{betons} has neither val.beton nor test.beton.*\Z"):
         data.load(f"ffcv:{betons}")
 
 
@@ -505,7 +505,7 @@ def test_of_a_folder_that_cannot_be_kept_nothing_is_written_and_what_was_there_s
         refused(f"cannot write to {betons}: No space left on device; choose another folder")
     for name in ("val", "train"):
         shutil.rmtree(damaged / name)
-        refused(f"{damaged} has neither val and test; .*" if name == "val" else f"{damaged} must hold .*")
+        refused(f"{damaged} has neither val nor test; .*" if name == "val" else f"{damaged} must hold .*")
 
 
 @needs_ffcv

@@ -147,10 +147,8 @@ def _test_images(folder: Path, ending: str = "") -> Path:
     """``val`` or ``test`` of a folder, whichever there is."""
     found = [path for name in ("val", "test") if (path := folder / f"{name}{ending}").exists()]
     if len(found) != 1:
-        what = "both" if found else "neither"
-        raise HnasError(
-            f"{folder} has {what} val{ending} and test{ending}; one of them gives the test images"
-        )
+        has = f"both val{ending} and" if found else f"neither val{ending} nor"
+        raise HnasError(f"{folder} has {has} test{ending}; one of them gives the test images")
     return found[0]
 
 
