@@ -107,27 +107,24 @@ def trees_compared(table: pd.DataFrame) -> Figure:
         2, len(benchmarks), figsize=(5.6 * len(benchmarks) + 1, 0.36 * len(places) + 4), sharey="row",
         squeeze=False, height_ratios=(len(places), 6),
     )  # fmt: skip
-    for column, name in enumerate(benchmarks):
+    for (above, below), name in zip(axes.T, benchmarks, strict=True):
         own = rows[rows["benchmark"] == name]
         steps = own["steps"].min()
         short = own[own["steps"] == steps].groupby(["row", *forests.TREE[1:]], dropna=False, as_index=False)
         short = short["best_quarter"].mean()
-        _kinds(axes[0, column], short, places)
+        _kinds(above, short, places)
         ward = short[short["linkage"] == "ward"].groupby("row")["best_quarter"].mean()
         said = [f"{measure} {ward[measure]:.2f}" for measure in ("kl", "sqrt_kl") if measure in ward]
         said.append(f"default tree {short.set_index('row').loc['default', 'best_quarter']:.2f}")
-        axes[0, column].set_title(
-            f"{NAMES[name]}, {steps:,} steps\nWard: {', '.join(said)}", loc="left", pad=16
-        )
+        above.set_title(f"{NAMES[name]}, {steps:,} steps\nWard: {', '.join(said)}", loc="left", pad=16)
         told = forests.correlations(own)
         for place, kind in enumerate(PROPERTY):
-            axes[1, column].scatter(told[kind], np.full(len(told), place), s=22, color=BLACK, alpha=0.5, lw=0)
-        axes[1, column].axvline(0, color="0.6", linewidth=1)
-        axes[1, column].set(xlim=(-1, 1), xlabel="rank correlation with the found rank", ylim=(4.5, -0.5))
-        strongest = told.median().abs().idxmax()
-        axes[1, column].set_title(
-            f"tells most: {PROPERTY[strongest]}, median {told[strongest].median():.2f}", loc="left"
-        )
+            below.scatter(told[kind], np.full(len(told), place), s=22, color=BLACK, alpha=0.5, lw=0)
+        below.axvline(0, color="0.6", linewidth=1)
+        below.set(xlim=(-1, 1), xlabel="rank correlation with the found rank", ylim=(4.5, -0.5))
+        median = told.median()
+        strongest = median.abs().idxmax()
+        below.set_title(f"tells most: {PROPERTY[strongest]}, median {median[strongest]:.2f}", loc="left")
     axes[1, 0].set_yticks(range(len(PROPERTY)), PROPERTY.values())
     for place, (linkage, colour) in enumerate(LINKAGE.items()):
         axes[0, -1].text(1.02, place, linkage, color=colour, va="center")
