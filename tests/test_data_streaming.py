@@ -323,6 +323,15 @@ def test_an_error_ends_the_processes_even_while_it_is_looked_at(damaged):
     assert loader == []
 
 
+def test_a_stream_that_is_dropped_ends_its_processes(pets):
+    before = set(multiprocessing.active_children())
+    batches = stream(pets, workers=1)
+    next(batches)
+    assert set(multiprocessing.active_children()) > before
+    del batches
+    assert set(multiprocessing.active_children()) == before
+
+
 def test_a_process_that_dies_is_said_to_be_one_that_reads(pets, monkeypatch):
     monkeypatch.setattr(sources.ClassFolders, "read", lambda self, i: os.kill(os.getpid(), signal.SIGKILL))
     with pytest.raises(HnasError, match=r"\Aa process that reads images died.*fewer workers .*\Z"):

@@ -92,18 +92,21 @@ class Stream:
         return batch
 
     def _places(self, mine: Sequence[int], parts: int) -> Iterator[list[Place]]:
-        """What each of ``mine`` of a step's parts holds, from the next step on, without end."""
+        """What each of ``mine`` of a step's parts holds, from the next step on, without end.
+
+        It holds nothing of the stream: one that is dropped ends its processes at once.
+        """
         images, size, seed = len(self.split), self.batch_size // parts, self._order
 
         @lru_cache(maxsize=2)  # a batch may reach into the next epoch
         def order(epoch: int) -> np.ndarray:
             return np.random.default_rng((seed, epoch)).permutation(images)
 
-        for step in itertools.count(self._step):
-            for part in mine:
-                first = step * self.batch_size + part * size
-                taken = (divmod(k, images) for k in range(first, first + size))
-                yield [(epoch, int(order(epoch)[k])) for epoch, k in taken]
+        def part_of(number: int) -> list[Place]:
+            taken = (divmod(k, images) for k in range(number * size, (number + 1) * size))
+            return [(epoch, int(order(epoch)[k])) for epoch, k in taken]
+
+        return (part_of(step * parts + part) for step in itertools.count(self._step) for part in mine)
 
     def state_dict(self) -> dict:
         return {"step": self._step}
