@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import io
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 from hnas_kit import cost, data
 from hnas_kit.data import Dataset
@@ -56,8 +58,7 @@ def search_result(run: str, method: str = "", notebook: str = "") -> tuple[Finis
     known = {"space": "mobile", "workers": 0} | settings
     names = ("space", "dataset", "width", "image_size", "workers")
     of_it = {name: known[name] for name in names} | {"architecture": table.loc[method, "architecture"]}
-    of_it["plugins"] = list(part.manifest.get("plugins", {}))
-    return part, of_it, method
+    return part, of_it | {"plugins": list(part.manifest.get("plugins", {}))}, method
 
 
 def found(run: str, method: str = "", notebook: str = "") -> tuple[nn.Sequential, Tensor, dict[str, str]]:
@@ -97,15 +98,8 @@ def fix_statistics(network: nn.Module, dataset: Dataset) -> str:
         What was done, in words.
     """
     count = min(IMAGES, len(dataset.train))
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    for module in norms:
-        module.reset_running_stats()
-        module.momentum = None  # the plain average of all parts
-    network.train()
-    with torch.no_grad():
-        for x, _ in dataset.pieces(dataset.train, count):
-            for part in x.tensor_split(-(-len(x) // PART)):
-                network(part)
+    pieces = (x.tensor_split(-(-len(x) // PART)) for x, _ in dataset.pieces(dataset.train, count))
+    update_bn(itertools.chain.from_iterable(pieces), network)
     network.eval()
     return f"BatchNorm's mean and variance are fixed, from {count} training images"
 
@@ -180,8 +174,7 @@ def save(traced: torch.export.ExportedProgram, path: Path, metadata: Mapping[str
         torch.export.save(traced, buffer := io.BytesIO(), extra_files={FACTS: json.dumps(dict(metadata))})
         write_atomic(path, buffer.getvalue())
         return
-    exported = torch.onnx.export(
-        traced, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False
-    )
+    names = {"input_names": ["images"], "output_names": ["logits"]}
+    exported = torch.onnx.export(traced, **names, dynamo=True, verbose=False)
     exported.model.metadata_props.update(metadata)
     write_atomic(path, exported.model_proto.SerializeToString())

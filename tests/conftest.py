@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
-from hnas_kit import data, training
+from hnas_kit import data, plugins, training
 from hnas_kit.data.textures import patches
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import make_space
@@ -20,7 +22,36 @@ from hnas_kit.training import Checkpoints
 
 torch.set_num_threads(1)  # networks this small gain nothing from more, and lose on a busy machine
 
+SPACE = make_space("pooling")
+ARCHS = SPACE.enumerate()
+NAMES = [SPACE.format(arch) for arch in ARCHS]
+TRUTH = pd.Series(np.linspace(80, 90, 36), index=NAMES)  # made up
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.cuda,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+        ],
+    ),
+]
+
 PETS = {"train": {"cat": 9, "dog": 6, "eel": 6}, "val": {"cat": 2, "dog": 2, "eel": 1}}
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_images(*shape: int, low: int = 0) -> Tensor:
+    return torch.randint(low, 256, shape, generator=generator(), dtype=torch.uint8)
+
+
+def texts(things: Iterable) -> list[str]:
+    """What the texts of a figure say."""
+    return [thing.get_text() for thing in things]
 
 
 def _picture(seed: int, height: int, width: int) -> np.ndarray:
@@ -34,6 +65,19 @@ def one_thread() -> Iterator[None]:
     """What a test trains with more threads leaves no mark: sums of another order are other numbers."""
     yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def forget() -> Iterator[None]:
+    """What a test registers is gone after it."""
+    yield
+    for path in list(plugins._digests):
+        plugins._forget(path)
+
+
+@pytest.fixture(scope="session")
+def digits() -> data.Dataset:
+    return data.load("digits")
 
 
 @pytest.fixture(scope="session")
@@ -72,10 +116,10 @@ def shared_weights(by_class) -> Supernet:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(by_class.parent / "cache"))
         dataset = data.load(f"folder:{by_class}")
-    space, rng = make_space("pooling"), np.random.default_rng(0)
-    net = make_supernet(space, dataset.in_channels, 12, width=8, generator=torch.Generator().manual_seed(0))
-    batches, archs = dataset.batches(dataset.train, 64, Generators(0)), space.enumerate()
-    training.train(net, batches, lambda step: archs[rng.integers(36)], 500, lr=0.05, weight_decay=1e-3)
+    rng = np.random.default_rng(0)
+    net = make_supernet(SPACE, dataset.in_channels, 12, width=8, generator=generator())
+    batches = dataset.batches(dataset.train, 64, Generators(0))
+    training.train(net, batches, lambda step: ARCHS[rng.integers(36)], 500, lr=0.05, weight_decay=1e-3)
     return net
 
 
@@ -84,8 +128,7 @@ def new_net() -> Callable[..., Supernet]:
     """Makes a Pooling supernet for gray images, two channels wide, its weights drawn from ``seed``."""
 
     def new(seed: int = 0, width: int = 2, **options: object) -> Supernet:
-        generator = torch.Generator().manual_seed(seed)
-        return make_supernet(make_space("pooling"), 1, width=width, generator=generator, **options)
+        return make_supernet(SPACE, 1, width=width, generator=generator(seed), **options)
 
     return new
 

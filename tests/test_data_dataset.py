@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from conftest import generator
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hnas_kit import data
 from hnas_kit.data import Batches, Dataset, Split
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.randomness import Generators
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return data.load("digits")
-
 
 # splits and fixed sets
 

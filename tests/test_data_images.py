@@ -23,9 +23,10 @@ NAMES += ["test/cat/1.png", "test/dog/1.png"]
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    """Decoded images are kept with the test's own files."""
+def own_cache(tmp_path, monkeypatch) -> Path:
+    """The folder where decoded images are kept, with the test's own files."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user_cache"))
+    return tmp_path / "user_cache" / "hnas_kit" / "images"
 
 
 def pixels(seed: int, *shape: int) -> np.ndarray:
@@ -157,12 +158,8 @@ def test_what_cannot_be_read_is_refused_by_its_name(source, layout, image, reaso
     path = source / "train/cat/3.tif"
     path.write_text("no image") if image is None else image.save(path)
 
-    def use() -> None:
-        dataset = data.load(f"{layout}:{source}", image_size=8)
-        dataset.fixed(dataset.train)
-
     with pytest.raises(HnasError) as caught:
-        use()
+        (dataset := data.load(f"{layout}:{source}", image_size=8)).fixed(dataset.train)
     assert "train/cat/3.tif is not an image that can be read" in str(caught.value)
     assert reason in str(caught.value)
 
@@ -193,48 +190,35 @@ def test_links_are_followed_and_files_of_the_system_left_out(source, tmp_path, l
     assert data.version(f"{layout}:{source}") != before
 
 
-def below(source: Path) -> None:
-    save(source / "train/dog/puppies/1.png", pixels(0))
-
-
-def alone(source: Path) -> None:
-    for part in ("train", "test"):
-        shutil.rmtree(source / part / "cat")
-
-
-def untested(source: Path) -> None:
-    shutil.rmtree(source / "test/cat")
-
-
-def empty(source: Path) -> None:
-    (source / "test/cat/1.png").unlink()
-
-
-def both(source: Path) -> None:
-    shutil.copytree(source / "test", source / "val")
-
-
-def foreign_name(source: Path) -> None:
-    (source / "train/dog/1.png").rename(os.fsdecode(os.fsencode(source) + b"/train/dog/\xff.png"))
-
-
-def nowhere(source: Path) -> None:
-    (source / "train/dog/3.png").symlink_to("nowhere.png")
+UNTESTED = "the same classes in both|class 'cat' has no image to test on"
+MISTAKES = {
+    "below": (
+        lambda f: save(f / "train/dog/puppies/1.png", pixels(0)),
+        "dog/puppies/1.png lies in a folder within its class",
+    ),
+    "alone": (
+        lambda f: [shutil.rmtree(f / part / "cat") for part in ("train", "test")],
+        "it has one class, 'dog'; two are needed",
+    ),
+    "untested": (lambda f: shutil.rmtree(f / "test/cat"), UNTESTED),
+    "empty": (lambda f: (f / "test/cat/1.png").unlink(), UNTESTED),
+    "both": (
+        lambda f: shutil.copytree(f / "test", f / "val"),
+        "images to test on lie in test and val|has both val and test",
+    ),
+    "foreign name": (
+        lambda f: (f / "train/dog/1.png").rename(os.fsdecode(os.fsencode(f) + b"/train/dog/\xff.png")),
+        r"the name '.*/train/dog/.udcff.png' is not UTF-8",
+    ),
+    "nowhere": (
+        lambda f: (f / "train/dog/3.png").symlink_to("nowhere.png"),
+        r"train/dog/3.png cannot be read \(No such file or directory\)",
+    ),
+}
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (below, "dog/puppies/1.png lies in a folder within its class"),
-        (alone, "it has one class, 'dog'; two are needed"),
-        (untested, "the same classes in both|class 'cat' has no image to test on"),
-        (empty, "the same classes in both|class 'cat' has no image to test on"),
-        (both, "images to test on lie in test and val|has both val and test"),
-        (foreign_name, r"the name '.*/train/dog/.udcff.png' is not UTF-8"),
-        (nowhere, r"train/dog/3.png cannot be read \(No such file or directory\)"),
-    ],
-)
+@pytest.mark.parametrize(("spoil", "said"), MISTAKES.values(), ids=MISTAKES)
 def test_no_image_is_left_out_or_taken_twice_without_a_word(source, layout, spoil, said):
     spoil(source)
 
@@ -270,56 +254,40 @@ def test_an_archive_equals_the_folder(source, tmp_path, mode, prefix):
 # what cannot be used
 
 
-def other_size(source: Path) -> None:
-    save(source / "train/dog/2.png", pixels(0, 7, 7, 3))
+ALIKE = "images must be square and alike"
+BOTH = "must hold images as train/<class>/* and test/<class>/*, the same classes in both"
+UNUSABLE = {
+    "other size": (
+        lambda f: save(f / "train/dog/2.png", pixels(0, 7, 7, 3)),
+        f"train/dog/2.png is 7x7; {ALIKE}",
+    ),
+    "not square": (
+        lambda f: [save(f / name, pixels(0, 6, 7, 3)) for name in NAMES],
+        f"test/cat/1.png is 7x6; {ALIKE}",
+    ),
+    "broken": (
+        lambda f: os.truncate(f / "train/dog/2.png", 60),
+        "train/dog/2.png is not an image that can be read",
+    ),
+    "no image": (
+        lambda f: (f / "train/dog/labels.csv").write_text("1, 2"),
+        "train/dog/labels.csv is not an image that can be read",
+    ),
+    "no test": (lambda f: (f / "test").rename(f / "tests"), BOTH),
+    "no train": (lambda f: (f / "train").rename(f / "val"), BOTH),
+    "unknown class": (lambda f: (f / "test/cat").rename(f / "test/bird"), BOTH),
+}
 
 
-def not_square(source: Path) -> None:
-    for name in NAMES:
-        save(source / name, pixels(0, 6, 7, 3))
-
-
-def broken(source: Path) -> None:
-    path = source / "train/dog/2.png"
-    path.write_bytes(path.read_bytes()[:60])
-
-
-def not_an_image(source: Path) -> None:
-    (source / "train/dog/labels.csv").write_text("1, 2")
-
-
-def no_test_folder(source: Path) -> None:
-    (source / "test").rename(source / "tests")
-
-
-def no_train_folder(source: Path) -> None:
-    (source / "train").rename(source / "val")
-
-
-def unknown_class(source: Path) -> None:
-    (source / "test/cat").rename(source / "test/bird")
-
-
-@pytest.mark.parametrize(
-    ("spoil", "line"),
-    [
-        (other_size, "train/dog/2.png is 7x7; images must be square and alike"),
-        (not_square, "test/cat/1.png is 7x6; images must be square and alike"),
-        (broken, "train/dog/2.png is not an image that can be read"),
-        (not_an_image, "train/dog/labels.csv is not an image that can be read"),
-        (no_test_folder, "must hold images as train/<class>/* and test/<class>/*"),
-        (no_train_folder, "must hold images as train/<class>/* and test/<class>/*"),
-        (unknown_class, "the same classes in both"),
-    ],
-)
-def test_images_that_cannot_be_used_give_one_line(source, tmp_path, spoil, line):
+@pytest.mark.parametrize(("spoil", "line"), UNUSABLE.values(), ids=UNUSABLE)
+def test_images_that_cannot_be_used_give_one_line(source, own_cache, spoil, line):
     spoil(source)
     with pytest.raises(HnasError) as caught:
-        load_images(source, tmp_path / "cache")
+        load_images(source)
     assert str(source) in str(caught.value)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "cache").exists()
+    assert not own_cache.exists()
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
@@ -359,32 +327,20 @@ def decodings(monkeypatch):
     """The sources decoded so far."""
     sources = []
 
-    def decode(source: Path) -> tuple:
+    def decode(source: Path, image_size: int) -> tuple:
         sources.append(source)
-        return decode_images(source)
+        return decode_images(source, image_size)
 
     monkeypatch.setattr(images, "decode_images", decode)
     return sources
 
 
-def test_images_are_decoded_once(source, tmp_path, decodings):
+def test_images_are_decoded_once(source, own_cache, decodings):
     expected = decode_images(source)
     for _ in range(2):
-        assert same(load_images(source, tmp_path / "cache"), expected)
+        assert same(load_images(source), expected)
     assert decodings == [source]
-    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".pt", ".sha256"]
-
-
-def add(source: Path) -> None:
-    save(source / "train/dog/3.png", pixels(9))
-
-
-def remove(source: Path) -> None:
-    (source / NAMES[0]).unlink()
-
-
-def rename(source: Path) -> None:
-    (source / NAMES[0]).rename(source / "train/cat/3.png")
+    assert sorted(path.suffix for path in own_cache.iterdir()) == [".pt", ".sha256"]
 
 
 def touch(source: Path) -> None:
@@ -393,18 +349,26 @@ def touch(source: Path) -> None:
     os.utime(source / NAMES[0], ns=(times, times))
 
 
-@pytest.mark.parametrize("change", [add, remove, rename, touch])
+CHANGES = {
+    "add": lambda f: save(f / "train/dog/3.png", pixels(9)),
+    "remove": lambda f: (f / NAMES[0]).unlink(),
+    "rename": lambda f: (f / NAMES[0]).rename(f / "train/cat/3.png"),
+    "touch": touch,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_changed_images_are_decoded_again(source, tmp_path, decodings, change):
-    load_images(source, tmp_path / "cache")
+    load_images(source)
     change(source)
-    assert same(load_images(source, tmp_path / "cache"), decode_images(source))
+    assert same(load_images(source), decode_images(source))
     assert len(decodings) == 2
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "foreign checksum"])
-def test_a_corrupt_cache_is_named_and_made_again(source, tmp_path, decodings, capsys, damage):
-    expected = load_images(source, tmp_path / "cache")
-    digest, cached = sorted((tmp_path / "cache").iterdir(), key=lambda path: path.suffix, reverse=True)
+def test_a_corrupt_cache_is_named_and_made_again(source, own_cache, decodings, capsys, damage):
+    expected = load_images(source)
+    digest, cached = sorted(own_cache.iterdir(), key=lambda path: path.suffix, reverse=True)
     sound = cached.read_bytes()
     if damage == "foreign checksum":
         digest.write_text("0" * 64)
@@ -414,15 +378,15 @@ def test_a_corrupt_cache_is_named_and_made_again(source, tmp_path, decodings, ca
             sound[:cut] + (b"" if damage == "cut" else bytes([sound[cut] ^ 1]) + sound[cut + 1 :])
         )
     assert capsys.readouterr().out == ""
-    assert same(load_images(source, tmp_path / "cache"), expected)
+    assert same(load_images(source), expected)
     assert capsys.readouterr().out == f"{cached} is corrupt; decoding {source} again\n"
     assert cached.read_bytes() == sound
-    load_images(source, tmp_path / "cache")
+    load_images(source)
     assert len(decodings) == 2
 
 
-def test_a_cache_without_its_checksum_is_not_trusted(source, tmp_path, decodings):
-    load_images(source, tmp_path / "cache")
-    next((tmp_path / "cache").glob("*.sha256")).unlink()
-    load_images(source, tmp_path / "cache")
+def test_a_cache_without_its_checksum_is_not_trusted(source, own_cache, decodings):
+    load_images(source)
+    next(own_cache.glob("*.sha256")).unlink()
+    load_images(source)
     assert len(decodings) == 2

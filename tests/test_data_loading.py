@@ -8,33 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import generator, random_images
 from PIL import Image
 from scipy.stats import kendalltau
 from sklearn.datasets import load_digits
 from torch import Tensor
 
 from hnas_kit import data, evaluation, training
-from hnas_kit.data import Dataset, fingerprints, loading
+from hnas_kit.data import Dataset, loading
 from hnas_kit.data.rendering import shrunk
 from hnas_kit.data.textures import patches
 from hnas_kit.errors import HnasError
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def random_images(*shape: int, low: int = 0) -> Tensor:
-    return torch.randint(low, 256, shape, generator=generator(), dtype=torch.uint8)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return data.load("digits")
-
 
 # digits
 
@@ -86,17 +73,6 @@ def test_textures_are_patches_of_four_pictures_at_three_zooms(textures_set):
     assert data.version("textures") == ""
 
 
-@pytest.mark.parametrize("train", [True, False])
-def test_a_patch_has_mean_0_and_deviation_1_before_the_noise(monkeypatch, textures_set, train):
-    monkeypatch.setattr(Tensor, "normal_", lambda self, *args, **options: self.zero_())
-    x = textures_set.render(textures_set.train.images[:500], generator(), train)
-    assert x.shape == (500, 1, 16, 16)
-    torch.testing.assert_close(x.mean((1, 2, 3)), torch.zeros(500), atol=1e-5, rtol=0)
-    levels = textures_set.train.images[:500].double().std((1, 2, 3))  # of dark sky it may be below one
-    torch.testing.assert_close(x.std((1, 2, 3)).double(), levels.clamp(max=1), atol=1e-4, rtol=0)
-    assert (levels > 1).sum() > 490
-
-
 def test_the_noise_of_patches_is_a_tenth_and_fresh_for_testing_too(textures_set):
     images = textures_set.test.images[:400]
     first, second = (textures_set.render(images, g, False) for g in (generator(1), generator(2)))
@@ -106,15 +82,6 @@ def test_the_noise_of_patches_is_a_tenth_and_fresh_for_testing_too(textures_set)
     source = generator(1)
     assert torch.equal(textures_set.render(images, source, False), first)
     assert not torch.equal(textures_set.render(images, source, False), first)
-
-
-def test_the_images_that_networks_are_compared_on_are_the_same_every_time(textures_set):
-    x, y = textures_set.fixed(textures_set.test, limit=50)
-    again, labels = textures_set.fixed(textures_set.test, limit=50)
-    assert torch.equal(x, again)
-    assert torch.equal(y, labels)
-    assert torch.equal(y, textures_set.test.labels[:50])
-    assert x.shape == (50, 1, 16, 16)
 
 
 # crops and photos
@@ -314,7 +281,7 @@ def test_a_known_data_set_with_other_images_is_refused(empty_folders):
 
 def test_cifar10_jpeg_is_found_as_a_folder(empty_folders, monkeypatch):
     images = save_images(empty_folders / "data" / "cifar10_jpeg")
-    monkeypatch.setitem(fingerprints.KNOWN, "cifar10_jpeg", data.version("cifar10_jpeg"))
+    monkeypatch.setattr(loading, "PUBLISHED", data.version("cifar10_jpeg"))
     assert torch.equal(data.load("cifar10_jpeg").train.images, images[data.fixed_order(4)])
 
 
@@ -348,10 +315,13 @@ def test_the_version_of_own_images_changes_with_them_and_that_of_a_named_set_doe
     (tmp_path / "train").mkdir()
     image = tmp_path / "train" / "a.png"
     image.write_bytes(b"1")
-    before = data.version(f"folder:{tmp_path}")
-    assert data.version(f"folder:{tmp_path}") == before != ""
+    versions = [data.version(f"{layout}:{tmp_path}") for layout in ("folder", "imagefolder")]
+    assert versions[0] == versions[1] != ""
     image.write_bytes(b"22")
-    assert data.version(f"folder:{tmp_path}") != before
+    versions.append(data.version(f"folder:{tmp_path}"))
+    image.rename(image.with_name("b.png"))
+    versions.append(data.version(f"folder:{tmp_path}"))
+    assert len(set(versions)) == 3
     assert data.version("digits") == ""
     with pytest.raises(HnasError, match="there is no"):
         data.version(f"folder:{tmp_path / 'absent'}")

@@ -7,20 +7,13 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from conftest import generator, random_images
 from PIL import Image
 from torch import Tensor
 
 from hnas_kit import data
 from hnas_kit.data import rendering
 from hnas_kit.data.rendering import crop, digits_render, photo_render, shrunk, textures_render
-
-
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def random_images(*shape: int, low: int = 0) -> Tensor:
-    return torch.randint(low, 256, shape, generator=generator(), dtype=torch.uint8)
 
 
 def drawn(image: Tensor, top: int, left: int) -> Tensor:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ARCHS, NAMES, SPACE
+from conftest import TRUTH as SERIES
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -27,10 +29,7 @@ in_browser = [
     pytest.mark.browser,
     pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium or no chromedriver here"),
 ]
-SPACE = spaces.make_space("pooling")
-ARCHS = SPACE.enumerate()
-NAMES = [SPACE.format(arch) for arch in ARCHS]
-TRUTH = np.linspace(80, 90, 36)
+TRUTH = SERIES.to_numpy()
 LIMIT = 150_000  # bytes, so that a notebook stays small
 
 

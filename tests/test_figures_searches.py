@@ -5,22 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import NAMES, TRUTH, texts
 
-from hnas_kit import figures, spaces
+from hnas_kit import figures
 from hnas_kit.figures import style
 from hnas_kit.rewards import REWARDS
-
-SPACE = spaces.make_space("pooling")
-
-
-ARCHS = SPACE.enumerate()
-
-
-NAMES = [SPACE.format(arch) for arch in ARCHS]
-
-
-TRUTH = pd.Series(np.linspace(80, 90, 36), index=NAMES)
-
 
 STARTS, STEPS = (0, 8, 13), 20
 
@@ -33,10 +22,6 @@ def histories():
     columns = {"phase": phase, "reward": np.linspace(0.1, 0.9, STEPS)}
     drawn = {"learned": NAMES[:13] + NAMES[-1:] * 7, "uniform": NAMES[:STEPS]}
     return {method: pd.DataFrame(columns | {"architecture": archs}) for method, archs in drawn.items()}
-
-
-def texts(things):
-    return [thing.get_text() for thing in things]
 
 
 def test_bonuses_are_those_of_the_two_formulas():

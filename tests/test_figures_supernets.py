@@ -5,26 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ARCHS, NAMES, SPACE, TRUTH, texts
 
 from hnas_kit import figures, spaces
 from hnas_kit.figures.supernets import ROWS
 
-SPACE = spaces.make_space("pooling")
-
-
-ARCHS = SPACE.enumerate()
-
-
-NAMES = [SPACE.format(arch) for arch in ARCHS]
-
-
-TRUTH = pd.Series(np.linspace(80, 90, 36), index=NAMES)
-
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("drawn")]
-
-
-def texts(things):
-    return [thing.get_text() for thing in things]
 
 
 def test_images_are_titled_by_class():

@@ -7,24 +7,17 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ARCHS, NAMES, SPACE, TRUTH, texts
 
 from hnas_kit import figures, spaces, trees
 from hnas_kit.figures import trees as tree_figures
 from hnas_kit.relearning import Planted
 from hnas_kit.trees.tree import is_numbered
 
-SPACE = spaces.make_space("pooling")
-ARCHS = SPACE.enumerate()
-NAMES = [SPACE.format(arch) for arch in ARCHS]
-TRUTH = pd.Series(np.linspace(80, 90, 36), index=NAMES)
 MACRO = spaces.make_space("macro")
 MANY = MACRO.enumerate()[::4]
 
 pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("drawn")]
-
-
-def texts(things):
-    return [thing.get_text() for thing in things]
 
 
 def parents(tree):

@@ -8,15 +8,9 @@ from hnas_kit import names, plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.processes import parallel
 
+pytestmark = pytest.mark.usefixtures("forget")
+
 TEXT = "from hnas_kit import rewards\nrewards.register({name!r}, lambda arch, logits, labels: {value})\n"
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    """What a test registers is gone after it."""
-    yield
-    for path in list(plugins._digests):
-        plugins._forget(path)
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ from hnas_kit.studies import study
 from hnas_kit.supernets.blocks import ConvBN
 from hnas_kit.training import Checkpoints, Schedule
 
+pytestmark = pytest.mark.usefixtures("forget")
+
 OWN = Path(__file__).with_name("own.py")
 PROFILE = {
     "01_pretrain": "{plugins: [own.py], run: own, space: grouped, dataset: turned, width: 4, epochs: 1,"
@@ -46,14 +48,6 @@ PROFILE = {
     " compare: [uniform, {label: eager, sampler: descent, tree: learned, settings: {epsilon: 0.1}}]}",
     "05_ablations": "{run: own, seeds: 1, batch_size: 50, scored: 50}",
 }
-
-
-@pytest.fixture(autouse=True)
-def forget():
-    """What a test registers is gone after it."""
-    yield
-    for path in list(plugins._digests):
-        plugins._forget(path)
 
 
 @pytest.fixture

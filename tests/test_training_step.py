@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from pathlib import Path
+import os
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import ARCHS, DEVICES
 from torch import Tensor, nn
 
 from hnas_kit import data
@@ -19,20 +20,6 @@ from hnas_kit.randomness import Generators
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
 from hnas_kit.training import PRECISIONS, Checkpoints, pick_device, train
-
-ARCHS = make_space("pooling").enumerate()
-
-
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.cuda,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
-        ],
-    ),
-]
 
 
 class TwoBranches(nn.Module):
@@ -257,10 +244,6 @@ def test_after_a_step_its_logits_before_the_update_and_its_labels_are_given(prec
     np.testing.assert_allclose(losses, given, rtol=1e-6 if precision == "float32" else 1e-2)
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
 # errors and devices
 
 
@@ -289,7 +272,7 @@ def test_a_loss_that_is_not_finite_is_named_and_good_checkpoints_are_kept(tmp_pa
         "the loss is not finite at step 7, architecture (1,); lower the learning rate (lr is 0.1); "
         "the last good checkpoint is kept"
     )
-    assert [name[:14] for name in names(tmp_path)] == ["step-000000004", "step-000000006"]
+    assert [name[:14] for name in sorted(os.listdir(tmp_path))] == ["step-000000004", "step-000000006"]
 
 
 @pytest.mark.parametrize("device", DEVICES)

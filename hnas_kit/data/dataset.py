@@ -106,9 +106,8 @@ class Dataset:
         self, split: Split, batch_size: int, generators: Generators, name: str = "", train: bool = True
     ) -> Batches:
         """An endless stream of batches of a split, with generators of its own (called after ``name``)."""
-        prefix = f"{name} " if name else ""
-        order = generators.torch(f"{prefix}order")
-        augment = generators.torch(f"{prefix}augment", split.labels.device)
+        order = generators.torch(f"{name} order".lstrip())
+        augment = generators.torch(f"{name} augment".lstrip(), split.labels.device)
         return Batches(split, self.render, batch_size, order, augment, train)
 
     def fixed(self, split: Split, limit: int | None = None) -> tuple[Tensor, Tensor]:

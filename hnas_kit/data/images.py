@@ -1,8 +1,9 @@
-"""Folders and archives of images, decoded once to tensors."""
+"""Folders and archives of images: what is in them, decoded once to tensors, and a checksum of it."""
 
 import contextlib
 import hashlib
 import io
+import json
 import lzma
 import os
 import tarfile
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
+from platformdirs import user_cache_path
 
 from hnas_kit.errors import Failure, HnasError
-from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import first_line, json_value, sha256, torch_bytes, torch_value, write_atomic
 
 TOO_DEEP = "lies in a folder within its class; put it into the class's own"
 # what a damaged archive or image raises
@@ -29,11 +31,7 @@ def hidden(name: str) -> bool:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Every file below a folder that is not :func:`hidden`, in order; links are followed, not in circles.
-
-    Raises:
-        HnasError: if a folder cannot be read, or a name is not UTF-8.
-    """
+    """Every file below a folder that is not :func:`hidden`, in order; links are followed, not in circles."""
 
     def refuse(error: OSError) -> None:
         raise HnasError(f"{error.filename} cannot be read ({error.strerror})") from error
@@ -80,38 +78,13 @@ def members(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
         raise HnasError(f"{source} is no folder and no tar archive that can be read ({reason})") from error
 
 
-class _Layout:
-    """Which files are images: ``train/<class>/*`` and ``test/<class>/*`` (or ``val/``)."""
-
-    def __init__(self, source: Path) -> None:
-        self.source, self.seen = source, set()
-        self.places: dict[str, set[str]] = {"train": set(), "test": set()}
-
-    def of(self, name: str) -> tuple[str, str] | None:
-        """Part (train or test) and class of a file, None if it is no image of the set.
-
-        Raises:
-            HnasError: if it lies deeper than in a class, or is there twice.
-        """
-        parts = [part for part in name.split("/") if part != "."]
-        at = next((i for i, part in enumerate(parts) if part in ("train", "test", "val")), len(parts))
-        if len(parts) - at < 3:
-            return None
-        if len(parts) - at > 3:
-            raise HnasError(f"{self.source}: {name} {TOO_DEEP}")
-        if name in self.seen:
-            raise HnasError(f"{self.source}: {name} is there twice")
-        self.seen.add(name)
-        part = "train" if parts[at] == "train" else "test"
-        self.places[part].add("/".join(parts[: at + 1]))
-        return part, parts[-2]
-
-    def check(self) -> None:
-        """Raise :class:`HnasError` if the images of a part are in two places."""
-        for part, places in self.places.items():
-            if len(places) > 1:
-                where = " and ".join(sorted(places))
-                raise HnasError(f"{self.source}: images to {part} on lie in {where}; one must be left")
+def _place(source: Path, name: str) -> tuple[str, str] | None:
+    """An image's class and the folder of its part: ``train``, ``test`` or ``val``; None if it is in none."""
+    parts = [part for part in name.split("/") if part != "."]
+    at = next((i for i, part in enumerate(parts) if part in ("train", "test", "val")), len(parts))
+    if len(parts) - at > 3:
+        raise HnasError(f"{source}: {name} {TOO_DEEP}")
+    return (parts[-2], "/".join(parts[: at + 1])) if len(parts) - at == 3 else None
 
 
 def gray(image: Image.Image) -> bool:
@@ -123,11 +96,7 @@ def gray(image: Image.Image) -> bool:
 
 
 def eight_bit(image: Image.Image) -> Image.Image:
-    """An image in mode L or RGB; the 65,536 levels of 16 bits become 256, rounded. Transparency is dropped.
-
-    Raises:
-        ValueError: for other numbers than 8 or 16 bits a channel, or colours that Pillow cannot convert.
-    """
+    """An image in mode L or RGB; 65,536 levels become 256, rounded; transparency is dropped."""
     if image.mode.startswith("I"):
         levels = np.asarray(image).astype(np.int64)
         sixteen = image.mode.startswith("I;16") or image.format in ("PNG", "PPM")
@@ -153,31 +122,23 @@ def squared(pixels: np.ndarray, size: int) -> np.ndarray:
 def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, ...]]:
     """Decode ``train/<class>/*`` and ``test/<class>/*`` (or ``val/``) of a folder or tar archive.
 
-    Args:
-        source: the folder or archive.
-        image_size: images that are not square, or differ in size, are resized to it and cut; see
-            :func:`squared`. If all are alike they stay as they are.
-
-    Returns:
-        Arrays as for a data set (uint8 (N, C, H, W), in the order of names; C is 1 if all are gray, else 3),
-        and the class names.
-
-    Raises:
-        HnasError: if there are no such images, one cannot be read, or their sizes differ and none is given.
+    Images that are not square, or differ in size, are resized to ``image_size`` and cut, see :func:`squared`.
+    Gives arrays as for :func:`hnas_kit.data.from_arrays`, in the order of names, and the class names; C is 1
+    if all are gray, else 3.
     """
-    found: dict[str, list[tuple[str, str, np.ndarray]]] = {"train": [], "test": []}
-    size, cut = None, False
-    layout = _Layout(source)
+    found: dict[str, list[tuple[str, str, str, np.ndarray]]] = {"train": [], "test": []}
+    seen, size, cut = set(), None, False
     for name, read in members(source):
-        if not (where := layout.of(name)):
+        if not (where := _place(source, name)):
             continue
-        part, cls = where
+        if name in seen:
+            raise HnasError(f"{source}: {name} is there twice")
+        seen.add(name)
         try:
             pixels = np.asarray(eight_bit(Image.open(io.BytesIO(read()))))
         except Exception as error:  # a broken file may raise anything
-            reason = " ".join(str(error).split()) or type(error).__name__
-            if isinstance(error, UnidentifiedImageError):
-                reason = "it is in no format that Pillow knows"
+            unknown = isinstance(error, UnidentifiedImageError)
+            reason = "it is in no format that Pillow knows" if unknown else first_line(error)
             raise HnasError(f"{source}: {name} is not an image that can be read ({reason})") from error
         size = size or pixels.shape[:2]
         if not cut and (pixels.shape[:2] != size or size[0] != size[1]):
@@ -187,19 +148,21 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
                     "alike, or image_size be set, for instance to 32, to resize them and cut their middle"
                 )
             cut = True
-            found = {
-                part: [(c, n, squared(px, image_size)) for c, n, px in rows] for part, rows in found.items()
-            }
-        pixels = squared(pixels, image_size) if cut else pixels
-        found[part].append((cls, name, pixels))
-    classes = tuple(sorted({cls for cls, _, _ in found["train"]}))
-    if not found["train"] or not found["test"] or {cls for cls, _, _ in found["test"]} != set(classes):
+            for rows in found.values():
+                rows[:] = [(*row, squared(px, image_size)) for *row, px in rows]
+        cls, folder = where
+        part = "train" if folder.endswith("train") else "test"
+        found[part].append((cls, name, folder, squared(pixels, image_size) if cut else pixels))
+    classes = tuple(sorted({row[0] for row in found["train"]}))
+    if not classes or {row[0] for row in found["test"]} != set(classes):
         raise HnasError(
             f"{source} must hold images as train/<class>/* and test/<class>/*, the same classes in both"
         )
-    layout.check()
-    arrays, coloured = {}, any(px.ndim == 3 for rows in found.values() for _, _, px in rows)
+    arrays, coloured = {}, any(px.ndim == 3 for rows in found.values() for *_, px in rows)
     for part, rows in found.items():
+        if len(folders := sorted({folder for _, _, folder, _ in rows})) > 1:
+            where = " and ".join(folders)
+            raise HnasError(f"{source}: images to {part} on lie in {where}; one must be left")
         rows.sort(key=lambda row: row[:2])
         # (H, W, C); a gray image among coloured ones has its level three times
         whole = [
@@ -207,34 +170,58 @@ def decode_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, .
             for *_, px in rows
         ]
         arrays[f"{part}_x"] = torch.from_numpy(np.stack(whole)).permute(0, 3, 1, 2).contiguous()
-        arrays[f"{part}_y"] = torch.tensor([classes.index(cls) for cls, _, _ in rows])
+        arrays[f"{part}_y"] = torch.tensor([classes.index(row[0]) for row in rows])
     return arrays, classes
 
 
 def source_key(source: Path) -> str:
-    """Changes when the images may have: names, sizes and times of change of the files.
-
-    Raises:
-        HnasError: if one cannot be read.
-    """
+    """Changes when the images may have: names, sizes and times of change of the files."""
+    said = []
     try:
-        stats = [(path, path.stat()) for path in (files_of(source) if source.is_dir() else [source])]
+        for path in files_of(source) if source.is_dir() else [source]:
+            stat = path.stat()
+            said.append((str(path), stat.st_size, stat.st_mtime_ns))
     except OSError as error:
         raise HnasError(f"{error.filename} cannot be read ({error.strerror})") from error
-    said = [(str(path), stat.st_size, stat.st_mtime_ns) for path, stat in stats]
     return hashlib.sha256(repr((str(source.resolve()), said)).encode()).hexdigest()[:32]
 
 
-def load_images(source: Path, cache: Path, image_size: int = 0) -> tuple[dict, tuple[str, ...]]:
-    """What :func:`decode_images` gives, kept in a tensor file with its checksum in the ``cache`` folder.
+def fingerprint(source: Path) -> str:
+    """Number and checksum of the files of a folder or tar archive, but hidden ones.
+
+    The checksum is of a line ``part/class/name sha256`` for each image in the order of these names, so that a
+    folder and an archive of it have the same one; other files stand with their own path. It is kept in the
+    user's cache, under names, sizes and times of change of the files.
+    """
+    kept = user_cache_path("hnas_kit") / "fingerprints" / f"{source_key(source)}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        value = json_value(kept)
+        return f"{value['count']} images, sha256 {value['sha256']}"
+    lines = []
+    for name, read in members(source):
+        parts = name.split("/")
+        short = "/".join(parts[-3:]) if len(parts) > 2 and parts[-3] in ("train", "test", "val") else name
+        try:
+            lines.append(f"{short} {sha256(read())}\n")
+        except OSError as error:
+            raise HnasError(f"{source}: {name} cannot be read ({error.strerror or error})") from None
+    digest = sha256("".join(sorted(lines)).encode())
+    with contextlib.suppress(Failure):  # it is computed again where it cannot be kept
+        write_atomic(kept, json.dumps({"count": len(lines), "sha256": digest}).encode())
+    return f"{len(lines)} images, sha256 {digest}"
+
+
+def load_images(source: Path, image_size: int = 0) -> tuple[dict, tuple[str, ...]]:
+    """What :func:`decode_images` gives, kept in a tensor file with its checksum in the user's cache.
 
     The file is made again when names, sizes or times of change of the images differ, or it is corrupt. What
     was cut to a size has that in its name; images that are alike are kept as they are, for every size.
     """
     stem = f"{source.name.split('.')[0]}-2-{source_key(source)}"  # 2: gray ones have one channel
-    sized = f"{stem}-{image_size}" if image_size else stem
-    for name in dict.fromkeys((stem, sized)):
-        cached, digest = cache / f"{name}.pt", cache / f"{name}.sha256"
+    folder = user_cache_path("hnas_kit") / "images"
+    whole, sized = folder / f"{stem}.pt", folder / f"{stem}-{image_size}.pt"
+    for cached in (whole, sized) if image_size else (whole,):
+        digest = cached.with_suffix(".sha256")
         if cached.exists() and digest.exists():
             data = cached.read_bytes()
             if sha256(data) == digest.read_text().strip():
@@ -242,11 +229,10 @@ def load_images(source: Path, cache: Path, image_size: int = 0) -> tuple[dict, t
                     value = torch_value(data)
                     return value["arrays"], tuple(value["classes"])
             print(f"{cached} is corrupt; decoding {source} again")
-    arrays, classes = decode_images(source, image_size) if image_size else decode_images(source)
-    name = sized if arrays["train_x"].shape[-1] == image_size else stem
-    cached, digest = cache / f"{name}.pt", cache / f"{name}.sha256"
+    arrays, classes = decode_images(source, image_size)
+    cached = sized if arrays["train_x"].shape[-1] == image_size else whole
     data = torch_bytes({"arrays": arrays, "classes": list(classes)})
     with contextlib.suppress(Failure):  # they are decoded again where they cannot be kept
         write_atomic(cached, data)
-        write_atomic(digest, sha256(data).encode())
+        write_atomic(cached.with_suffix(".sha256"), sha256(data).encode())
     return arrays, classes

@@ -12,13 +12,19 @@ import torch
 from platformdirs import user_cache_path
 from torch import Tensor
 
-from hnas_kit.data import streaming
+from hnas_kit.data import sources
 from hnas_kit.data.dataset import Dataset, Split
-from hnas_kit.data.fingerprints import check_known, fingerprint
-from hnas_kit.data.images import load_images
+from hnas_kit.data.images import fingerprint, load_images
 from hnas_kit.data.rendering import digits_render, photo_render, resized, shrunk, textures_render
+from hnas_kit.data.sources import Part
+from hnas_kit.data.streaming import SIZE, StreamedDataset
 from hnas_kit.errors import HnasError, foreign
 from hnas_kit.names import DATASETS, LAYOUTS
+
+SHUFFLED = ("digits", "textures", "cifar10")  # they come in random order, and keep it
+JPEGS = ("cifar10_jpeg", "cifar10_jpeg.tar.xz")
+# the fingerprint of cifar10_jpeg
+PUBLISHED = "60000 images, sha256 bad7b27d2c9885695a27874c33988db0b4e4b6bc0814b04c1707f67ef0d974b8"
 
 
 def digits(device: torch.device, _: int) -> Dataset:
@@ -30,25 +36,19 @@ def digits(device: torch.device, _: int) -> Dataset:
     labels = torch.from_numpy(bunch.target).long().to(device)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))  # writers come in blocks
     whole = Split(images, labels)
-    classes = tuple(str(d) for d in range(10))
     train, test = whole.take(order[:900]), whole.take(order[900:])
-    return Dataset("digits", classes, train, test, digits_render, image_size=16, views=3)
+    return Dataset("digits", tuple("0123456789"), train, test, digits_render, image_size=16, views=3)
 
 
 def textures(device: torch.device, _: int) -> Dataset:
     """Four textures at three zooms, 8,004 patches each to train, validate and test, from separate parts."""
     from hnas_kit.data.textures import CLASSES, SIZE, patches
 
-    parts = {
-        name: Split(torch.from_numpy(x).to(device), torch.from_numpy(y).to(device))
-        for name, (x, y) in patches(667).items()
-    }
-    both = parts["train"], parts["validation"]
-    train = Split(torch.cat([part.images for part in both]), torch.cat([part.labels for part in both]))
-    half = len(both[0])
-    return Dataset(
-        "textures", CLASSES, train, parts["test"], textures_render, image_size=SIZE, first_half=half
-    )
+    made = patches(667)
+    both = map(np.concatenate, zip(made["train"], made["validation"], strict=True))
+    train, test = (Split(*(torch.from_numpy(a).to(device) for a in part)) for part in (both, made["test"]))
+    half = len(train) // 2
+    return Dataset("textures", CLASSES, train, test, textures_render, image_size=SIZE, first_half=half)
 
 
 def from_arrays(
@@ -105,8 +105,7 @@ def cifar10(device: torch.device, image_size: int) -> Dataset:
     try:
         parts = {name: CIFAR10(root, train=name == "train", download=not found) for name in ("train", "test")}
     except Exception as error:
-        folders = " or ".join(str(f) for f in data_folders())
-        reason = " ".join(str(error).split())
+        folders, reason = " or ".join(map(str, data_folders())), " ".join(str(error).split())
         raise HnasError(
             f"data set cifar10 is not in {folders} and cannot be downloaded ({reason}); "
             "put the folder cifar-10-batches-py there, or set HNAS_DATA_DIR to the folder that holds it"
@@ -119,23 +118,24 @@ def cifar10(device: torch.device, image_size: int) -> Dataset:
 
 
 def _images(name: str, source: Path, device: torch.device, image_size: int) -> Dataset:
-    arrays, classes = load_images(source, user_cache_path("hnas_kit") / "images", image_size)
+    arrays, classes = load_images(source, image_size)
     return from_arrays(name, arrays, classes, device, image_size)
 
 
 def cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
-    source = find("cifar10_jpeg", "cifar10_jpeg.tar.xz")
+    """CIFAR-10 as JPEG files, which a data folder must have."""
+    source = find(*JPEGS)
     if source is None:
-        folders = " or ".join(str(f) for f in data_folders())
+        folders = " or ".join(map(str, data_folders()))
         raise HnasError(
             f"data set cifar10_jpeg is not in {folders}; put the folder cifar10_jpeg (train/<class>/*.jpg, "
             "test/<class>/*.jpg) or cifar10_jpeg.tar.xz there, or set HNAS_DATA_DIR to where it is"
         )
-    check_known("cifar10_jpeg", source)
+    if (found := fingerprint(source)) != PUBLISHED:
+        raise HnasError(
+            f"{source} is not data set cifar10_jpeg: it has {found}, and there should be {PUBLISHED}"
+        )
     return _images("cifar10_jpeg", source, device, image_size)
-
-
-SHUFFLED = ("digits", "textures", "cifar10")  # they come in random order, and keep it
 
 
 def fixed_order(images: int) -> Tensor:
@@ -165,9 +165,7 @@ def version(name: str) -> str:
     and for what is not there.
     """
     own = _own_folder(name)
-    source = (
-        own[1] if own else find("cifar10_jpeg", "cifar10_jpeg.tar.xz") if name == "cifar10_jpeg" else None
-    )
+    source = own[1] if own else find(*JPEGS) if name == "cifar10_jpeg" else None
     return fingerprint(source) if source else ""
 
 
@@ -204,6 +202,16 @@ def _brought(name: str, device: torch.device) -> Dataset:
     return replace(dataset, name=name)
 
 
+def _streamed(
+    layout: str, folder: Path, device: torch.device, image_size: int, workers: int
+) -> StreamedDataset:
+    if workers < 0:
+        raise HnasError(f"workers is {workers}; it must be at least 0")
+    classes, train, test = sources.LAYOUTS[layout](folder)
+    parts = Part.whole(train), Part.whole(test)
+    return StreamedDataset(folder.name, classes, *parts, image_size or SIZE, device, workers, train.channels)
+
+
 def _check_classes(name: str, dataset: Dataset) -> None:
     """Raise :class:`HnasError` unless there are two classes, and each has images to train and to test."""
     if dataset.num_classes < 2:
@@ -234,7 +242,7 @@ def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, wor
         raise HnasError(f"image_size is {image_size}; it must be at least 0")
     device, own = torch.device(device), _own_folder(name)
     if own and own[0] != "folder":
-        dataset = streaming.load(*own, device, image_size, workers)
+        dataset = _streamed(*own, device, image_size, workers)
     elif own:
         dataset = _images(own[1].name, own[1], device, image_size)
     elif name in DATASETS.brought:

@@ -22,17 +22,9 @@ def layout(device: torch.device) -> torch.memory_format:
 def crop(
     images: Tensor, pad: int, top: Tensor, left: Tensor, size: int, flip: Tensor | None = None
 ) -> Tensor:
-    """A window of each zero-padded image, mirrored where ``flip``.
+    """A window (B, C, size, size) of each image, mirrored where ``flip`` (B,), in memory by :func:`layout`.
 
-    Args:
-        images: (B, C, H, W).
-        pad: zeros added on every side, pixels.
-        top, left: (B,) corner of the window in the padded image.
-        size: height and width of the window.
-        flip: (B,) bool, or None for no mirroring.
-
-    Returns:
-        (B, C, size, size), in memory as :func:`layout` says.
+    First ``pad`` zeros are added on every side; ``top`` and ``left`` (B,) are the window's corner after that.
     """
     windows = F.pad(images, (pad, pad, pad, pad)).unfold(2, size, 1).unfold(3, size, 1)
     cut = windows[torch.arange(len(images), device=images.device), :, top, left]

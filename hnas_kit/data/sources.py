@@ -9,58 +9,32 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import find_classes
 
-from hnas_kit.data.images import TOO_DEEP, eight_bit, files_of, gray, hidden
+from hnas_kit.data.images import TOO_DEEP, eight_bit, files_of, gray
 from hnas_kit.errors import HnasError
+from hnas_kit.files import first_line
 
 JPEG = 0  # FFCV's code of a picture kept as JPEG; any other is kept as pixels
 QUALITY = 90  # of JPEG that is written (FFCV's default, and that of its ImageNet files)
 PAGE = 2**23  # bytes that FFCV writes at a time (its default); a picture must fit in one
 
 
-class Source(Protocol):
-    """Where pictures come from: a label (int64) for each, and how to get one."""
-
-    labels: Tensor
-    channels: int  # 1 where all are gray, else 3
-
-    def name(self, i: int) -> str: ...
-
-    def read(self, i: int) -> Image.Image:
-        """Picture ``i`` in mode L or RGB; whatever is raised is shown as the reason why it cannot be read."""
-        ...
-
-
 class ClassFolders:
-    """The pictures of a folder with a folder of each class in it.
+    """The pictures that :func:`image_files` found in a folder; ``classes`` are their names, by label."""
 
-    Args:
-        folder: for instance ``PATH/train``.
-        classes: their names, by label.
+    channels = 3
 
-    Raises:
-        HnasError: if there are none, or there is another class.
-    """
-
-    def __init__(self, folder: Path, classes: Sequence[str]) -> None:
-        found = [(path, label) for label, name in enumerate(classes) for path in image_files(folder, name)]
-        strangers = {
-            name for name in class_folders(folder) if name not in classes and image_files(folder, name)
-        }
-        if strangers or not found:
-            problem = f"class {min(strangers)} is not one of train/" if strangers else "there is no image"
-            raise HnasError(f"{folder}: {problem}")
+    def __init__(self, folder: Path, found: dict[str, list[Path]], classes: Sequence[str]) -> None:
+        files = [(path, label) for label, name in enumerate(classes) for path in found.get(name, ())]
         # one block of bytes: a list of names would be copied into every process that reads images
-        self.names = np.array([os.fsencode(os.path.relpath(path, folder)) for path, _ in found])
-        self.labels = torch.tensor([label for _, label in found])
-        self.folder, self.channels = folder, 3
+        self.names = np.array([os.fsencode(os.path.relpath(path, folder)) for path, _ in files])
+        self.labels = torch.tensor([label for _, label in files])
+        self.folder = folder
 
     def name(self, i: int) -> str:
         return str(self.folder / os.fsdecode(bytes(self.names[i])))
@@ -81,23 +55,21 @@ class ClassFolders:
         return True
 
 
-def class_folders(folder: Path) -> list[str]:
-    """The folders of classes in a folder; raises :class:`HnasError` if there are none."""
-    try:
-        return [name for name in find_classes(folder)[0] if not hidden(name)]
-    except OSError as error:
-        raise HnasError(f"{folder} must hold a folder of images for each class ({error})") from error
-
-
-def image_files(folder: Path, name: str) -> list[str]:
-    """Files of a class whose ending Pillow knows, in order; raises :class:`HnasError` if one lies deeper."""
+def image_files(folder: Path) -> dict[str, list[Path]]:
+    """Files whose ending Pillow knows, in order, by the folder of their class, in order; none lies deeper."""
     Image.init()
     endings = tuple(ending for ending, kind in Image.EXTENSION.items() if kind in Image.OPEN)
-    paths = files_of(folder / name) if (folder / name).is_dir() else []
-    for path in paths:
-        if path.parent != folder / name:
+    found: dict[str, list[Path]] = {}
+    for path in files_of(folder) if folder.is_dir() else ():
+        name, *below = path.relative_to(folder).parts
+        if len(below) > 1:
             raise HnasError(f"{path} {TOO_DEEP}")
-    return [str(path) for path in paths if path.name.lower().endswith(endings)]
+        if below and path.name.lower().endswith(endings):
+            found.setdefault(name, []).append(path)
+    if not found:
+        must = "must hold images as train/<class>/* and val/<class>/*"
+        raise HnasError(f"{folder.parent} {must}; there is no image of a class in {folder}")
+    return found
 
 
 def ffcv(name: str) -> ModuleType:
@@ -116,12 +88,6 @@ class Beton:
 
     FFCV reads the file's tables. Its own loader is not used: there an image's augmentation depends on the
     threads, and a stream cannot be taken up in the middle of an epoch.
-
-    Args:
-        path: the file.
-
-    Raises:
-        HnasError: if it is no such file, or the package is not there.
     """
 
     channels = 3
@@ -135,7 +101,7 @@ class Beton:
             pages = np.sort(reader.alloc_table, order="ptr")
             sizes = pages["size"][np.searchsorted(pages["ptr"], pictures["data_ptr"])]
         except Exception as error:  # FFCV reads whatever bytes there are
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = first_line(error)
             raise HnasError(f"{path} is no FFCV file with fields image and label ({reason})") from error
         self.path, self.labels = path, torch.from_numpy(labels)
         self._pictures, self._sizes = pictures.copy(), sizes.copy()
@@ -151,6 +117,11 @@ class Beton:
         if mode == JPEG:
             return Image.open(io.BytesIO(data)).convert("RGB")
         return Image.frombytes("RGB", (width, height), data)
+
+
+# where pictures come from: ``labels`` (int64), ``channels`` (1 where all are gray, else 3), ``name(i)`` and
+# ``read(i)``, a picture in mode L or RGB; whatever that raises is shown as the reason why it cannot be read
+Source = ClassFolders | Beton
 
 
 @dataclass(frozen=True)
@@ -176,21 +147,19 @@ def _test_images(folder: Path, ending: str = "") -> Path:
     """``val`` or ``test`` of a folder, whichever there is."""
     found = [path for name in ("val", "test") if (path := folder / f"{name}{ending}").exists()]
     if len(found) != 1:
-        what = "both" if found else "neither"
-        raise HnasError(
-            f"{folder} has {what} val{ending} and test{ending}; one of them gives the test images"
-        )
+        has = f"both val{ending} and" if found else f"neither val{ending} nor"
+        raise HnasError(f"{folder} has {has} test{ending}; one of them gives the test images")
     return found[0]
 
 
 def _folders(folder: Path) -> tuple[tuple[str, ...], Source, Source]:
     """``train/<class>/*``, and ``val/<class>/*`` or ``test/<class>/*``."""
-    try:
-        names = class_folders(folder / "train")
-    except HnasError as error:
-        raise HnasError(f"{folder} must hold images as train/<class>/* and val/<class>/* ({error})") from None
-    classes = tuple(name for name in names if image_files(folder / "train", name))
-    parts = [ClassFolders(path, classes) for path in (folder / "train", _test_images(folder))]
+    train = image_files(folder / "train")
+    test = image_files(place := _test_images(folder))
+    if strangers := test.keys() - train.keys():
+        raise HnasError(f"{place}: class {min(strangers)} is not one of train/")
+    classes = tuple(train)
+    parts = ClassFolders(folder / "train", train, classes), ClassFolders(place, test, classes)
     if all(part.gray() for part in parts):
         for part in parts:
             part.channels = 1
@@ -210,8 +179,7 @@ LAYOUTS = {"imagefolder": _folders, "ffcv": _betons}
 
 
 def _unusable(source: Source, i: int, error: Exception) -> HnasError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return HnasError(f"{source.name(i)} is not an image that can be kept ({reason})")
+    return HnasError(f"{source.name(i)} is not an image that can be kept ({first_line(error)})")
 
 
 def _write(source: Source, path: Path, workers: int) -> None:
@@ -247,13 +215,8 @@ def _write(source: Source, path: Path, workers: int) -> None:
 def write_betons(folder: Path, target: Path, workers: int) -> list[Path]:
     """Write ``train.beton`` and ``val.beton``, both or neither, of the images of ``imagefolder:FOLDER``.
 
-    Args:
-        folder: see ``LAYOUTS``.
-        target: where they go, for ``ffcv:TARGET``; pictures are kept as JPEG.
-        workers: threads that read images.
-
-    Raises:
-        HnasError: if FFCV or images are missing, one cannot be read, or there is no space.
+    They are for ``ffcv:TARGET``, pictures as JPEG; ``workers`` threads read images. Raises
+    :class:`HnasError` if FFCV or images are missing, one cannot be read, or there is no space.
     """
     ffcv("writer")
     _, *sources = _folders(folder)

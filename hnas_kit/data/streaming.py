@@ -1,9 +1,9 @@
 """Images too many for memory: decoded as they are needed, by processes beside the training."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from hnas_kit.data.rendering import photo_render
-from hnas_kit.data.sources import LAYOUTS, Part
+from hnas_kit.data.sources import Part
 from hnas_kit.errors import HnasError
+from hnas_kit.files import first_line
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
 
@@ -29,12 +30,9 @@ Place = tuple[int, int]  # (epoch, position in a part)
 
 
 class Decoder(torch.utils.data.Dataset):
-    """Micro-batches as uint8 (B, 3, size, size) and labels (B,); an image's randomness is its own.
+    """Micro-batches of a part, uint8 (B, C, size, size) and labels (B,); an image's randomness is its own.
 
-    Args:
-        part: the pictures.
-        transform: uint8 (3, H, W) -> uint8 (3, size, size); may draw from PyTorch's generator, which is
-            seeded anew for every image, with ``seed``, its epoch and its position.
+    ``transform`` may draw from PyTorch's generator, seeded for each image by ``seed``, epoch and position.
     """
 
     def __init__(self, part: Part, transform: v2.Transform, seed: int) -> None:
@@ -48,9 +46,9 @@ class Decoder(torch.utils.data.Dataset):
                 try:
                     image = source.read(i)
                 except Exception as error:  # a broken file may raise anything
-                    reason = " ".join(str(error).split()) or type(error).__name__
                     # returned: a DataLoader would wrap what is raised in the trace of its process
-                    return HnasError(f"{source.name(i)} is not an image that can be read ({reason})")
+                    said = f"is not an image that can be read ({first_line(error)})"
+                    return HnasError(f"{source.name(i)} {said}")
                 state = np.random.SeedSequence((self.seed, epoch, position)).generate_state(1, np.uint64)
                 torch.default_generator.manual_seed(int(state[0]) >> 1)
                 images.append(self.transform(v2.functional.pil_to_tensor(image)))
@@ -62,18 +60,8 @@ class Stream:
 
     The order follows from the seed and the epoch, an image's augmentation from these and its position, so
     the number of batches that were taken is all of the state. As in :class:`hnas_kit.data.Batches`, the
-    batch at the end of an epoch is filled from the next one.
-
-    Args:
-        decoder: makes micro-batches of a part's images.
-        order: seed of the order.
-        batch_size: images a batch.
-        device: where batches go.
-        workers: processes that read images; 0: this one.
-
-    Raises:
-        HnasError: if the batch is larger than the part; later, in a line that names it, for a picture that
-            cannot be read.
+    batch at the end of an epoch is filled from the next one. A picture that cannot be read is named in an
+    :class:`HnasError`. ``order`` is the order's seed; for ``workers`` see :class:`StreamedDataset`.
     """
 
     def __init__(
@@ -98,44 +86,33 @@ class Stream:
         mine = team.mine(parts, self.batch_size)
         if self._cut != (mine, parts):
             self._cut = mine, parts
-            asked = places(len(self.split), self._order, self._step, self.batch_size, mine, parts)
-            self._running = read(self._decoder, asked, self.device, self.workers)
+            self._running = read(self._decoder, self._places(mine, parts), self.device, self.workers)
         batch = [next(self._running) for _ in mine]
         self._step += 1
         return batch
+
+    def _places(self, mine: Sequence[int], parts: int) -> Iterator[list[Place]]:
+        """What each of ``mine`` of a step's parts holds, from the next step on, without end.
+
+        It holds nothing of the stream: one that is dropped ends its processes at once.
+        """
+        images, size, seed = len(self.split), self.batch_size // parts, self._order
+
+        @lru_cache(maxsize=2)  # a batch may reach into the next epoch
+        def order(epoch: int) -> np.ndarray:
+            return np.random.default_rng((seed, epoch)).permutation(images)
+
+        def part_of(number: int) -> list[Place]:
+            taken = (divmod(k, images) for k in range(number * size, (number + 1) * size))
+            return [(epoch, int(order(epoch)[k])) for epoch, k in taken]
+
+        return (part_of(step * parts + part) for step in itertools.count(self._step) for part in mine)
 
     def state_dict(self) -> dict:
         return {"step": self._step}
 
     def load_state_dict(self, state: dict) -> None:
         self._step, self._cut, self._running = state["step"], None, iter(())
-
-
-def places(
-    images: int, seed: int, step: int, batch_size: int, mine: Sequence[int], parts: int
-) -> Iterator[list[Place]]:
-    """What each micro-batch of one process holds, from a step on, without end.
-
-    Args:
-        images: number of images in an epoch.
-        seed: of the order.
-        step: the first one.
-        batch_size: images of a step.
-        mine: which of a step's parts.
-        parts: how many there are.
-    """
-    size = batch_size // parts
-
-    @lru_cache(maxsize=2)  # a batch may reach into the next epoch
-    def order(epoch: int) -> np.ndarray:
-        return np.random.default_rng((seed, epoch)).permutation(images)
-
-    while True:
-        for part in mine:
-            first = step * batch_size + part * size
-            taken = (divmod(k, images) for k in range(first, first + size))
-            yield [(epoch, int(order(epoch)[k])) for epoch, k in taken]
-        step += 1
 
 
 def read(
@@ -162,10 +139,8 @@ def read(
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        reason = " ".join(str(error).split())
-        raise HnasError(
-            f"a process that reads images died, perhaps for want of memory: try fewer workers ({reason})"
-        ) from error
+        advice = f"perhaps for want of memory: try fewer workers ({first_line(error)})"
+        raise HnasError(f"a process that reads images died, {advice}") from error
     finally:
         del batches  # ends the processes now, however long the trace of an error is kept
 
@@ -176,11 +151,6 @@ class StreamedDataset:
 
     Training images are cut at random (scale 0.08 to 1, ratio 3/4 to 4/3) and mirrored, others cut from the
     middle.
-
-    Attributes:
-        train, test: pictures for search and training; for final figures only.
-        device: where batches go.
-        workers: processes that read images, for each stream; 0: the one that asks for them.
     """
 
     name: str
@@ -188,8 +158,8 @@ class StreamedDataset:
     train: Part
     test: Part
     image_size: int
-    device: torch.device
-    workers: int
+    device: torch.device  # where batches go
+    workers: int  # processes that read images, for each stream; 0: the one that asks for them
     in_channels: int = 3
 
     @property
@@ -221,8 +191,8 @@ class StreamedDataset:
         self, split: Part, batch_size: int, generators: Generators, name: str = "", train: bool = True
     ) -> Stream:
         """An endless stream of batches of a split, with seeds of its own (called after ``name``)."""
-        prefix = f"{name} " if name else ""
-        order, augment = (generators.torch(prefix + use).initial_seed() for use in ("order", "augment"))
+        names = (f"{name} {use}".lstrip() for use in ("order", "augment"))
+        order, augment = (generators.torch(name).initial_seed() for name in names)
         decoder = self._decoder(split, train, augment)
         return Stream(decoder, order, batch_size, self.device, self.workers)
 
@@ -239,21 +209,3 @@ class StreamedDataset:
         """As :meth:`hnas_kit.data.Dataset.fixed`; each image takes 0.6 MB at 224 pixels."""
         x, y = zip(*self.pieces(split, limit), strict=True)
         return torch.cat(x), torch.cat(y)
-
-
-def load(layout: str, folder: Path, device: torch.device, image_size: int, workers: int) -> StreamedDataset:
-    """The data set in a folder; see :func:`hnas_kit.data.load`.
-
-    Args:
-        layout: a name of ``LAYOUTS``.
-        folder: with the images.
-        device, image_size, workers: see :class:`StreamedDataset`; images of size 0 are of 224 pixels.
-
-    Raises:
-        HnasError: if a part is missing or has no images, or the test images have a class of their own.
-    """
-    if workers < 0:
-        raise HnasError(f"workers is {workers}; it must be at least 0")
-    classes, train, test = LAYOUTS[layout](folder)
-    parts = Part.whole(train), Part.whole(test)
-    return StreamedDataset(folder.name, classes, *parts, image_size or SIZE, device, workers, train.channels)

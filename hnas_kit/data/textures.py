@@ -29,17 +29,10 @@ def _picture(name: str) -> Image.Image:
 
 
 def patches(count: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Gray patches of all pictures at all zooms, the same at every call.
+    """``count`` gray patches of all pictures at all zooms in each of ``PARTS``, the same at every call.
 
-    A patch is a square crop at a random place of its part, resized to 16x16. No pixel is in patches of
-    two parts.
-
-    Args:
-        count: patches of each class in each part.
-
-    Returns:
-        For each of ``PARTS`` images uint8 (N, 1, 16, 16) and labels int64 (N,), positions in ``CLASSES``,
-        shuffled.
+    A patch is a square crop at a random place of its part, resized to 16x16. No pixel is in patches of two
+    parts. Images are uint8 (N, 1, 16, 16), labels int64 (N,), positions in ``CLASSES``; shuffled.
     """
     rng = np.random.default_rng(0)
     pictures = [_picture(name) for name in PICTURES]

@@ -9,12 +9,10 @@ from hnas_kit.figures.ablations import (
     simulated,
     tree_quality,
 )
-from hnas_kit.figures.beyond import beyond
-from hnas_kit.figures.forests import trees_compared
 from hnas_kit.figures.mobile import draws_and_rewards, macs_histogram, mobile_architectures, operation_shares
 from hnas_kit.figures.play import toy_search, tree_explorer
-from hnas_kit.figures.readings import readings
 from hnas_kit.figures.searches import bonuses, search_curves, uct_terms, visits_by_rank
+from hnas_kit.figures.studies import beyond, readings, trees_compared
 from hnas_kit.figures.style import use_style
 from hnas_kit.figures.supernets import (
     architectures,

@@ -6,28 +6,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
-from hnas_kit.figures.style import COLOURS, mark_phases, plain, smooth
+from hnas_kit.figures.style import COLOURS, DRAWN, TRULY, dots, mark_phases, plain, smooth
 from hnas_kit.studies.complexity import PAPER
 from hnas_kit.studies.simulation import Simulation
 from hnas_kit.studies.study import quartiles
 from hnas_kit.training import PHASES
 
-
-def _dots(axis: Axes, groups: Mapping[str, ArrayLike], size: float, alpha: float) -> None:
-    """One row of dots a group, the first on top, moved up and down at random so that equal ones are seen.
-
-    The movements are the same at every call: a run that is made again gives the same picture.
-    """
-    rng = np.random.default_rng(0)
-    for place, values in enumerate(groups.values()):
-        moved = place + rng.uniform(-0.2, 0.2, len(values))
-        axis.scatter(values, moved, size**2, color=COLOURS["learned"], alpha=alpha, linewidth=0)
-    axis.set_yticks(range(len(groups)), groups)
-    axis.set_ylim(len(groups) - 0.5, -0.5)
+# what the paper found
+DIAMOND = {"marker": "D", "linestyle": "none", "markerfacecolor": "none", "color": COLOURS["default"]}
 
 
 def ranks(rows: pd.DataFrame, num_archs: int, published: pd.Series | None = None) -> Figure:
@@ -40,14 +28,14 @@ def ranks(rows: pd.DataFrame, num_archs: int, published: pd.Series | None = None
     """
     labels = list(rows["label"].unique())
     figure, axis = plt.subplots(figsize=(7.5, 0.42 * len(labels) + 1.1))
-    _dots(axis, {label: rows.loc[rows["label"] == label, "rank"] for label in labels}, size=5, alpha=0.55)
+    dots(axis, {label: rows.loc[rows["label"] == label, "rank"] for label in labels}, area=25, alpha=0.55)
     means = rows.groupby("label")["rank"].mean()[labels]
     axis.plot(means, range(len(labels)), "|", color=COLOURS["mixture"], markersize=22, markeredgewidth=2.5)
     axis.axvline((num_archs + 1) / 2, color="0.6", linestyle=":")
     says = "line: mean"
     if published is not None:
         drawn = published.reindex(labels).astype(float)  # nan where the paper has none
-        axis.plot(drawn, range(len(labels)), "D", markerfacecolor="none", color=COLOURS["default"])
+        axis.plot(drawn, range(len(labels)), **DIAMOND)
         says += "; diamond: the paper's mean"
     axis.set(xlabel=f"true rank of the found architecture ({says})", ylabel="", xlim=(num_archs + 1, 0))
     return figure
@@ -63,29 +51,24 @@ def finished(rows: pd.DataFrame, learned: str, blind: float) -> Figure:
         blind: the rank that a blind draw gives on average.
     """
     panels = dict(list(rows.groupby("data", sort=False)))
-    height = 0.36 * rows["method"].nunique() + 1.4
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(5.6 + 3.4 * (len(panels) - 1), height), sharey=True, squeeze=False
-    )
+    size = 2.2 + 3.4 * len(panels), 0.36 * rows["method"].nunique() + 1.4
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
     for axis, (name, group) in zip(axes.flat, panels.items(), strict=True):
         for place, row in enumerate(group.itertuples()):
             colour = COLOURS["learned"] if row.method == learned else "0.45"
             axis.errorbar(row.rank, place, xerr=row.deviation, fmt="o", color=colour, capsize=3)
             if not np.isnan(row.p):
                 axis.text(1.01, place, f"{row.p:.2g}", transform=axis.get_yaxis_transform(), va="center")
-        axis.plot(group["paper"], range(len(group)), "D", markerfacecolor="none", color=COLOURS["default"])
+        axis.plot(group["paper"], range(len(group)), **DIAMOND)
         axis.text(1.01, -0.9, "p", transform=axis.get_yaxis_transform(), va="center", style="italic")
         axis.axvline(blind, color="0.6", linestyle=":")
         differ = f"{(group['p'] < 0.05).sum()} of {group['p'].notna().sum()}"
-        axis.set_title(
-            f"{differ} differ from the learned tree (p < 0.05)", loc="left", fontsize="small", pad=16
-        )
+        title = f"{differ} differ from the learned tree (p < 0.05)"
+        axis.set_title(title, loc="left", fontsize="small", pad=16)
         axis.set(xlabel=f"true rank (1 is best)\n{name}, {group['seeds'].iloc[0]} seeds", xlim=(28, 0))
     axes[0, 0].set_yticks(range(len(group)), group["method"])
     axes[0, 0].invert_yaxis()
-    axes[0, 0].plot(
-        [], [], "D", markerfacecolor="none", color=COLOURS["default"], label="the paper's, CIFAR-10"
-    )
+    axes[0, 0].plot([], [], **DIAMOND, label="the paper's, CIFAR-10")
     figure.legend(loc="outside lower right", fontsize="small")
     return figure
 
@@ -121,20 +104,16 @@ def accuracy_over_steps(histories: Mapping[str, Sequence[pd.DataFrame]], truth: 
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.9, 3.4))
     some = next(iter(histories.values()))[0]
-    window = max(len(some) // 20, 1)
     for name, group in histories.items():
-        rewards = [100 * smooth(h["reward"], window) for h in group]
-        accuracies = [smooth(truth[h["architecture"]], window) for h in group]
+        rewards = [100 * smooth(h["reward"]) for h in group]
+        accuracies = [smooth(truth[h["architecture"]]) for h in group]
         for axis, lines in zip(axes, (rewards, accuracies), strict=True):
-            middle, deviation = np.mean(lines, axis=0), np.std(lines, axis=0)
-            steps = np.arange(len(middle))
+            steps, middle, deviation = range(len(some)), np.mean(lines, axis=0), np.std(lines, axis=0)
             axis.plot(steps, middle, color=COLOURS[name], label=f"{name} tree")
-            axis.fill_between(
-                steps, middle - deviation, middle + deviation, color=COLOURS[name], alpha=0.15, linewidth=0
-            )
-    axes[0].set(xlabel="step", ylabel="validation accuracy of the drawn\narchitecture in the supernet (%)")
-    axes[1].set(xlabel="step", ylabel="true accuracy of the drawn\narchitecture (%)")
-    for axis in axes:
+            band = middle - deviation, middle + deviation
+            axis.fill_between(steps, *band, color=COLOURS[name], alpha=0.15, linewidth=0)
+    for axis, said in zip(axes, (DRAWN, TRULY), strict=True):
+        axis.set(xlabel="step", ylabel=said)
         mark_phases(axis, [int((some["phase"] == phase).argmax()) for phase in PHASES], len(some))
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center")
     return figure
@@ -172,17 +151,15 @@ def simulated(results: Mapping[str, Simulation]) -> Figure:
     Args:
         results: by method, see :func:`hnas_kit.studies.study.run`.
     """
-    labels, place = list(results), np.arange(len(results))
-    figure, axes = plt.subplots(
-        1, 2, figsize=(9.9, 0.36 * len(labels) + 1.1), sharey=True, width_ratios=[2, 1]
-    )
-    _dots(axes[0], {name: result.found for name, result in results.items()}, size=3.5, alpha=0.35)
+    place = np.arange(len(results))
+    size = 9.9, 0.36 * len(results) + 1.1
+    figure, axes = plt.subplots(1, 2, figsize=size, sharey=True, width_ratios=[2, 1])
+    dots(axes[0], {name: result.found for name, result in results.items()}, area=12.25, alpha=0.35)
     middle = [quartiles(result.found)[0] for result in results.values()]
     axes[0].plot(middle, place, "|", color=COLOURS["mixture"], markersize=16, markeredgewidth=2.5)
     worst = max(len(result.archs) for result in results.values())
-    axes[0].set(
-        xscale="log", xlim=(worst * 1.3, 0.8), xlabel="true rank of the found architecture (line: median)"
-    )
+    axes[0].set(xscale="log", xlim=(worst * 1.3, 0.8))
+    axes[0].set_xlabel("true rank of the found architecture (line: median)")
     axes[0].xaxis.set_major_formatter("{x:,.0f}")
     shares = [100 * result.best_quarter.mean() for result in results.values()]
     axes[1].barh(place, shares, height=0.6, color=COLOURS["learned"], alpha=0.6)

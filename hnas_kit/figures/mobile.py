@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from hnas_kit.figures.style import COLOURS, smooth
+from hnas_kit.figures.style import COLOURS, DRAWN, smooth
 from hnas_kit.spaces import Arch, MobileSpace
 from hnas_kit.training import PHASES
 
 KERNELS = dict(zip(("k3", "k5", "k7"), sns.color_palette("YlGnBu", 6)[1::2], strict=True))
 IDENTITY = "0.88"
 HEIGHTS = {"e3": 0.55, "e6": 1.0}  # of a block, by expansion
+SQUEEZED, PLAIN = {"edgecolor": "0.1", "linewidth": 2.2}, {"edgecolor": "0.6", "linewidth": 0.5}
 
 
 def mobile_architectures(archs: Mapping[str, Arch]) -> Figure:
@@ -37,28 +38,21 @@ def mobile_architectures(archs: Mapping[str, Arch]) -> Figure:
         for layer, (place, op) in enumerate(zip(places, arch, strict=True)):
             kernel, *rest = space.ops[layer][op].split()
             height = HEIGHTS[rest[0]] if rest else 0.12
-            squeezed = "se" in rest
-            axis.bar(
-                place,
-                height,
-                bottom=-height / 2,
-                width=0.8,
-                color=KERNELS.get(kernel, IDENTITY),
-                edgecolor="0.1" if squeezed else "0.6",
-                linewidth=2.2 if squeezed else 0.5,
-            )
+            look = {"color": KERNELS.get(kernel, IDENTITY), **(SQUEEZED if "se" in rest else PLAIN)}
+            axis.bar(place, height, bottom=-height / 2, width=0.8, **look)
         axis.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         axis.set_title(title, loc="left", size="small")
         axis.set(ylim=(-0.6, 0.6), yticks=[], xlim=(-1, places[-1] + 1))
-        axis.set_xticks(places if axis is axes[-1, 0] else [], range(1, 22) if axis is axes[-1, 0] else [])
+        axis.set(xticks=[])
         axis.tick_params(axis="x", length=0, labelsize="x-small")
         sns.despine(ax=axis, left=True, bottom=True)
-    axes[-1, 0].set_xlabel("layer", size="small")
+    axis.set_xticks(places, range(1, 1 + space.num_layers))
+    axis.set_xlabel("layer", size="small")
     handles = [Patch(color=colour, label=f"kernel {kernel[1]}") for kernel, colour in KERNELS.items()]
     handles += [
         Patch(color=IDENTITY, label="identity"),
-        Patch(facecolor="white", edgecolor="0.1", linewidth=2.2, label="squeeze-excitation"),
-        Patch(facecolor="white", edgecolor="0.6", linewidth=0.5, label="high: expansion 6, low: 3"),
+        Patch(facecolor="white", **SQUEEZED, label="squeeze-excitation"),
+        Patch(facecolor="white", **PLAIN, label="high: expansion 6, low: 3"),
     ]
     figure.legend(handles=handles, loc="outside right center", fontsize="x-small")
     return figure
@@ -69,14 +63,8 @@ def macs_histogram(macs: ArrayLike, low: float, high: float) -> Figure:
     figure, axis = plt.subplots(figsize=(6.4, 2.9))
     axis.hist(macs, bins=80, range=(min(*macs, low), max(macs)), color="#bcd2e8")
     axis.axvspan(low, high, color="#c22f4e")
-    axis.annotate(
-        f"the window,\n{low:g} to {high:g} M",
-        ((low + high) / 2, 0.55 * axis.get_ylim()[1]),
-        (12, 0),
-        textcoords="offset points",
-        color="#c22f4e",
-        size="small",
-    )
+    name, point = f"the window,\n{low:g} to {high:g} M", ((low + high) / 2, 0.55 * axis.get_ylim()[1])
+    axis.annotate(name, point, (12, 0), textcoords="offset points", color="#c22f4e", size="small")
     axis.set(xlabel="MACs of a network (millions)", ylabel=f"of {len(macs):,} draws")
     return figure
 
@@ -111,13 +99,12 @@ def draws_and_rewards(histories: Mapping[str, pd.DataFrame], chance: float) -> F
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.9, 3.3))
     for i, (name, history) in enumerate(histories.items()):
-        window = max(len(history) // 20, 1)
-        left.plot(100 * smooth(history["reward"], window), color=COLOURS[name], label=name)
+        left.plot(100 * smooth(history["reward"]), color=COLOURS[name], label=name)
         fresh = ~history["architecture"].duplicated()
         # curves may lie on each other: the later, the thinner
         right.plot(fresh.cumsum(), color=COLOURS[name], linewidth=1.5 + 1.5 * (len(histories) - 1 - i))
     left.axhline(100 * chance, color="0.6", linestyle=":")
-    left.set(ylabel="validation accuracy of the drawn\narchitecture in the supernet (%)")
+    left.set(ylabel=DRAWN)
     right.set(ylabel="different architectures so far")
     phase = next(iter(histories.values()))["phase"]
     for axis in (left, right):

@@ -5,21 +5,20 @@ belongs in the cell before each, for where scripts are cut off.
 """
 
 import base64
+import itertools
 import json
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 import jinja2
-import matplotlib as mpl
 import numpy as np
 from IPython.display import HTML
 from numpy.typing import ArrayLike
 
 from hnas_kit import trees
-from hnas_kit.figures.style import ACCURACY as SHADES
-from hnas_kit.figures.style import BLUE, VERMILLION
-from hnas_kit.figures.trees import LEAVES, top, tree_layout
+from hnas_kit.figures.style import BLUE, VERMILLION, shade
+from hnas_kit.figures.trees import top, tree_layout
 from hnas_kit.samplers import MCTS
 from hnas_kit.studies import toy
 from hnas_kit.trees import ArchTree
@@ -37,20 +36,13 @@ def _page(template: str, **values: Any) -> HTML:
     return HTML(environment.from_string(text).render(values))
 
 
-def _shade(share: float) -> tuple[str, str]:
-    """The colour of an accuracy between the worst (0) and the best (1), and one that is read on it."""
-    colour = SHADES(float(np.clip(share, 0, 1)))
-    dark = np.dot(colour[:3], (0.299, 0.587, 0.114)) < 0.55
-    return mpl.colors.to_hex(colour), "white" if dark else "black"
-
-
-def _places(tree: ArchTree, width: float, top_margin: float, step: float) -> list[dict[str, Any]]:
+def _places(tree: ArchTree) -> list[dict[str, Any]]:
     """Where each node of a toy tree stands, how it is called, and where the branch to it begins."""
     across, mean = tree_layout(tree)[0], toy.means(tree)
     nodes = []
     for v in range(tree.num_nodes):
-        fill, ink = _shade((mean[v] - 0.46) / 0.35)
-        node = {"x": round((across[v] + 0.5) * width, 1), "y": round(top_margin + step * tree.level[v], 1)}
+        fill, ink = shade((mean[v] - 0.46) / 0.35)
+        node = {"x": round(52 * (across[v] + 0.5), 1), "y": round(20 + 74 * tree.level[v], 1)}
         node |= {"fill": fill, "ink": ink, "mean": f"{100 * mean[v]:.1f}"}
         if v:
             above = nodes[tree.parent[v]]
@@ -71,11 +63,10 @@ def _frames(tree: ArchTree, bonus: str) -> bytes:
     visits, then for all nodes but the root C (in hundredths).
     """
     frames = []
-    for exploration in EXPLORATIONS:
-        for temperature in TEMPERATURES:
-            sampler = MCTS(tree, exploration=exploration, temperature=temperature, bonus=bonus)
-            for chance, value, visits in toy.searched(sampler, STEPS):
-                frames += [np.rint(255 * chance[1::2]), visits[1::2], np.rint(100 * value[1:])]
+    for exploration, temperature in itertools.product(EXPLORATIONS, TEMPERATURES):
+        sampler = MCTS(tree, exploration=exploration, temperature=temperature, bonus=bonus)
+        for chance, value, visits in toy.searched(sampler, STEPS):
+            frames += [np.rint(255 * chance[1::2]), visits[1::2], np.rint(100 * value[1:])]
     return np.concatenate(frames).astype(np.uint8).tobytes()
 
 
@@ -89,7 +80,7 @@ def toy_search() -> HTML:
     panels, frames = [], b""
     for bonus, formula in BONUSES.items():
         for order, tree in forest.items():
-            nodes = _places(tree, width=52, top_margin=20, step=74)
+            nodes = _places(tree)
             good = [v for v in tree.leaf.values() if tree.archs[tree.arch_index[v]][2] == 1]
             panels.append({"title": order, "bonus": formula, "nodes": nodes, "good": good,
                            "parent": tree.parent.tolist()})  # fmt: skip
@@ -120,26 +111,25 @@ def tree_explorer(
         truth: (N,) true accuracy (%) of each, or None.
         title: what it is called.
     """
-    part = top(tree, LEAVES)
+    part = top(tree)
     upper, names = part.tree, part.labels(labels)
     place = tree_layout(upper)[0]
     accuracy = np.full(len(tree.archs), np.nan) if truth is None else np.asarray(truth, float)
     span = max(np.nanmax(accuracy) - (low := np.nanmin(accuracy)), 1e-9) if truth is not None else 1.0
-    width, height = 1000 / upper.num_leaves, 250
-    nodes = []
+    height, nodes = 250, []
     for v in range(upper.num_nodes):
         below = [i for leaf in upper.members[v] for i in part.members[leaf]]
         node = {
-            "x": round((place[v] + 0.5) * width, 1),
+            "x": round((place[v] + 0.5) * (1000 / upper.num_leaves), 1),
             "y": round(16 + height * (1 - upper.height[v] / upper.height[0]), 1),
             "parent": int(upper.parent[v]),
             "size": len(below),
             "names": ", ".join(names[leaf] for leaf in upper.members[v]),
+            "leaf": names[upper.arch_index[v]] if upper.arch_index[v] >= 0 else "",
         }
         if truth is not None:
             mean = float(accuracy[below].mean())
-            node |= {"mean": round(mean, 3), "fill": _shade((mean - low) / span)[0]}
-        node["leaf"] = names[upper.arch_index[v]] if upper.arch_index[v] >= 0 else ""
+            node |= {"mean": round(mean, 3), "fill": shade((mean - low) / span)[0]}
         nodes.append(node)
     inner = np.flatnonzero(upper.num_children)
     data = {
@@ -148,5 +138,5 @@ def tree_explorer(
         "variance": None if truth is None else round(float(accuracy.var()), 6),
         "bottom": 16 + height,
     }
-    values = {"nodes": nodes, "steps": len(inner), "title": title, "span": round(width, 2)}
-    return _page("explorer.html", **values, data=json.dumps(data), cut=VERMILLION, bottom=16 + height)
+    values = {"nodes": nodes, "steps": len(inner), "title": title, "bottom": 16 + height}
+    return _page("explorer.html", **values, data=json.dumps(data), cut=VERMILLION)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hnas_kit.figures.style import COLOURS, colours, mark_phases, plain, smooth
+from hnas_kit.figures.style import COLOURS, DRAWN, TRULY, colours, mark_phases, plain, smooth
 from hnas_kit.samplers import compiled
 from hnas_kit.training import PHASES
 
@@ -32,18 +32,18 @@ def search_curves(
     reward, colour, lines = rewards[next(iter(histories))], colours(histories), {}
     percent = 100 if reward == "absolute validation accuracy" else 1
     for name, history in histories.items():
-        step, window = np.linspace(0, steps, len(history)), max(len(history) // 20, 1)
+        step = np.linspace(0, steps, len(history))
         shown = [(axes[0, 0], percent * history["reward"])] if rewards[name] == reward else []
         if truth is not None:
             shown.append((axes[0, 1], truth[history["architecture"]]))
+        dashes = ("-", "--", "-.", ":")[list(histories).index(name) % 4]  # told apart in gray, too
         for axis, values in shown:
-            dashes = ("-", "--", "-.", ":")[list(histories).index(name) % 4]  # told apart in gray, too
-            (lines[name],) = axis.plot(step, smooth(values.to_numpy(), window), dashes, color=colour[name])
-    what = "validation accuracy of the drawn\narchitecture in the supernet (%)"
-    axes[0, 0].set(xlabel="step", ylabel=what if percent == 100 else f"{reward}\nof the drawn architecture")
+            (lines[name],) = axis.plot(step, smooth(values), dashes, color=colour[name])
+    what = DRAWN if percent == 100 else f"{reward}\nof the drawn architecture"
+    axes[0, 0].set(xlabel="step", ylabel=what)
     if truth is not None:
         axes[0, 1].axhline(truth.mean(), color="0.7", linestyle=":")
-        axes[0, 1].set(xlabel="step", ylabel="true accuracy of the drawn\narchitecture (%)")
+        axes[0, 1].set(xlabel="step", ylabel=TRULY)
     for axis in axes.flat:
         mark_phases(axis, starts, steps)
     figure.legend(lines.values(), lines, loc="outside right center")

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
@@ -24,11 +25,16 @@ def images(x: ArrayLike, y: ArrayLike, classes: Sequence[str], rows: int = 2, co
     x, y = np.asarray(x), np.asarray(y)
     figure, axes = plt.subplots(rows, columns, figsize=(columns * 0.85, rows * 1.05))
     for axis, image, label in zip(axes.flat, x, y, strict=False):
-        image = (image - image.min()) / (np.ptp(image) or 1)
-        axis.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray")
+        _show(axis, image)
         axis.set_title(classes[label], size="x-small", pad=2)
-        axis.set_axis_off()
     return figure
+
+
+def _show(axis: Axes, image: np.ndarray) -> None:
+    """An image (C, H, W), from its darkest to its brightest value."""
+    image = (image - image.min()) / (np.ptp(image) or 1)
+    axis.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray")
+    axis.set_axis_off()
 
 
 def architectures(space: SearchSpace, archs: Sequence[Arch]) -> Figure:
@@ -46,9 +52,8 @@ def architectures(space: SearchSpace, archs: Sequence[Arch]) -> Figure:
         cells, columns = np.array(archs), [str(layer) for layer in range(1, space.num_layers + 1)]
         names = max(space.ops, key=len)
         title, shades = "operation of each layer", sns.color_palette("crest", len(names))
-        shades = [
-            "#e1e7ea" if name == "identity" else shade for name, shade in zip(names, shades, strict=True)
-        ]
+        if "identity" in names:
+            shades[names.index("identity")] = "#e1e7ea"
     figure, axis = plt.subplots(figsize=(5, 6.2))
     colours = mpl.colors.ListedColormap(shades)
     axis.pcolormesh(cells, cmap=colours, vmin=0, vmax=len(names) - 1, edgecolors="white", linewidth=0.6)
@@ -69,12 +74,8 @@ def loss_curve(losses: ArrayLike, steps_per_epoch: int) -> Figure:
     figure, axis = plt.subplots(figsize=(6, 3))
     axis.plot(epochs, losses, color="0.8", linewidth=0.6, label="each step (one architecture)")
     axis.plot(epochs, smooth(losses, steps_per_epoch), color=BLUE, label="mean over an epoch")
-    axis.set(
-        xlabel="epoch",
-        ylabel="training loss",
-        xlim=(0, max(len(losses), 1) / steps_per_epoch),
-        ylim=(0, None),
-    )
+    longest = max(len(losses), 1) / steps_per_epoch
+    axis.set(xlabel="epoch", ylabel="training loss", xlim=(0, longest), ylim=(0, None))
     axis.legend()
     return figure
 
@@ -86,23 +87,14 @@ def ranking(
     figure, axis = plt.subplots(figsize=(6.6, 4.2))
     axis.scatter(truth, estimate, color="0.55", s=28)
     favourite, best = estimate.idxmax(), truth.idxmax()
-    corners = {"left": (0.02, 0.94), "right": (0.98, 0.2)}  # empty, where the estimate orders well
-    for name, word, colour, side in (
-        (best, "truly best", BLUE, "right"),
-        (favourite, "favourite", VERMILLION, "left"),
+    for name, word, colour, side, corner in (  # corners that are empty where the estimate orders well
+        (best, "truly best", BLUE, "right", (0.98, 0.2)),
+        (favourite, "favourite", VERMILLION, "left", (0.02, 0.94)),
     ):
-        point = truth[name], estimate[name]
+        point, line = (truth[name], estimate[name]), {"arrowstyle": "-", "color": colour}
         axis.scatter(*point, s=60, color=colour, zorder=3)
-        axis.annotate(
-            f"{word}: {name}",
-            point,
-            corners[side],
-            textcoords="axes fraction",
-            ha=side,
-            color=colour,
-            weight="bold",
-            arrowprops={"arrowstyle": "-", "color": colour},
-        )
+        text = {"ha": side, "color": colour, "weight": "bold"}
+        axis.annotate(f"{word}: {name}", point, corner, textcoords="axes fraction", arrowprops=line, **text)
     axis.margins(0.12)
     rank = int((truth > truth[favourite]).sum()) + 1
     title = f"The favourite is truly number {rank} of {len(truth)} (Kendall's tau {tau:.2f})"
@@ -133,13 +125,10 @@ def disagreement(
     four.sort()
     answers, names = answers[four], [names[i] for i in four]
     kept = np.sort(np.argsort(-answers.max(axis=0), kind="stable")[:6])  # classes that somebody answers
-    figure, axes = plt.subplots(
-        1, len(names) + 2, figsize=(11, 2.9), width_ratios=[1.2, *[1] * len(names), 2], sharey=False
-    )
-    image = (x[worst] - x[worst].min()) / (np.ptp(x[worst]) or 1)
-    axes[0].imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray")
+    widths = [1.2, *[1] * len(names), 2]
+    figure, axes = plt.subplots(1, len(widths), figsize=(11, 2.9), width_ratios=widths)
+    _show(axes[0], x[worst])
     axes[0].set_title(f"it is: {classes[y[worst]]}")
-    axes[0].set_axis_off()
     for axis, name, answer in zip(axes[1:-1], names, answers, strict=True):
         top = answer[kept] == answer.max()
         bars = axis.barh(range(len(kept)), 100 * answer[kept], color=np.where(top, VERMILLION, "0.75"))
@@ -175,8 +164,7 @@ def ordered_distances(
     order = np.asarray(order)
     figure, axes = plt.subplots(1, 2, figsize=(8, 6), width_ratios=(20, 1))
     shown = axes[0].imshow(distance[np.ix_(order, order)], cmap="Greys_r", aspect="auto")
-    every = -(-len(order) // ROWS)
-    ticks = range(0, len(order), every)
+    ticks = range(0, len(order), -(-len(order) // ROWS))
     axes[0].set_yticks(ticks, [labels[order[i]] for i in ticks], size="x-small", family="monospace")
     axes[0].set_xticks([])
     axes[0].tick_params(length=0)
@@ -188,8 +176,7 @@ def ordered_distances(
     else:
         ordered = np.asarray(truth)[order]
         strip = axes[1].imshow(ordered[:, None], cmap=ACCURACY, aspect="auto")
-        axes[1].set_xticks([])
-        axes[1].set_yticks([])
+        axes[1].set(xticks=[], yticks=[])
         said = "strip: true accuracy (%), which no distance knew"
         figure.colorbar(strip, ax=axes, shrink=0.6, aspect=30, pad=0.01, label=said)
         title += f": neighbours are {np.abs(np.diff(ordered)).mean():.1f} points of true accuracy apart"
@@ -205,13 +192,13 @@ def distance_matrices(matrices: Mapping[str, np.ndarray], labels: Sequence[str])
     labels = labels[:: (every := -(-len(labels) // SHOWN))]
     matrices = {name: matrix[::every, ::every] for name, matrix in matrices.items()}
     figure, axes = plt.subplots(1, len(matrices), figsize=(3.7 * len(matrices), 3.6), squeeze=False)
-    step = max(len(labels) // 9, 1)
-    ticks = np.arange(0, len(labels), step)
+    ticks = np.arange(0, len(labels), max(len(labels) // 9, 1))
+    said = {"ticks": ticks, "labels": [labels[i] for i in ticks], "size": "x-small", "family": "monospace"}
     for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=True):
         between = matrix[~np.eye(len(matrix), dtype=bool)]
         shown = axis.imshow((matrix - between.min()) / (np.ptp(between) or 1), cmap="viridis", vmin=0, vmax=1)
-        axis.set_xticks(ticks, [labels[i] for i in ticks], rotation=90, size="x-small", family="monospace")
-        axis.set_yticks(ticks, [labels[i] for i in ticks], size="x-small", family="monospace")
+        axis.set_xticks(**said, rotation=90)
+        axis.set_yticks(**said)
         axis.set_title(name)
     figure.colorbar(shown, ax=axes, shrink=0.75, label="from smallest to largest")
     return figure

@@ -26,17 +26,11 @@ LEAVES = 60  # that a figure shows at most
 
 @dataclass(frozen=True, eq=False)
 class Top:
-    """The upper part of a tree; a leaf of it stands for one or more architectures.
+    """The upper part of a tree; a leaf of it stands for one or more architectures."""
 
-    Attributes:
-        tree: with one architecture of each leaf.
-        nodes: (V,) which node of the whole tree each of its nodes is.
-        members: for each of ``tree.archs``, positions in the whole tree's ``archs`` of those it stands for.
-    """
-
-    tree: ArchTree
-    nodes: np.ndarray
-    members: list[np.ndarray]
+    tree: ArchTree  # with one architecture of each leaf
+    nodes: np.ndarray  # (V,) which node of the whole tree each of its nodes is
+    members: list[np.ndarray]  # for each of tree.archs, positions in the whole tree's of those it stands for
 
     def labels(self, labels: Sequence[str]) -> list[str]:
         """Of each leaf: the architecture's own, or how many it stands for."""
@@ -56,38 +50,29 @@ def top(tree: ArchTree, leaves: int = LEAVES) -> Top:
         if below and count + below - 1 <= leaves:
             opened.add(node)
             count += below - 1
-            for child in children(tree, node):
+            for child in _children(tree, node):
                 heapq.heappush(closed, (-tree.height[child], child))
     nodes = np.array([v for v in range(tree.num_nodes) if v == 0 or tree.parent[v] in opened])
-    stands_for = np.arange(tree.num_nodes)  # the lowest node of the upper part that each is under, or is
-    for v in range(1, tree.num_nodes):
-        if tree.parent[v] not in opened:
-            stands_for[v] = stands_for[tree.parent[v]]
-    under = stands_for[[tree.leaf[arch] for arch in tree.archs]]
-    members = {v: np.flatnonzero(under == v) for v in nodes if v not in opened}
+    members = {v: np.sort(tree.members[v]) for v in nodes if v not in opened}
     place = {v: i for i, v in enumerate(members)}
     archs = [tree.archs[m[0]] for m in members.values()]
     upper = number_nodes(
-        0, lambda v: children(tree, v) if v in opened else [], tree.height.item, place.get, archs
+        0, lambda v: _children(tree, v) if v in opened else [], tree.height.item, place.get, archs
     )
     return Top(upper, nodes, list(members.values()))
 
 
-def children(tree: ArchTree, node: int) -> range:
-    """The children of a node."""
+def _children(tree: ArchTree, node: int) -> range:
     return range(tree.first_child[node], tree.first_child[node] + tree.num_children[node])
 
 
 def tree_layout(tree: ArchTree) -> tuple[np.ndarray, list[int]]:
     """Horizontal place of every node, and the leaves from left to right."""
-    inner = [node for node in reversed(range(tree.num_nodes)) if tree.num_children[node]]
-    below, place = [[node] for node in range(tree.num_nodes)], np.zeros(tree.num_nodes)
-    for node in inner:
-        below[node] = [leaf for child in children(tree, node) for leaf in below[child]]
-    place[below[0]] = np.arange(tree.num_leaves)
-    for node in inner:
-        place[node] = place[children(tree, node)].mean()
-    return place, below[0]
+    leaves, place = [tree.leaf[tree.archs[i]] for i in tree.members[0]], np.zeros(tree.num_nodes)
+    place[leaves] = np.arange(tree.num_leaves)
+    for node in reversed(np.flatnonzero(tree.num_children)):
+        place[node] = place[_children(tree, node)].mean()
+    return place, leaves
 
 
 def _draw(
@@ -98,38 +83,27 @@ def _draw(
     sideways: bool = False,
     **dots: Any,
 ) -> tuple[np.ndarray, PathCollection | None]:
-    """Draw a tree's lines, wide where the share of draws is large, and dots coloured by true accuracy.
+    """Draw lines, wide where the share of draws is large, and dots coloured by true accuracy.
 
-    Returns:
-        For each leaf, in their order on the axis, which of ``part.tree.archs`` it is; and the dots.
+    Gives for each leaf, in their order on the axis, which of ``part.tree.archs`` it is; and the dots.
     """
     tree, (place, leaves) = part.tree, tree_layout(part.tree)
+    look = {"color": "0.25", "linewidth": 1.0}
     for node in range(1, tree.num_nodes):
         parent = tree.parent[node]
-        share = None if width is None else np.asarray(width)[part.nodes[node]]
+        if width is not None:
+            share = np.asarray(width)[part.nodes[node]]
+            alpha = 0.35 + 0.65 * min(4 * share, 1)
+            look = {"color": COLOURS["learned"], "linewidth": 0.8 + 9 * share, "alpha": alpha}
         across = [place[parent], place[node], place[node]]
         along = [tree.height[parent], tree.height[parent], tree.height[node]]
-        axis.plot(
-            *((along, across) if sideways else (across, along)),
-            color="0.25" if share is None else COLOURS["learned"],
-            linewidth=1.0 if share is None else 0.8 + 9 * share,
-            alpha=1.0 if share is None else 0.35 + 0.65 * min(4 * share, 1),
-            solid_capstyle="butt",
-            solid_joinstyle="miter",
-        )
+        line = (along, across) if sideways else (across, along)
+        axis.plot(*line, solid_capstyle="butt", solid_joinstyle="miter", **look)
     order, ends = tree.arch_index[leaves], (range(len(leaves)), tree.height[leaves])
     if truth is None:
         return order, None
-    colour = part.means(truth)[order]
-    return order, axis.scatter(
-        *(ends[::-1] if sideways else ends),
-        c=colour,
-        cmap=ACCURACY,
-        zorder=3,
-        edgecolor="white",
-        linewidth=0.8,
-        **dots,
-    )
+    dots |= {"c": part.means(truth)[order], "cmap": ACCURACY, "edgecolor": "white", "linewidth": 0.8}
+    return order, axis.scatter(*(ends[::-1] if sideways else ends), zorder=3, **dots)
 
 
 def _scale(figure: Figure, dots: PathCollection | None, axes: Any, aspect: int = 40) -> None:
