@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hnas_kit import commands as do
+from hnas_kit import places
 from hnas_kit.errors import HnasError
-from hnas_kit.runs import places
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.statuses import Parser, status_of
 

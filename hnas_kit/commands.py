@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hnas_kit import places
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic, yaml_value
-from hnas_kit.runs import brought, command_params, params, places, profiles
+from hnas_kit.runs import brought, command_params, params, profiles
 from hnas_kit.runs.params import NOTEBOOKS
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import numpy as np
 from hnas_kit import benchmarks, trees
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import first_line, json_value
+from hnas_kit.places import READS
 from hnas_kit.runs import Finished, know, outputs_root, place
 from hnas_kit.runs.folders import inputs
 from hnas_kit.runs.params import NOTEBOOKS
-from hnas_kit.runs.places import READS
 
 CLOSE = 1e-6  # numbers are computed again from what is kept, in other sums
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from hnas_kit import benchmarks
 from hnas_kit.errors import Failure, HnasError
+from hnas_kit.places import READS
 from hnas_kit.processes.parallel import cores
 from hnas_kit.runs import folders
 from hnas_kit.runs.notebook import execute, hand_over
 from hnas_kit.runs.params import NOTEBOOKS, Parameters
-from hnas_kit.runs.places import READS
 from hnas_kit.runs.profiles import checked
 
 
@@ -77,11 +77,11 @@ def _ready(todo: list[str], running: Iterable[str], params: Mapping[str, Paramet
 
 def _need_not_run(notebook: str, params: dict[str, Parameters], force: bool) -> bool:
     """Whether a notebook is left out or up to date; says so."""
-    if says := left_out(params, notebook):
-        print(f"{notebook:22}{says}", flush=True)
-    elif manifest := None if force else folders.up_to_date(params[notebook]):
+    says = left_out(params, notebook)
+    if not says and not force and (manifest := folders.up_to_date(params[notebook])):
         note = "" if folders.same_code(manifest) else "; made by other code, --force makes it anew"
         says = f"{manifest['headline']} (up to date{note})"
+    if says:
         print(f"{notebook:22}{says}", flush=True)
     return bool(says)
 

@@ -25,11 +25,11 @@ from hnas_kit import benchmarks, plugins
 from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import sha256, torch_bytes, write_atomic
+from hnas_kit.places import READS, notebook_digest, outputs_root
 from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.runs import locks
 from hnas_kit.runs.finished import FORMAT, Finished, know, manifest_checksum, recover, set_aside
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
-from hnas_kit.runs.places import READS, notebook_digest, outputs_root
 from hnas_kit.training import Checkpoints, pick_device
 from hnas_kit.trees import ArchTree
 

@@ -17,17 +17,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hnas_kit import plugins
+from hnas_kit import places, plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_yaml, sha256
-from hnas_kit.runs import brought, places
+from hnas_kit.runs import brought
 from hnas_kit.runs.fields import RunName
-from hnas_kit.runs.params import (
-    NOTEBOOKS,
-    Parameters,
-    Phased,
-    result_params,
-)
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Phased, result_params
 from hnas_kit.runs.profiles import load_profile, override
 from hnas_kit.runs.schema import explain
 
@@ -244,8 +239,9 @@ def slug(params: Mapping[str, Parameters], base: Mapping[str, Mapping[str, Any]]
         base: those of profile and fixed.
     """
     entries: list[tuple[str, Any]] = []
-    for name in dict.fromkeys(n for p in params.values() for n in type(p).model_fields if n not in PLACED):
-        values = {book: getattr(p, name) for book, p in params.items() if name in type(p).model_fields}
+    dumped = {book: p.model_dump() for book, p in params.items()}
+    for name in dict.fromkeys(name for p in dumped.values() for name in p if name not in PLACED):
+        values = {book: p[name] for book, p in dumped.items() if name in p}
         changed = {book: value for book, value in values.items() if value != base[book].get(name)}
         first = next(iter(values.values()))
         if changed and all(value == first for value in values.values()):
@@ -272,4 +268,4 @@ def _value(made: Mapping[str, Task], name: str) -> Any:
     """A parameter's value at a point: that of the last notebook which has it."""
     book, _, own = name.rpartition(".")
     books = [book] if book else [b for b in made if own in NOTEBOOKS[b].model_fields]
-    return getattr(made[books[-1]].params, own)
+    return made[books[-1]].params.model_dump()[own]

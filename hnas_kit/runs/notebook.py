@@ -12,8 +12,9 @@ from pathlib import Path
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from hnas_kit import places
 from hnas_kit.errors import Failure, HnasError
-from hnas_kit.runs import locks, places
+from hnas_kit.runs import locks
 from hnas_kit.runs.params import ASKED
 
 # A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
@@ -105,9 +106,7 @@ def _papermill(notebook: str, attempt: Path, values: dict) -> None:
 
 def hand_over(result: Connection, notebook: str, run: str, values: dict) -> None:
     """Execute a notebook in this process, and send its error, or None, to the one that began it."""
-    error = None
     try:
-        execute(notebook, run, values)
-    except HnasError as fault:
-        error = fault
-    result.send(error)
+        result.send(execute(notebook, run, values))
+    except HnasError as error:
+        result.send(error)

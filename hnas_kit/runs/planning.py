@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from hnas_kit import places
 from hnas_kit.files import json_value
-from hnas_kit.runs import folders, places
+from hnas_kit.runs import folders
 from hnas_kit.runs.execution import left_out
 from hnas_kit.runs.meanings import value
 from hnas_kit.runs.params import NOTEBOOKS, Parameters

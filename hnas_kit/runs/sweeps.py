@@ -22,11 +22,11 @@ from typing import Any
 
 import pandas as pd
 
-from hnas_kit import plugins
+from hnas_kit import places, plugins
 from hnas_kit.errors import Failure, HnasError, Interrupted, said
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
-from hnas_kit.runs import consistency, folders, grids, locks, places
+from hnas_kit.runs import consistency, folders, grids, locks
 from hnas_kit.runs.grids import Key, Plan, Task, shown
 from hnas_kit.runs.notebook import execute
 from hnas_kit.runs.profiles import shared
