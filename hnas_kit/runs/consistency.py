@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -78,8 +77,8 @@ def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterabl
         if not owners or any(owner >= first for owner in owners):
             continue
         for owner in owners:
-            now, before = getattr(params[owner], own), _before(params, first, owner)
-            if before is None or before.get(own) != json.loads(json.dumps(now)):
+            now, before = params[owner].model_dump(mode="json"), _before(params, first, owner)
+            if before is None or before.get(own) != now[own]:
                 says = "" if before is None else f" (it was made with {own} {before.get(own)})"
                 raise HnasError(f"{name} belongs to {owner}, which is not run{says}")
 
@@ -103,7 +102,7 @@ def made_otherwise(params: Mapping[str, Parameters], first: str) -> Iterator[str
         with contextlib.suppress(HnasError):
             before = _before(params, first, notebook)
         if before is not None:
-            now = json.loads(json.dumps(result_params(params[notebook])))
+            now = result_params(params[notebook])
             if other := [f"{name} {before.get(name)}" for name in now if now[name] != before.get(name)]:
                 yield f"{notebook} is not run; it was made with {', '.join(other)}"
 

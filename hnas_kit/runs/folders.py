@@ -61,9 +61,12 @@ class Stage:
         self.fingerprint = fingerprint(params, self.upstream)
         self.lineage = {self.notebook: result_params(params)}  # and of all notebooks before it
         self.runs = {self.notebook: params.run}  # likewise
+        self._plugins: dict[str, str] = {}  # likewise, and the digest of each
         for part in self.upstream.values():
             self.lineage |= part.manifest["lineage"]
             self.runs |= part.runs
+            self._plugins |= part.manifest.get("plugins", {})
+        self._plugins |= dict(zip(params.plugins, plugins.digests(params.plugins), strict=True))
         self.folder = outputs_root() / params.run / self.notebook
         self.attempt = self.folder.with_name(f"{self.notebook}.attempt-{self.fingerprint[:8]}")
         self._outputs: dict[str, str] = {}
@@ -154,12 +157,6 @@ class Stage:
                     raise Failure(f"{here} has gone since it was saved; run the notebook again")
                 write_atomic(here, data)
 
-    def _plugins(self) -> dict[str, str]:
-        """The files of one's own that this notebook and those before it were made with, and their digests."""
-        before = [part.manifest.get("plugins", {}) for part in self.upstream.values()]
-        own = dict(zip(self.params.plugins, plugins.digests(self.params.plugins), strict=True))
-        return {name: digest for known in (*before, own) for name, digest in known.items()}
-
     def write_manifest(self, status: str, **more: Any) -> None:
         """Write what is known of this attempt so far, and its ``status``: done or failed."""
         record = {
@@ -167,7 +164,7 @@ class Stage:
             "notebook": self.notebook,
             "status": status,
             "params": self.params.model_dump(),
-            "plugins": self._plugins(),
+            "plugins": self._plugins,
             "readings": getattr(self.params, "readings", ""),  # of the paper, in words
             "lineage": self.lineage,
             "runs": self.runs,
@@ -283,7 +280,7 @@ def outdated(params: Parameters) -> str:
         return ABSENT
     if part.manifest["fingerprint"] == fingerprint(params, parts):
         return ""
-    old, new = part.manifest["lineage"][params.notebook], json.loads(json.dumps(result_params(params)))
+    old, new = part.manifest["lineage"][params.notebook], result_params(params)
     if changed := [name for name in new if name not in old or old[name] != new[name]]:
         return "changed: " + ", ".join(f"{n} (was {json.dumps(old.get(n))})" for n in changed)
     before = part.manifest["inputs"]

@@ -219,7 +219,7 @@ def _tasks(values: Mapping[str, dict], base: Mapping[str, dict], run: str, seed:
         if needs:
             place["source"] = needs[-1][1]
         lineage = {name: result_params(part) for name, part in parts.items()}
-        made[book] = Task(params.model_copy(update=place), json.loads(json.dumps(lineage)), needs)
+        made[book] = Task(params.model_copy(update=place), lineage, needs)
     return made
 
 

@@ -1,11 +1,9 @@
 """Executing one notebook with papermill. Imports no torch: a process of its own does no more than this."""
 
-import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -49,7 +47,8 @@ def execute(notebook: str, run: str, values: dict) -> None:
     target = places.outputs_root() / run / f"{notebook}.ipynb"
     attempt = target.with_name(f"{notebook}.attempt.ipynb")
     places.cells(notebook)
-    with locks.alone(target.with_suffix("")), _asked(notebook, values):
+    with locks.alone(target.with_suffix("")):
+        os.environ[ASKED] = json.dumps({notebook: values})  # see :func:`hnas_kit.runs.params.read`
         try:
             _papermill(notebook, attempt, values)
             with open(attempt, "rb") as file:
@@ -59,16 +58,8 @@ def execute(notebook: str, run: str, values: dict) -> None:
             raise Failure(
                 f"cannot write {target}: {error.strerror}; free space or choose another folder"
             ) from error
-
-
-@contextlib.contextmanager
-def _asked(notebook: str, values: dict) -> Iterator[None]:
-    """Let the kernel know what was asked for: see :func:`hnas_kit.runs.params.read`."""
-    os.environ[ASKED] = json.dumps({notebook: values})
-    try:
-        yield
-    finally:
-        del os.environ[ASKED]
+        finally:
+            del os.environ[ASKED]
 
 
 def _papermill(notebook: str, attempt: Path, values: dict) -> None:

@@ -239,7 +239,7 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
                 values[name] = namespace[name]
     found = cls.checked(values, f"notebook {notebook}")
     asked = json.loads(os.environ.get(ASKED, "{}")).get(notebook, {})
-    mine = json.loads(json.dumps(found.model_dump()))
+    mine = found.model_dump(mode="json")
     if other := [name for name, value in asked.items() if mine.get(name) != value]:
         raise HnasError(
             f"{other[0]} is {mine.get(other[0])!r} in the notebook, and {asked[other[0]]!r} was asked for: "
@@ -253,10 +253,10 @@ LATER = [("settings", {}), ("prior", "branches"), ("relearn_every", 0.34)]
 
 
 def result_params(params: Parameters) -> dict[str, Any]:
-    """The parameters that a result follows from: not where it is kept or how often it is saved.
+    """The parameters that a result follows from, as JSON has them: not where it is kept or how often saved.
 
     Of plugins it is their text that counts, see :func:`hnas_kit.plugins.digests`.
     """
     apart = {"run", "source", "device", "checkpoint_every", "plugins"}
-    values = params.model_dump(exclude=apart)
+    values = params.model_dump(mode="json", exclude=apart)
     return {name: value for name, value in values.items() if (name, value) not in LATER}

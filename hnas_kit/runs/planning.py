@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -47,7 +46,7 @@ def took(params: Parameters) -> str:
     for path in places.outputs_root().glob(f"**/{params.notebook}/manifest.json"):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, OSError):  # damaged ones
             manifest = json_value(path)
-            same = _of(manifest["params"]) == _of(params.model_dump())
+            same = _of(manifest["params"]) == _of(params.model_dump(mode="json"))
             if same or manifest["params"]["run"] == params.run:
                 known.append((int(same), str(manifest["started"]), float(manifest["seconds"])))
     seconds = max(known)[2]
@@ -55,6 +54,6 @@ def took(params: Parameters) -> str:
 
 
 def _of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the time depends on, as it stands in a manifest."""
+    """What the time depends on."""
     apart = {"run", "source", "seed", "checkpoint_every"}
-    return json.loads(json.dumps({name: v for name, v in values.items() if name not in apart}))
+    return {name: v for name, v in values.items() if name not in apart}

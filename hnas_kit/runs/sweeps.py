@@ -147,33 +147,30 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
             found = part.load("found.csv").iloc[0].to_dict() if "found.csv" in part.outputs else {}
     except Exception as error:
         raise Failed(task.key, said(error)) from None
-    seconds, made = part.manifest["seconds"], part.manifest["provenance"]
-    versions = {"Python": "python", "PyTorch": "torch"}
+    manifest, made = part.manifest, part.manifest["provenance"]
+    where = manifest["gpu"] or manifest["device"]
     return {
         "origin": {
             "commit": made["git_revision"],
-            "hardware": f"{made['processor']}, {made['cores']} cores, "
-            f"{part.manifest['gpu'] or part.manifest['device']}",
-            "versions": ", ".join(f"{name} {made['versions'][key]}" for name, key in versions.items()),
-            "readings": part.manifest["readings"],
+            "hardware": f"{made['processor']}, {made['cores']} cores, {where}",
+            "versions": f"Python {made['versions']['python']}, PyTorch {made['versions']['torch']}",
+            "readings": manifest["readings"],
         },
-        "values": {
-            k: v for k, v in (part.manifest["figures"] | found).items() if not isinstance(v, list | dict)
-        },
-        "seconds": seconds,
-        "took": seconds if old else took,
-        "same_code": folders.same_code(part.manifest),
+        "values": {k: v for k, v in (manifest["figures"] | found).items() if not isinstance(v, list | dict)},
+        "seconds": manifest["seconds"],
+        "took": manifest["seconds"] if old else took,
+        "same_code": folders.same_code(manifest),
     }
 
 
-def _execute(task: Task, attempts: int = 3) -> None:
+def _execute(task: Task) -> None:
     """Kernels that start at the same moment can take each other's ports: then start it again."""
-    try:
-        execute(*task.key, task.params.model_dump())
-    except RuntimeError:
-        if attempts == 1:
-            raise
-        _execute(task, attempts - 1)
+    for last in (False, False, True):
+        try:
+            return execute(*task.key, task.params.model_dump())
+        except RuntimeError:
+            if last:
+                raise
 
 
 @contextlib.contextmanager
@@ -265,8 +262,7 @@ class Ends:
     def __init__(
         self, plan: Plan, before: Mapping[tuple[str, int, str], dict[str, Any]] | None = None
     ) -> None:
-        self.plan = plan
-        self.before = before or {}
+        self.plan, self.before = plan, before or {}
         self.done: dict[Key, dict[str, Any]] = {}
         self.failed: dict[Key, str] = {}
         self.not_run: dict[Key, str] = {}
@@ -318,12 +314,11 @@ class Ends:
         """One row a point and seed, whatever became of it."""
         rows = []
         for row in self.plan.rows:
-            end = self.done.get(row.key, {})
-            open_ = not end and row.key not in self.failed and row.key not in self.not_run
-            if open_ and (kept := self.before.get((row.label, row.seed, row.key[1]))):
+            end, error = self.done.get(row.key, {}), self.failed.get(row.key) or self.not_run.get(row.key)
+            if not end and not error and (kept := self.before.get((row.label, row.seed, row.key[1]))):
                 rows.append(kept)
                 continue
-            error = self.failed.get(row.key) or self.not_run.get(row.key) or ("" if end else "stopped")
+            error = error or ("" if end else "stopped")
             status = "done" if end else "failed" if row.key in self.failed else "not run"
             own = {"label": row.label, "seed": row.seed} | row.values
             own |= {"run": row.key[1], "status": status, "error": error, "seconds": end.get("seconds")}
