@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
     from hnas_kit import report, runs
-    from hnas_kit.runs import consistency, execution, folders, planning
+    from hnas_kit.runs import consistency, execution, folders
 
     for p in checked.values():
         folders.device_of(p)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         print(line)
     if args.dry_run:
         for each in wanted:
-            print("\n".join(planning.plan(each, first, args.force)))
+            print("\n".join(execution.plan(each, first, args.force)))
     elif seeds:
         _all(wanted, first, args.force)
     else:

@@ -164,10 +164,7 @@ def _rank() -> int:
 
 
 def launch(
-    function: Callable[..., None],
-    args: Sequence[Any] = (),
-    processes: int = 1,
-    device: torch.device = CPU,
+    function: Callable[..., None], args: Sequence[Any] = (), processes: int = 1, device: torch.device = CPU
 ) -> None:
     """Call ``function(team, *args)`` in every process of a team, and wait for all.
 
