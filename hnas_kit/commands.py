@@ -233,18 +233,17 @@ def _table(name: str) -> Path:
 
 
 def _studied(name: str, what: str, total: int | None, study: Callable[..., pd.DataFrame]) -> tuple:
-    """The table of a study, kept in ``outputs/``, and the seconds that it took; ``study`` is told what to
-    call when one of so many is done."""
+    """A study's table, which is kept, and what it took; it is told what to call after each of ``total``."""
     from hnas_kit import runs
 
-    start = time.perf_counter()
+    target, start = _table(name), time.perf_counter()
     with runs.progress(total, what) as bar:
         table = study(bar.update)
-    write_atomic(_table(name), table.round(4).to_csv(index=False).encode())
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
     return table, f"{time.perf_counter() - start:.0f} s"
 
 
-def _readings(seeds: int) -> None:
+def _readings(seeds: int, _: list[str]) -> None:
     from hnas_kit.studies import readings
 
     total = len(list(readings.cells()))
@@ -256,7 +255,7 @@ def _readings(seeds: int) -> None:
     print(readings.same(table).round(3).to_string())
 
 
-def _trees(names: list[str], seeds: int) -> None:
+def _trees(seeds: int, names: list[str]) -> None:
     from hnas_kit.studies import forests
 
     seeds = seeds or forests.SEEDS
@@ -267,7 +266,7 @@ def _trees(names: list[str], seeds: int) -> None:
     print(forests.correlations(table).round(2).to_string())
 
 
-def _beyond(seeds: int) -> None:
+def _beyond(seeds: int, _: list[str]) -> None:
     from hnas_kit.studies import beyond
 
     subjects, seeds = beyond.settings(), seeds or beyond.SEEDS
@@ -285,22 +284,17 @@ def simulate(args: argparse.Namespace) -> None:
         raise HnasError("--runs is of simulate trees")
     if args.what != "methods":
         if args.parameter or not (args.steps is args.rewards is None):
-            raise HnasError(
-                f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
-            )
-        seeds = {} if args.seeds is None else {"seeds": args.seeds}
-        command_params.Simulate.checked(seeds, "simulate")
-        if args.what == "trees":
-            _trees(args.runs, args.seeds or 0)
-        else:
-            (_readings if args.what == "readings" else _beyond)(args.seeds or 0)
+            line = f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
+            raise HnasError(line)
+        command_params.Simulate.checked(_changes(args, seeds=args.seeds), "simulate")
+        go_through = {"readings": _readings, "trees": _trees, "beyond": _beyond}[args.what]
+        go_through(args.seeds or 0, args.runs)
         return print(_table(args.what))
     given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
     how = command_params.Simulate.checked(given, "simulate")
-    target = _table("simulate")
+    target, start = _table("simulate"), time.perf_counter()
     from hnas_kit.studies import study  # not before a mistake is told
 
-    start = time.perf_counter()
     subject = study.setting(how.space, how.dataset, how.supernet)
     table = study.table(study.run(subject, how, study.compared(subject)))
     seconds = time.perf_counter() - start

@@ -1,5 +1,4 @@
-"""Executing the notebooks of a profile that are not up to date, side by side where they can be; or saying
-what would run, why, with which parameters, and for about how long."""
+"""Executing the notebooks of a profile that are not up to date, side by side; or saying what would run."""
 
 import contextlib
 import multiprocessing

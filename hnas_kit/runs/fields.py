@@ -23,8 +23,7 @@ LONGEST = 120  # letters of a part of a name; file systems take 255, and more is
 
 
 def run_name(value: str) -> str:
-    """A run's name, of which a folder is made in ``outputs/``; raises :class:`ValueError`, with what is
-    allowed, for another text."""
+    """A run's name, of its folder; raises :class:`ValueError`, with what is allowed, for another text."""
     parts = value.split("/")
     if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", part) for part in parts):
         raise ValueError(PLAIN_NAME)

@@ -88,29 +88,26 @@ class Stage:
         Raises:
             HnasError: for a name that is not one of a file in the notebook's folder.
         """
-        first, *more = PurePosixPath(name).parts or [""]
-        if first in ("", "/", "manifest.json", "checkpoints") or ".." in (first, *more):
+        parts = PurePosixPath(name).parts or [""]
+        if parts[0] in ("", "/", "manifest.json", "checkpoints") or ".." in parts:
             raise HnasError(
                 f"{name!r} cannot be saved: name a file in the notebook's folder, for instance a.json"
             )
         locks.take(self.folder)
+        buffer = io.BytesIO()
         if name.endswith(".pt"):
-            data = torch_bytes(value)
+            buffer.write(torch_bytes(value))
         elif isinstance(value, ArchTree):
-            data = value.to_bytes()
+            buffer.write(value.to_bytes())
         elif name.endswith(".npz"):
-            np.savez_compressed(buffer := io.BytesIO(), **value)
-            data = buffer.getvalue()
+            np.savez_compressed(buffer, **value)
         elif name.endswith(".csv"):
-            data = value.to_csv().encode()
+            value.to_csv(buffer)
         elif name.endswith(".png"):
-            value.savefig(
-                buffer := io.BytesIO(), format="png", bbox_inches="tight", metadata={"Software": None}
-            )
-            data = buffer.getvalue()
+            value.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
         else:
-            data = (json.dumps(value, indent=2) + "\n").encode()
-        write_atomic(self.attempt / name, data)
+            buffer.write((json.dumps(value, indent=2) + "\n").encode())
+        write_atomic(self.attempt / name, data := buffer.getvalue())
         self._outputs[name] = sha256(data)
 
     def finish(self, headline: str, **figures: Any) -> None:
@@ -202,12 +199,12 @@ def upstream(params: Parameters) -> dict[str, Finished]:
 
     The nearest is read from the run that ``params`` name, the others from where that one was made from.
     """
-    names = list(READS[params.notebook])
-    if not names or getattr(params, "runs", ""):  # gathered from other runs
+    *others, last = READS[params.notebook] or [""]
+    if not last or getattr(params, "runs", ""):  # gathered from other runs
         return {}
-    nearest = Finished(params.upstream, names[-1])
-    others = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in names[:-1]}
-    parts = others | {names[-1]: nearest}
+    nearest = Finished(params.upstream, last)
+    parts = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in others}
+    parts[last] = nearest
     know(*parts.values())
     return parts
 
