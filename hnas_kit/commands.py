@@ -111,8 +111,11 @@ def _all(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
 def parameters(args: argparse.Namespace) -> None:
     from hnas_kit.runs import meanings
 
-    others = tuple(name for name in meanings.DESCRIBED if name not in NOTEBOOKS)
-    chosen = [_notebook("parameters", args.notebook, others)] if args.notebook else meanings.DESCRIBED
+    chosen = (
+        [_notebook("parameters", args.notebook, tuple(meanings.COMMANDS))]
+        if args.notebook
+        else meanings.DESCRIBED
+    )
     print("\n\n".join(map(meanings.table, chosen)))
 
 

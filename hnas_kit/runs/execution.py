@@ -3,7 +3,7 @@
 import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -61,13 +61,6 @@ def _ended(running: Mapping[str, Connection]) -> tuple[str, HnasError | None]:
         return notebook, Failure(f"{notebook}: its process died; started again it goes on")
 
 
-def _tried(function: Callable[..., None], *args: Any) -> HnasError | None:
-    try:
-        function(*args)
-    except HnasError as error:
-        return error
-
-
 def _ready(todo: list[str], running: Iterable[str], params: Mapping[str, Parameters]) -> list[str]:
     """Notebooks that wait for no other, as many as there are cores for beside those that run."""
     free, found = cores() - sum(_cores(params[name]) for name in running), []
@@ -107,7 +100,11 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
             print(f"{notebook:22}begins", flush=True)
             started[notebook] = time.perf_counter()
         if len(new) == 1 and not running and not _ready(todo, new, params):
-            notebook, error = new[0], _tried(execute, new[0], run, params[new[0]].model_dump())
+            notebook, error = new[0], None
+            try:
+                execute(notebook, run, params[notebook].model_dump())
+            except HnasError as fault:
+                error = fault
         else:
             running |= {name: _begin(name, run, params[name].model_dump()) for name in new}
             if len(new) < len(ready) or not running:

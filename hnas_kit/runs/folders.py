@@ -139,12 +139,13 @@ class Stage:
         After the end a cell may be run again, and what it does not save again is taken from the result.
         """
         self.attempt.mkdir(parents=True, exist_ok=True)
-        for path in [path for path in self.attempt.rglob("*") if path.is_symlink() or not path.is_dir()]:
-            name = path.relative_to(self.attempt).as_posix()
-            if name not in self._outputs and not name.startswith("checkpoints/"):
+        for path in sorted(self.attempt.rglob("*"), reverse=True):  # what lies in a folder before it
+            name = path.relative_to(self.attempt)
+            if name.as_posix() in self._outputs or name.parts[0] == "checkpoints":
+                continue
+            if path.is_symlink() or not path.is_dir():
                 path.unlink()  # left by an attempt that was stopped
-        for path in sorted((p for p in self.attempt.rglob("*") if p.is_dir()), reverse=True):
-            if path.relative_to(self.attempt).parts[0] != "checkpoints" and not any(path.iterdir()):
+            elif not any(path.iterdir()):
                 path.rmdir()
         for name, checksum in self._outputs.items():
             here, before = self.attempt / name, self.folder / name

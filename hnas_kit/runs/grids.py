@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from hnas_kit import places, plugins
 from hnas_kit.errors import HnasError
@@ -24,7 +24,7 @@ from hnas_kit.runs import brought
 from hnas_kit.runs.fields import RunName
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, Phased, result_params
 from hnas_kit.runs.profiles import load_profile, override
-from hnas_kit.runs.schema import explain
+from hnas_kit.runs.schema import Checked, explain
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
@@ -32,18 +32,16 @@ LONGEST_SLUG = 100  # characters
 MOST = 1000  # points of a product
 
 
-class SweepFile(BaseModel):
+class SweepFile(Checked):
     """What a sweep file holds; README.md describes it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     run: RunName
     profile: str
     notebook: Literal[tuple(NOTEBOOKS)]
     seeds: Annotated[int, Field(ge=1, le=1000)]
     grid: list[dict[str, Any]] = Field(min_length=1)
-    fixed: dict[str, Any] = {}
-    plugins: list[str] = []
+    fixed: dict[str, Any] = Field({})
+    plugins: list[str] = Field([])
 
 
 @dataclass(frozen=True)
@@ -206,12 +204,10 @@ def assign(profile: Mapping[str, dict], changes: Mapping[str, Any]) -> dict[str,
 
 def _tasks(values: Mapping[str, dict], base: Mapping[str, dict], run: str, seed: int) -> dict[str, Task]:
     """The tasks of one point and seed, one for each notebook; raises :class:`HnasError`."""
-    own = {"run": run, "source": "", "seed": seed}
-    checked = {}
+    checked, made = {}, {}
     for book, given in values.items():
-        cls = NOTEBOOKS[book]
-        checked[book] = cls.checked(given | {k: v for k, v in own.items() if k in cls.model_fields}, book)
-    made: dict[str, Task] = {}
+        own = given | {"run": run, "seed": seed} | ({"source": ""} if places.READS[book] else {})
+        checked[book] = NOTEBOOKS[book].checked(own, book)
     for book, params in checked.items():
         parts = {name: checked[name] for name in chain(book)}
         needs = tuple(made[name].key for name in places.READS[book])

@@ -152,14 +152,10 @@ class Protocol(Own):
         """The phases and the temperature of a method's search; of tree search, if no method is named."""
         from hnas_kit.training import Schedule
 
-        own = {} if method is None else dict(method.settings)
-        first, last, flat, phases = (
-            own.get(name, getattr(self, name))
-            for name in ("temperature_start", "temperature_end", "temperature_flat", "phases")
-        )
-        phased = method is None or phases == "all" or SAMPLERS[method.sampler].phased
-        shares = self.uniform_share, self.warmup_share
-        return Schedule(steps, *shares, first if phased else flat, last, phased)
+        own = dict(self) if method is None else dict(self) | dict(method.settings)
+        phased = method is None or own["phases"] == "all" or SAMPLERS[method.sampler].phased
+        first, last = own["temperature_start" if phased else "temperature_flat"], own["temperature_end"]
+        return Schedule(steps, self.uniform_share, self.warmup_share, first, last, phased)
 
     @property
     def readings(self) -> str:
@@ -220,10 +216,10 @@ class Phased(Protocol, Training):
     def unused(self, names: Iterable[str]) -> str:
         """The first of these settings that no method of the run has, in words; empty if there is none."""
         every = [*(Method(name, "-") for name in SAMPLERS), Method("mcts", RELEARNED)]
-        settings = [name for name in names if any(name in method.allowed for method in every)]
         found = list(self.searched.values())
-        for name in settings:
-            if not any(name in method.allowed for method in found):
+        for name in names:
+            known = any(name in method.allowed for method in every)
+            if known and not any(name in method.allowed for method in found):
                 return found[0].unknown([name])
         return ""
 
