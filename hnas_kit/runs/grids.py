@@ -64,7 +64,12 @@ class Row:
     label: str
     seed: int
     values: dict[str, Any]  # of every name in the grid
-    key: Key
+    params: dict[str, Parameters]  # of the task and of all that it needs, by notebook
+
+    @property
+    def key(self) -> Key:
+        *_, last = self.params.values()
+        return last.notebook, last.run
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,7 @@ class Plan:
     def check(self) -> None:
         """Raise :class:`HnasError` if what a row uses of one's own does not work, see :mod:`.brought`."""
         for row in self.rows:
-            brought.check(self._of(row.key))
-
-    def _of(self, key: Key) -> dict[str, Parameters]:
-        """The parameters of a task and of all that it needs, by notebook."""
-        task, found = self.tasks[key], {}
-        for need in task.needs:
-            found |= self._of(need)
-        return found | {key[0]: task.params}
+            brought.check(row.params)
 
 
 def read(path: Path, own: Mapping[str, Any]) -> SweepFile:
@@ -147,12 +145,9 @@ def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
             except HnasError as error:
                 raise HnasError(f"point {label!r}: {error}") from None
             tasks |= {task.key: task for task in made.values() if task.key not in tasks}
-            placed.append((label, seed, made))
+            placed.append((label, seed, {book: task.params for book, task in made.items()}))
     names = dict.fromkeys(name for _, values in grid for name in values)  # by now all of them are known
-    rows = [
-        Row(label, seed, {name: _value(made, name) for name in names}, made[file.notebook].key)
-        for label, seed, made in placed
-    ]
+    rows = [Row(label, seed, {n: _value(made, n) for n in names}, made) for label, seed, made in placed]
     return Plan(file.run, rows, tasks)
 
 
@@ -260,8 +255,8 @@ def _plain(value: Any) -> tuple[str, bool]:
     return re.sub(r"[^A-Za-z0-9_]+", "_", str(value)), exact
 
 
-def _value(made: Mapping[str, Task], name: str) -> Any:
+def _value(made: Mapping[str, Parameters], name: str) -> Any:
     """A parameter's value at a point: that of the last notebook which has it."""
     book, _, own = name.rpartition(".")
     books = [book] if book else [b for b in made if own in NOTEBOOKS[b].model_fields]
-    return made[books[-1]].params.model_dump()[own]
+    return made[books[-1]].model_dump()[own]
