@@ -5,7 +5,6 @@ import logging
 import os
 import sys
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -44,55 +43,50 @@ def execute(notebook: str, run: str, values: dict) -> None:
     Raises:
         Failure: for whatever goes wrong; the line names the cell.
     """
+    places.cells(notebook)
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
     target = places.outputs_root() / run / f"{notebook}.ipynb"
     attempt = target.with_name(f"{notebook}.attempt.ipynb")
-    places.cells(notebook)
+    # it warns of each parameter that is not in the notebook's own cell; all of them are checked
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     with locks.alone(target.with_suffix("")):
         os.environ[ASKED] = json.dumps({notebook: values})  # see :func:`hnas_kit.runs.params.read`
         try:
-            _papermill(notebook, attempt, values)
+            papermill.execute_notebook(
+                places.notebook_path(notebook),
+                attempt,
+                values,
+                kernel_name="python3",
+                language="python",  # a notebook that was stripped does not say it
+                kernel_manager_class=f"{__name__}.{OwnKernel.__name__}",
+                progress_bar=False,
+                # on a busy machine a kernel may be slow to start, and to hand over outputs, else lost
+                start_timeout=300,
+                iopub_timeout=300,
+                extra_arguments=KERNEL_IS_QUIET,
+                coalesce_streams=True,  # of a progress bar only its last line is kept
+            )
             with open(attempt, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(attempt, target)
+        except PapermillExecutionError as error:
+            known = error.ename in (HnasError.__name__, Failure.__name__)
+            line = " ".join((error.evalue if known else f"{error.ename}: {error.evalue}").split())
+            raise Failure(f"{notebook}, cell {error.exec_count}: {line} (see {attempt})") from None
+        except DeadKernelError:
+            raise Failure(
+                f"{notebook}: its process died, perhaps for want of memory; "
+                "started again it goes on from its last checkpoint"
+            ) from None
         except OSError as error:
             raise Failure(
                 f"cannot write {target}: {error.strerror}; free space or choose another folder"
             ) from error
         finally:
             del os.environ[ASKED]
-
-
-def _papermill(notebook: str, attempt: Path, values: dict) -> None:
-    import papermill
-    from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
-
-    # it warns of each parameter that is not in the notebook's own cell; all of them are checked
-    logging.getLogger("papermill").setLevel(logging.ERROR)
-    try:
-        papermill.execute_notebook(
-            places.notebook_path(notebook),
-            attempt,
-            values,
-            kernel_name="python3",
-            language="python",  # a notebook that was stripped does not say it
-            kernel_manager_class=f"{__name__}.{OwnKernel.__name__}",
-            progress_bar=False,
-            # on a busy machine a kernel may be slow to start and to hand over outputs, which would be lost
-            start_timeout=300,
-            iopub_timeout=300,
-            extra_arguments=KERNEL_IS_QUIET,
-            coalesce_streams=True,  # of a progress bar only its last line is kept
-        )
-    except PapermillExecutionError as error:
-        known = error.ename in (HnasError.__name__, Failure.__name__)
-        line = " ".join((error.evalue if known else f"{error.ename}: {error.evalue}").split())
-        raise Failure(f"{notebook}, cell {error.exec_count}: {line} (see {attempt})") from None
-    except DeadKernelError:
-        raise Failure(
-            f"{notebook}: its process died, perhaps for want of memory; "
-            "started again it goes on from its last checkpoint"
-        ) from None
 
 
 def hand_over(result: Connection, notebook: str, run: str, values: dict) -> None:
