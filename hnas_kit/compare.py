@@ -31,9 +31,8 @@ def differences(parts: dict[str, Finished]) -> pd.DataFrame:
 
 def results(parts: dict[str, Finished]) -> pd.DataFrame:
     """What every method of two finished searches found: one row a method, columns by run and value."""
-    frames = {run: part.load("found.csv").rename_axis("method") for run, part in parts.items()}
-    order = list(dict.fromkeys(name for frame in frames.values() for name in frame.index))
-    return pd.concat(frames, axis=1).reindex(order).rename_axis("method")
+    frames = {run: part.load("found.csv") for run, part in parts.items()}
+    return pd.concat(frames, axis=1).rename_axis("method")
 
 
 def compare(first: str, second: str, notebook: str = "") -> str:

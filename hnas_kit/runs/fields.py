@@ -16,7 +16,6 @@ from hnas_kit import plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.names import COMMUNICATIONS, REWARDS, SAMPLERS, SPACES, TREES
 
-PLAIN_NAME = "should be a plain name: letters, digits and _ . - (parts may be joined by /)"
 # what lies in a run's folder has these names, and a run may lie in another one's folder
 RESERVED = re.compile(r"\d\d_[a-z]+(\..*)?|retrain-.*|.*\.(html|csv|ipynb|json|lock|tmp|old)")
 LONGEST = 120  # letters of a part of a name; file systems take 255, and more is added to it
@@ -26,7 +25,7 @@ def run_name(value: str) -> str:
     """A run's name, of its folder; raises :class:`ValueError`, with what is allowed, for another text."""
     parts = value.split("/")
     if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", part) for part in parts):
-        raise ValueError(PLAIN_NAME)
+        raise ValueError("should be a plain name: letters, digits and _ . - (parts may be joined by /)")
     if len(value) > 4 * LONGEST or max(map(len, parts)) > LONGEST:
         raise ValueError(f"should have at most {LONGEST} letters (and {4 * LONGEST} with its folders)")
     if taken := [part for part in parts if RESERVED.fullmatch(part)]:

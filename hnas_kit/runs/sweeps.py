@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from datetime import timedelta
@@ -85,7 +86,7 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
     print(target)
     if other := sum(not end["same_code"] for end in ends.done.values()):
         print(f"{other} results were made by other code; remove their folders to make them anew")
-    if ends.failed:
+    if ends.errors:
         raise Failure(f"{ends}; {target} says why")
 
 
@@ -264,14 +265,13 @@ class Ends:
     ) -> None:
         self.plan, self.before = plan, before or {}
         self.done: dict[Key, dict[str, Any]] = {}
-        self.failed: dict[Key, str] = {}
-        self.not_run: dict[Key, str] = {}
+        self.errors: dict[Key, tuple[str, str]] = {}  # failed or not run, and why
         self._clear = "\r\x1b[K" if sys.stdout.isatty() else ""
         self._last = -float(SHOW_EVERY)
 
     def __str__(self) -> str:
-        counts = {"failed": len(self.failed), "not run": len(self.not_run)}
-        more = "".join(f", {count} {what}" for what, count in counts.items() if count)
+        counts = Counter(status for status, _ in self.errors.values())
+        more = "".join(f", {counts[status]} {status}" for status in ("failed", "not run") if counts[status])
         return f"{len(self.done)} of {len(self.plan.tasks)} runs done{more}"
 
     def add(self, future: Any, keys: Mapping[str, Key]) -> None:
@@ -291,14 +291,14 @@ class Ends:
         except Exception as error:  # the worker could not even begin
             culprit, line = key, said(error)
         if culprit != key:
-            self.not_run[key] = f"{'/'.join(culprit[::-1])} failed: {line}"
+            self.errors[key] = "not run", f"{'/'.join(culprit[::-1])} failed: {line}"
             return
-        self.failed[key] = line
+        self.errors[key] = "failed", line
         print(f"{self._clear}failed: {'/'.join(key[::-1])}: {line}", flush=True)
 
     def show(self, workers: int) -> None:
         """The progress line, with the time left if each notebook takes what it took on average."""
-        open_ = [key for key in self.plan.tasks if key not in self.done | self.failed | self.not_run]
+        open_ = [key for key in self.plan.tasks if key not in self.done | self.errors]
         if open_ and not self._clear and time.monotonic() - self._last < SHOW_EVERY:
             return
         self._last = time.monotonic()
@@ -314,12 +314,11 @@ class Ends:
         """One row a point and seed, whatever became of it."""
         rows = []
         for row in self.plan.rows:
-            end, error = self.done.get(row.key, {}), self.failed.get(row.key) or self.not_run.get(row.key)
-            if not end and not error and (kept := self.before.get((row.label, row.seed, row.key[1]))):
+            end, kept = self.done.get(row.key, {}), self.before.get((row.label, row.seed, row.key[1]))
+            if kept and row.key not in self.done | self.errors:
                 rows.append(kept)
                 continue
-            error = error or ("" if end else "stopped")
-            status = "done" if end else "failed" if row.key in self.failed else "not run"
+            status, error = self.errors.get(row.key, ("done", "") if end else ("not run", "stopped"))
             own = {"label": row.label, "seed": row.seed} | row.values
             own |= {"run": row.key[1], "status": status, "error": error, "seconds": end.get("seconds")}
             own |= end.get("origin", {})
