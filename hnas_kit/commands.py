@@ -9,12 +9,18 @@ import argparse
 import math
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from hnas_kit import places
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic, yaml_value
-from hnas_kit.runs import brought, command_params, params, places, profiles
+from hnas_kit.runs import brought, command_params, params, profiles
 from hnas_kit.runs.params import NOTEBOOKS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def _value(name: str, text: str) -> object:
@@ -57,51 +63,34 @@ def run(args: argparse.Namespace) -> None:
     mistakes = [p.unused(name.rpartition(".")[2] for name in changes) for p in searches]
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
-    _check_devices(checked)
+    from hnas_kit import report, runs
+    from hnas_kit.runs import consistency, execution, folders
+
+    for p in checked.values():
+        folders.device_of(p)
     brought.check(checked)
     seeds = {} if args.seeds is None else {f"{run}-seed{seed}": seed for seed in range(args.seeds)}
     wanted = [profiles.override(profile, {"seed": seed, "run": name}) for name, seed in seeds.items()]
     wanted = wanted or [profile]
     lines = profiles.shared([name for name in profile if name >= first], changes)
-    lines += [line for each in wanted for line in _consistent(each, first, changes)]
+    for each in wanted:
+        checked, _ = profiles.checked(each)
+        consistency.refuse_unread(checked, first, changes)
+        consistency.check(checked, first)
+        lines += consistency.made_otherwise(checked, first)
     for line in dict.fromkeys(lines):
         print(line)
-    (_plan if args.dry_run else _all if seeds else _one)(wanted, first, args.force)
-
-
-def _consistent(profile: dict[str, dict], first: str, changes: dict[str, object]) -> list[str]:
-    """Check a run against images and results that are there; what is to be said of it."""
-    from hnas_kit.runs import consistency
-
-    checked, _ = profiles.checked(profile)
-    consistency.refuse_unread(checked, first, changes)
-    consistency.check(checked, first)
-    return list(consistency.made_otherwise(checked, first))
-
-
-def _check_devices(checked: dict[str, params.Parameters]) -> None:
-    from hnas_kit.runs import folders
-
-    for p in checked.values():
-        folders.device_of(p)
-
-
-def _plan(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
-    from hnas_kit.runs import planning
-
-    for profile in wanted:
-        print("\n".join(planning.plan(profile, first, force)))
-
-
-def _one(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
-    from hnas_kit import report, runs
-    from hnas_kit.runs import execution
-
-    run = execution.run_profile(wanted[0], first, force)
-    if any(runs.place(run, name).exists() for name in runs.SEARCHES):
-        print(f"{runs.search_of(run).manifest['headline']}; report: {report.write(run)}")
+    if args.dry_run:
+        for each in wanted:
+            print("\n".join(execution.plan(each, first, args.force)))
+    elif seeds:
+        _all(wanted, first, args.force)
     else:
-        print(f"results: {runs.outputs_root() / run}")
+        run = execution.run_profile(profile, first, args.force)
+        if any(runs.place(run, name).exists() for name in runs.SEARCHES):
+            print(f"{runs.search_of(run).manifest['headline']}; report: {report.write(run)}")
+        else:
+            print(f"results: {runs.outputs_root() / run}")
 
 
 def _all(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
@@ -122,8 +111,11 @@ def _all(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
 def parameters(args: argparse.Namespace) -> None:
     from hnas_kit.runs import meanings
 
-    others = tuple(name for name in meanings.DESCRIBED if name not in NOTEBOOKS)
-    chosen = [_notebook("parameters", args.notebook, others)] if args.notebook else meanings.DESCRIBED
+    chosen = (
+        [_notebook("parameters", args.notebook, tuple(meanings.COMMANDS))]
+        if args.notebook
+        else meanings.DESCRIBED
+    )
     print("\n\n".join(map(meanings.table, chosen)))
 
 
@@ -189,19 +181,18 @@ def compare(args: argparse.Namespace) -> None:
 def judge(args: argparse.Namespace) -> None:
     import pandas as pd
 
-    from hnas_kit import runs
     from hnas_kit.studies import judges
 
-    searches, rows = [judges.search(run) for run in args.runs], []
-    with runs.progress(len(searches), "searches") as bar:
+    searches = [judges.search(run) for run in args.runs]
+
+    def judged(done: Callable[[], object]) -> Iterator[dict]:
         for search in searches:
-            rows.append(judges.judge(search))
-            bar.update()
-    table = pd.DataFrame(rows)
-    target = places.outputs_root() / "judges.csv"
-    write_atomic(target, table.round(4).to_csv(index=False).encode())
+            yield judges.judge(search)
+            done()
+
+    table, _ = _studied("judges", "searches", len(searches), lambda done: pd.DataFrame(judged(done)))
     print(table.round(2).to_string(index=False))
-    print(target)
+    print(_table("judges"))
 
 
 def results(args: argparse.Namespace) -> None:
@@ -240,55 +231,55 @@ def ffcv(args: argparse.Namespace) -> None:
     print(f"data set ffcv:{target}")
 
 
-def _readings(seeds: int) -> None:
+def _table(name: str) -> Path:
+    return places.outputs_root() / f"{name}.csv"
+
+
+def _studied(name: str, what: str, total: int | None, study: Callable[..., pd.DataFrame]) -> tuple:
+    """A study's table, which is kept, and what it took; it is told what to call after each of ``total``."""
     from hnas_kit import runs
+
+    target, start = _table(name), time.perf_counter()
+    with runs.progress(total, what) as bar:
+        table = study(bar.update)
+    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    return table, f"{time.perf_counter() - start:.0f} s"
+
+
+def _readings(seeds: int, _: list[str]) -> None:
     from hnas_kit.studies import readings
 
-    start = time.perf_counter()
-    with runs.progress(len(list(readings.cells())), "cells") as bar:
-        table = readings.run(bar.update, seeds)
-    target = places.outputs_root() / "readings.csv"
-    write_atomic(target, table.round(4).to_csv(index=False).encode())
-    seconds = time.perf_counter() - start
-    print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {seconds:.0f} s")
+    total = len(list(readings.cells()))
+    table, took = _studied("readings", "cells", total, lambda done: readings.run(done, seeds))
+    print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {took}")
     for bonus, (a, b) in readings.rule(table).items():
         print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")
     print(readings.error(table).round(3).to_string())
     print(readings.same(table).round(3).to_string())
-    print(target)
 
 
-def _trees(names: list[str], seeds: int) -> None:
-    from hnas_kit import runs
+def _trees(seeds: int, names: list[str]) -> None:
     from hnas_kit.studies import forests
 
-    start = time.perf_counter()
-    with runs.progress(None, "trees") as bar:
-        table = forests.run(names, bar.update, seeds or forests.SEEDS)
-    target = places.outputs_root() / "trees.csv"
-    write_atomic(target, table.round(4).to_csv(index=False).encode())
+    seeds = seeds or forests.SEEDS
+    table, took = _studied("trees", "trees", None, lambda done: forests.run(names, done, seeds))
     count = len(table[forests.TREE].drop_duplicates())
-    print(f"{count} trees, {seeds or forests.SEEDS} seeds a cell, {time.perf_counter() - start:.0f} s")
+    print(f"{count} trees, {seeds} seeds a cell, {took}")
     print(forests.summary(table).round(2).to_string())
     print(forests.correlations(table).round(2).to_string())
-    print(target)
 
 
-def _beyond(seeds: int) -> None:
-    from hnas_kit import runs
+def _beyond(seeds: int, _: list[str]) -> None:
     from hnas_kit.studies import beyond
 
-    start, subjects = time.perf_counter(), beyond.settings()
-    with runs.progress(beyond.count(subjects), "cells") as bar:
-        table = beyond.run(subjects, bar.update, seeds or beyond.SEEDS)
-    target = places.outputs_root() / "beyond.csv"
-    write_atomic(target, table.round(4).to_csv(index=False).encode())
-    print(f"{len(table):,} cells of {seeds or beyond.SEEDS} seeds, {time.perf_counter() - start:.0f} s")
+    subjects, seeds = beyond.settings(), seeds or beyond.SEEDS
+    total = beyond.count(subjects)
+    table, took = _studied("beyond", "cells", total, lambda done: beyond.run(subjects, done, seeds))
+    print(f"{len(table):,} cells of {seeds} seeds, {took}")
     for name, value in {"0.5, the paper's": beyond.PAPERS, "by the rule": 0.0}.items():
         print(f"found rank, lambda {name}")
         print(beyond.summary(table, value).astype(int).to_string())
     print(beyond.gained(table).round(2).to_string())
-    print(target)
 
 
 def simulate(args: argparse.Namespace) -> None:
@@ -296,20 +287,17 @@ def simulate(args: argparse.Namespace) -> None:
         raise HnasError("--runs is of simulate trees")
     if args.what != "methods":
         if args.parameter or not (args.steps is args.rewards is None):
-            raise HnasError(
-                f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
-            )
-        seeds = {} if args.seeds is None else {"seeds": args.seeds}
-        command_params.Simulate.checked(seeds, "simulate")
-        if args.what == "trees":
-            return _trees(args.runs, args.seeds or 0)
-        return (_readings if args.what == "readings" else _beyond)(args.seeds or 0)
+            line = f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
+            raise HnasError(line)
+        command_params.Simulate.checked(_changes(args, seeds=args.seeds), "simulate")
+        go_through = {"readings": _readings, "trees": _trees, "beyond": _beyond}[args.what]
+        go_through(args.seeds or 0, args.runs)
+        return print(_table(args.what))
     given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
     how = command_params.Simulate.checked(given, "simulate")
-    target = places.outputs_root() / "simulate.csv"
+    target, start = _table("simulate"), time.perf_counter()
     from hnas_kit.studies import study  # not before a mistake is told
 
-    start = time.perf_counter()
     subject = study.setting(how.space, how.dataset, how.supernet)
     table = study.table(study.run(subject, how, study.compared(subject)))
     seconds = time.perf_counter() - start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pandas as pd
 
@@ -14,19 +13,14 @@ from hnas_kit.runs import Finished, search_of
 def _texts(part: Finished) -> dict[str, str]:
     """Everything that a run's result follows from, as text by name: parameters, files of one's own, code."""
     found = {
-        f"{notebook}.{name}": _text(value)
+        f"{notebook}.{name}": value if isinstance(value, str) and value else json.dumps(value)
         for notebook, values in sorted(part.manifest["lineage"].items())
         for name, value in values.items()
     }
-    found |= {
-        f"plugin {name.rpartition('/')[2]}": v[:8] for name, v in part.manifest.get("plugins", {}).items()
-    }
+    files = part.manifest.get("plugins", {}).items()
+    found |= {f"plugin {name.rpartition('/')[2]}": digest[:8] for name, digest in files}
     made = part.manifest["provenance"]
     return found | {"code of hnas_kit": made["code_sha256"][:8], "device": part.manifest["device"]}
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def differences(parts: dict[str, Finished]) -> pd.DataFrame:
@@ -37,9 +31,8 @@ def differences(parts: dict[str, Finished]) -> pd.DataFrame:
 
 def results(parts: dict[str, Finished]) -> pd.DataFrame:
     """What every method of two finished searches found: one row a method, columns by run and value."""
-    frames = {run: part.load("found.csv").rename_axis("method") for run, part in parts.items()}
-    order = list(dict.fromkeys(name for frame in frames.values() for name in frame.index))
-    return pd.concat(frames, axis=1).reindex(order).rename_axis("method")
+    frames = {run: part.load("found.csv") for run, part in parts.items()}
+    return pd.concat(frames, axis=1).rename_axis("method")
 
 
 def compare(first: str, second: str, notebook: str = "") -> str:

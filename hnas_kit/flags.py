@@ -36,17 +36,14 @@ def at_chance(accuracies: ArrayLike, classes: int, images: int, epochs: int) -> 
 
 def equal_rows(distances: ArrayLike, names: Sequence[str]) -> list[str]:
     """Architectures of an (N, N) distance matrix that no distance tells apart."""
-    distances = np.asarray(distances)
-    groups: dict[bytes, list[int]] = {}
-    for i, row in enumerate(distances):
-        groups.setdefault((row + 0.0).tobytes(), []).append(i)
+    groups: dict[bytes, list[str]] = {}
+    for name, row in zip(names, np.asarray(distances), strict=True):
+        groups.setdefault((row + 0.0).tobytes(), []).append(name)
     equal = [group for group in groups.values() if len(group) > 1]
     if not equal:
         return []
-    first, count = equal[0], sum(map(len, equal))
-    return [
-        f"{count} architectures have the distances of another one, as {names[first[0]]}, {names[first[1]]}"
-    ]
+    count, (first, second, *_) = sum(map(len, equal)), equal[0]
+    return [f"{count} architectures have the distances of another one, as {first}, {second}"]
 
 
 def never_repeats(

@@ -143,10 +143,7 @@ READINGS = {
         "sqrt": "exploration bonus lambda sqrt(ln N_parent / n) (Eq. 3)",
         "linear": "exploration bonus lambda sqrt(ln N_parent) / n (Algorithm 1 as typeset)",
     },
-    "start": {
-        "one": "C starts at 1 (Sec. 5)",
-        "first": "a node's first reward replaces C",
-    },
+    "start": {"one": "C starts at 1 (Sec. 5)", "first": "a node's first reward replaces C"},
     "warmup": {
         "architectures": "uniform phases draw architectures alike (Sec. 5)",
         "branches": "uniform phases draw the children of a node alike (Sec. 3)",
@@ -160,10 +157,7 @@ PRIORS = {
     "branches": "siblings of equal R are drawn alike (Eq. 2)",
     "leaves": "siblings of equal R are drawn by their numbers of architectures (beyond the paper)",
 }
-PHASED = {
-    "tree": "three phases for tree search alone (App. B.1)",
-    "all": "three phases for every method",
-}
+PHASED = {"tree": "three phases for tree search alone (App. B.1)", "all": "three phases for every method"}
 FINAL_CHOICES = {
     "path": "the path of highest probability (App. B.1)",
     "samples": "the best on validation of some draws at lambda = 0 (Sec. 4)",

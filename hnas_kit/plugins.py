@@ -50,29 +50,25 @@ def load(files: Iterable[str]) -> None:
         if _digests.get(path) == digest:
             continue
         _forget(path)
-        others = {entry: _value(entry) for entry, owner in _owners.items() if owner not in paths}
-        _remove(others)
         before = _brought()
+        others = {entry: before.pop(entry) for entry, owner in _owners.items() if owner not in paths}
+        _remove(others)
         try:
             _run(path, text)
         except HnasError:
-            _remove(_brought() - before)
+            _remove(_brought().keys() - before.keys())
             _add(others)
             raise
         now = _brought()
         for owner in {_owners[entry] for entry in others if entry in now}:
             _forget(owner, now)
         _add({entry: value for entry, value in others.items() if entry in _owners})
-        _owners.update(dict.fromkeys(now - before, path))
+        _owners.update(dict.fromkeys(now.keys() - before.keys(), path))
         _digests[path] = digest
 
 
-def _brought() -> set[Entry]:
-    return {(i, name) for i, register in enumerate(REGISTERS) for name in register.brought}
-
-
-def _value(entry: Entry) -> Any:
-    return REGISTERS[entry[0]].brought[entry[1]]
+def _brought() -> dict[Entry, Any]:
+    return {(i, name): value for i, own in enumerate(REGISTERS) for name, value in own.brought.items()}
 
 
 def _remove(entries: Iterable[Entry]) -> None:
@@ -127,7 +123,7 @@ def digests(files: Iterable[str]) -> list[str]:
 
 def everything() -> tuple[list[str], dict[Entry, Any]]:
     """What another process needs to know the same: files, and what was registered by none."""
-    return [str(path) for path in _digests], {entry: _value(entry) for entry in _brought() - _owners.keys()}
+    return [str(path) for path in _digests], {e: v for e, v in _brought().items() if e not in _owners}
 
 
 def know(files: Iterable[str], rest: Mapping[Entry, Any]) -> None:

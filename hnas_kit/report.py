@@ -11,7 +11,7 @@ import pandas as pd
 from hnas_kit import benchmarks
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import read_yaml, write_atomic
-from hnas_kit.runs import Finished, know, outputs_root, search_of
+from hnas_kit.runs import SEARCHES, Finished, know, outputs_root, search_of
 from hnas_kit.spaces import make_space
 from hnas_kit.studies.paper import LABELS, SETUP, references
 from hnas_kit.studies.paper import TABLES as PUBLISHED
@@ -85,7 +85,7 @@ def _html(part: Finished, name: str) -> str:
 def _parts(run: str) -> dict[str, Finished]:
     """What a report is made of, in the notebooks' order; raises :class:`HnasError` if nothing is done."""
     parts: dict[str, Finished | None] = {}
-    search, window = (_if_there(run, notebook) for notebook in ("04_mcts", "06_imagenet"))
+    search, window = (_if_there(run, notebook) for notebook in SEARCHES)
     if not (search or window):
         search_of(run)  # it says what is missing
     if search:
@@ -146,14 +146,11 @@ def over_seeds(runs: Sequence[str]) -> pd.DataFrame:
         ground truth best, mean and standard deviation of the true rank, and mean and deviation of the true
         accuracy (%); of one in a window of MACs the same of top-1 accuracy in the supernet (%) and of MACs.
     """
-    parts = {run: search_of(run) for run in runs}
-    found = pd.concat({run: part.load("found.csv") for run, part in parts.items()}, names=["run"])
-    rows = {}
-    for method, group in found.groupby("method", sort=False):
-        rows[method] = {"architectures": " ".join(group["architecture"])}
-        if "rank" in group:
-            rows[method]["best rank"] = group["rank"].min()
-        for name in ("rank", "accuracy", "top-1", "MACs (M)"):
-            if name in group:
-                rows[method] |= {f"mean {name}": group[name].mean(), f"sd {name}": group[name].std()}
-    return pd.DataFrame(rows).T.rename_axis("method")
+    found = pd.concat({run: search_of(run).load("found.csv") for run in runs}, names=["run"])
+    groups = found.groupby("method", sort=False)
+    columns = {"architectures": groups["architecture"].agg(" ".join)}
+    if "rank" in found:
+        columns["best rank"] = groups["rank"].min()
+    for name in [name for name in ("rank", "accuracy", "top-1", "MACs (M)") if name in found]:
+        columns |= {f"mean {name}": groups[name].mean(), f"sd {name}": groups[name].std()}
+    return pd.DataFrame(columns, dtype=object)

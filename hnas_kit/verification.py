@@ -11,10 +11,10 @@ import numpy as np
 from hnas_kit import benchmarks, trees
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import first_line, json_value
+from hnas_kit.places import READS, SEARCHES
 from hnas_kit.runs import Finished, know, outputs_root, place
 from hnas_kit.runs.folders import inputs
 from hnas_kit.runs.params import NOTEBOOKS
-from hnas_kit.runs.places import READS
 
 CLOSE = 1e-6  # numbers are computed again from what is kept, in other sums
 
@@ -47,8 +47,8 @@ def verify(run: str) -> list[str]:
             sound.append(
                 f"{name:14}{len(part.outputs)} files as they were saved; {part.manifest['headline']}"
             )
-    if searches := [name for name in ("04_mcts", "06_imagenet") if name in there]:
-        wrong += [] if wrong else _report(run, searches[0])
+    if not wrong and (searches := [name for name in SEARCHES if name in there]):
+        wrong += _report(run, searches[0])
     if wrong:
         raise Failure("; ".join(wrong))
     return sound
@@ -61,31 +61,21 @@ def _faults(part: Finished) -> Iterator[str]:
     files = (p.relative_to(part.folder).as_posix() for p in part.folder.rglob("*") if p.is_file())
     strange = {name for name in files if not name.startswith((".", "checkpoints/"))}
     yield from (f"{name} was not saved by it" for name in sorted(strange - {*part.outputs, "manifest.json"}))
-    upstream = {}
-    for name in READS[part.notebook]:
-        if name in part.runs:
-            upstream[name] = Finished(part.runs[name], name)
-    if (
-        len(upstream) == len(READS[part.notebook])
-        and inputs(part.notebook, upstream) != part.manifest["inputs"]
-    ):
+    reads = READS[part.notebook]
+    upstream = {name: Finished(part.runs[name], name) for name in reads if name in part.runs}
+    if len(upstream) == len(reads) and inputs(part.notebook, upstream) != part.manifest["inputs"]:
         yield "what it was made from has been made again since"
     for what, printed, found in _numbers(part, upstream):
         if not np.isclose(printed, found, rtol=CLOSE, atol=CLOSE, equal_nan=True):
             yield f"{what} is {printed} in the manifest, and {found} by its files"
-    yield from (
-        f"the headline says nothing of {text}" for text in _named(part) if text not in _headline(part)
-    )
+    said = part.manifest["headline"]
+    yield from (f"the headline says nothing of {text}" for text in _named(part) if text not in said)
     yield from _executed(part)
-
-
-def _headline(part: Finished) -> str:
-    return part.manifest["headline"]
 
 
 def _named(part: Finished) -> Iterator[str]:
     """What a headline must name, from the files."""
-    if part.notebook in ("04_mcts", "06_imagenet") and "found.csv" in part.outputs:
+    if part.notebook in SEARCHES and "found.csv" in part.outputs:
         first = part.load("found.csv").iloc[0]
         yield str(first.name)
         if part.notebook == "04_mcts":
@@ -113,20 +103,16 @@ def _numbers(part: Finished, upstream: dict[str, Finished]) -> Iterator[tuple[st
         reward = part.load(f"{name[7:]}.csv")["reward"]
         yield name, figures[name], 100 * reward.tail(len(reward) // 10).mean()
     if part.notebook == "04_mcts" and "found.csv" in has and "01_pretrain" in upstream:
-        yield from _ranks(part, upstream["01_pretrain"])
+        images = upstream["01_pretrain"].params
+        truth = benchmarks.for_dataset(images["space"], images["dataset"])
+        if truth is not None:
+            for method, row in part.load("found.csv").iterrows():
+                for name in ("rank", "accuracy"):
+                    yield f"{name} of {method}", row[name], truth.loc[row["architecture"], name]
     if part.notebook == "05_ablations" and "rows.csv" in has:
         rows = part.load("rows.csv")
         yield "rows", figures["rows"], len(rows)
         yield "mean_validation", figures["mean_validation"], rows["validation"].mean()
-
-
-def _ranks(part: Finished, pretrain: Finished) -> Iterator[tuple[str, float, float]]:
-    truth = benchmarks.for_dataset(pretrain.params["space"], pretrain.params["dataset"])
-    if truth is None:
-        return
-    for method, row in part.load("found.csv").iterrows():
-        for name in ("rank", "accuracy"):
-            yield f"{name} of {method}", row[name], truth.loc[row["architecture"], name]
 
 
 def _executed(part: Finished) -> Iterator[str]:
@@ -136,17 +122,13 @@ def _executed(part: Finished) -> Iterator[str]:
         return
     try:
         cells = json_value(path)["cells"]
-        given = [
-            "".join(c["source"]) for c in cells if "injected-parameters" in c["metadata"].get("tags", [])
-        ]
-        nodes = [node for source in given for node in ast.parse(source).body if isinstance(node, ast.Assign)]
+        given = [c["source"] for c in cells if "injected-parameters" in c["metadata"].get("tags", [])]
+        nodes = [n for source in given for n in ast.parse("".join(source)).body if isinstance(n, ast.Assign)]
         values = {node.targets[0].id: ast.literal_eval(node.value) for node in nodes}
     except (ValueError, KeyError, TypeError, AttributeError, SyntaxError, OSError) as error:
         yield f"{path} cannot be read ({first_line(error)})"
         return
-    other = [name for name, made in part.params.items() if values.get(name, made) != made]
-    if other:
-        name = other[0]
+    for name in [name for name, made in part.params.items() if values.get(name, made) != made][:1]:
         yield f"{path} was executed with {name} {values[name]}, and the result made with {part.params[name]}"
 
 

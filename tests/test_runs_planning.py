@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from hnas_kit.runs import Stage, planning
+from hnas_kit.runs import Stage, execution
 from hnas_kit.runs.folders import manifest_checksum
 from hnas_kit.runs.params import NOTEBOOKS
 
@@ -30,7 +30,7 @@ def finish(profile=TWO, seconds=3.0):
 
 
 def plan(profile=TWO, first="01_pretrain", force=False):
-    return list(planning.plan(profile, first, force))
+    return list(execution.plan(profile, first, force))
 
 
 def files(folder):
@@ -96,13 +96,13 @@ def test_changed_code_is_a_reason(outputs, monkeypatch):
 
 def test_the_time_is_that_of_the_same_parameters_wherever_they_ran(outputs):
     p = NOTEBOOKS["01_pretrain"].checked({"run": "a", "epochs": 3}, "")
-    assert planning.took(p) == "time unknown"
+    assert execution.took(p) == "time unknown"
     finish({"01_pretrain": {"run": "b", "epochs": 9}}, 50.0)
-    assert planning.took(p) == "time unknown"  # another run, other parameters
+    assert execution.took(p) == "time unknown"  # another run, other parameters
     finish({"01_pretrain": {"run": "a", "epochs": 9}}, 40.0)
-    assert planning.took(p) == "about 40 s"  # this run
+    assert execution.took(p) == "about 40 s"  # this run
     finish({"01_pretrain": {"run": "sweep/x", "epochs": 3, "seed": 5}}, 7.4)
-    assert planning.took(p) == "about 7 s"  # the same parameters
+    assert execution.took(p) == "about 7 s"  # the same parameters
 
 
 def test_where_the_ablations_have_no_ground_truth_they_are_left_out(outputs):

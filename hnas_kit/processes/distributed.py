@@ -164,10 +164,7 @@ def _rank() -> int:
 
 
 def launch(
-    function: Callable[..., None],
-    args: Sequence[Any] = (),
-    processes: int = 1,
-    device: torch.device = CPU,
+    function: Callable[..., None], args: Sequence[Any] = (), processes: int = 1, device: torch.device = CPU
 ) -> None:
     """Call ``function(team, *args)`` in every process of a team, and wait for all.
 
@@ -342,7 +339,11 @@ def follow(*functions: Callable[..., None]) -> bool:
         return False
     known = {function.__name__: function for function in functions}
     for number in _calls:
-        text = _awaited(f"hnas_kit call {number}")
+        key = f"hnas_kit call {number}"
+        with _all_here(_rank(), _size()):
+            while not _store().check([key]):
+                time.sleep(0.2)
+            text = _store().get(key)
         try:
             if (call := json.loads(text)) is None:
                 return True
@@ -355,10 +356,3 @@ def follow(*functions: Callable[..., None]) -> bool:
             ) from error
         with _met(number, kind) as team:
             function(team, *args)
-
-
-def _awaited(key: str) -> bytes:
-    with _all_here(_rank(), _size()):
-        while not _store().check([key]):
-            time.sleep(0.2)
-        return _store().get(key)

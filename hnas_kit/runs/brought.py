@@ -13,13 +13,6 @@ from hnas_kit.runs.params import Parameters, Pretrain, Search
 FEW = 1000  # architectures that a sampler is tried out on
 
 
-def known_dataset(name: str) -> None:
-    """Raise :class:`HnasError` unless a data set goes by that name, or it is one's own folder."""
-    layout, colon, path = name.partition(":")
-    if not (colon and path and layout in LAYOUTS):
-        require_one_of("data set", name, (*DATASETS, *(f"{layout}:PATH" for layout in LAYOUTS)))
-
-
 def check(params: Mapping[str, Parameters]) -> None:
     """Load a data set, build a network and measure a reward that were registered, as a run would.
 
@@ -30,8 +23,11 @@ def check(params: Mapping[str, Parameters]) -> None:
         HnasError: one line, if something does not work, or not with the rest.
     """
     for notebook, each in params.items():
+        name = getattr(each, "dataset", "textures")
+        layout, _, path = name.partition(":")
         try:
-            known_dataset(name := getattr(each, "dataset", "textures"))
+            if not (path and layout in LAYOUTS):
+                require_one_of("data set", name, (*DATASETS, *(f"{layout}:PATH" for layout in LAYOUTS)))
         except HnasError as error:
             raise HnasError(f"{notebook}: dataset is {name!r}: {error}") from None
     p, search = params.get("01_pretrain"), params.get("04_mcts")
@@ -39,20 +35,16 @@ def check(params: Mapping[str, Parameters]) -> None:
         return
     named = []
     if SAMPLERS.brought and isinstance(search, Search):
-        _try_samplers(p.space, search)
+        from hnas_kit.spaces import make_space
+
+        if (space := make_space(p.space)).size <= FEW:
+            for method in search.searched.values():
+                method.try_out(space)
     if REWARDS.brought and isinstance(search, Search):
         named = [search.reward_of(m) for m in search.searched.values() if "reward" in m.allowed]
     rewards = tuple(name for name in dict.fromkeys(named) if name in REWARDS.brought)
     if rewards or p.space in SPACES.brought or p.dataset in DATASETS.brought:
         _check(p.space, p.dataset, p.image_size, p.width, rewards, tuple(plugins.digests(p.plugins)))
-
-
-def _try_samplers(name: str, search: Search) -> None:
-    from hnas_kit.spaces import make_space
-
-    if (space := make_space(name)).size <= FEW:
-        for method in search.searched.values():
-            method.try_out(space)
 
 
 @lru_cache(maxsize=64)

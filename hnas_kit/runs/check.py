@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import json_value
+from hnas_kit.places import project_root
 from hnas_kit.runs.folders import Stage
-from hnas_kit.runs.places import project_root
 
 
 def reference(stage: Stage, path: Path | None = None) -> dict[str, object] | None:

@@ -7,28 +7,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from hnas_kit.names import FINAL_CHOICES, SUPERNETS
-from hnas_kit.runs.fields import (
-    Cores,
-    Count,
-    Dataset,
-    Files,
-    FirstTemperature,
-    ImageSize,
-    LearningRate,
-    NotNegative,
-    RunName,
-    Share,
-    Space,
-    WeightDecay,
-    Whole,
-    Width,
-    one_of,
-)
-from hnas_kit.runs.schema import (
-    Checked,
-    Protocol,
-    Training,
-)
+from hnas_kit.runs import fields
+from hnas_kit.runs.fields import Count, Share, Whole, one_of
+from hnas_kit.runs.schema import Checked, Protocol, Training
 
 
 class Retrain(Training):
@@ -36,17 +17,17 @@ class Retrain(Training):
 
     notebook = "retrain"
 
-    run: RunName = Field("retrained", description="name of the run folder in outputs/")
-    threads: Cores = Field(0, description="CPU threads, 0 for all cores")
-    space: Space
-    dataset: Dataset
+    run: fields.RunName = "retrained"
+    threads: fields.Cores = Field(0, description="CPU threads, 0 for all cores")
+    space: fields.Space
+    dataset: fields.Dataset
     architecture: str = Field(description="in the space's text form")
-    width: Width
-    image_size: ImageSize = 0
-    workers: Cores = Field(0, description="processes that read images too many for memory; 0: none beside")
+    width: fields.Width
+    image_size: fields.ImageSize = 0
+    workers: fields.Readers = 0
     epochs: Count = Field(100, description="passes over all training images")
     batch_size: Count = Field(256, description="images a step")
-    lr: LearningRate = 0.05
+    lr: fields.LearningRate = 0.05
     checkpoint_every: Count = Field(1000, description="steps")
     warmup_epochs: Whole = Field(0, description="of the epochs; the learning rate rises")
     label_smoothing: Share = Field(0.0, description="share of the target that all classes have alike")
@@ -55,10 +36,8 @@ class Retrain(Training):
     @property
     def optimiser(self) -> dict[str, Any]:
         """What :func:`hnas_kit.benchmarks.alone.train` is told of the optimisation."""
-        more = self.model_dump(
-            include={"epochs", "batch_size", "warmup_epochs", "ema_decay", "label_smoothing"}
-        )
-        return super().optimiser | more
+        own = {"epochs", "batch_size", "warmup_epochs", "ema_decay", "label_smoothing"}
+        return super().optimiser | self.model_dump(include=own)
 
     @model_validator(mode="after")
     def _consistent(self) -> Retrain:
@@ -70,14 +49,14 @@ class Retrain(Training):
 class Benchmark(Checked):
     """Of ``hnas benchmark``, for a space and a data set whose ground truth is not the package's."""
 
-    plugins: Files = Field([], description="files of one's own that register what is used")
-    width: Width = 8
-    image_size: ImageSize = 0
+    plugins: fields.Files = Field([])
+    width: fields.Width = 8
+    image_size: fields.ImageSize = 0
     epochs: Count = Field(40, description="passes over all training images")
     batch_size: Count = Field(128, description="images a step")
-    lr: LearningRate = 0.03
-    momentum: Share = Field(0.9, description="of SGD (Nesterov)")
-    weight_decay: WeightDecay = 1e-3
+    lr: fields.LearningRate = 0.03
+    momentum: fields.Momentum = 0.9
+    weight_decay: fields.WeightDecay = 1e-3
 
 
 class Simulate(Protocol):
@@ -88,18 +67,18 @@ class Simulate(Protocol):
     chosen here.
     """
 
-    temperature_start: FirstTemperature = 0.01
-    plugins: Files = Field([], description="files of one's own that register what is used")
-    space: Space = "macro"
-    dataset: Dataset = "cifar10"
+    temperature_start: fields.FirstTemperature = 0.01
+    plugins: fields.Files = Field([])
+    space: fields.Space = "macro"
+    dataset: fields.Dataset = "cifar10"
     seeds: int = Field(100, ge=1, le=100_000, description="searches of each method, with the seeds from 0 on")
     steps: Count = Field(11_760, description="of each search")
     rewards: Literal["true", "supernet"] = Field(
         "true", description="whose accuracies rewards and the final choice follow"
     )
     supernet: int = Field(0, ge=0, lt=SUPERNETS, description="of the package, for rewards and tree accuracy")
-    learning: NotNegative = Field(0.3, description="of the learning curve")
-    tree_growth: NotNegative = Field(
+    learning: fields.NotNegative = Field(0.3, description="of the learning curve")
+    tree_growth: fields.NotNegative = Field(
         0.3, description="how slowly the distances of an imitated supernet grow, for tree relearned"
     )
     imitated: Count = Field(5, description="supernets that are imitated, which seeds take in turn")

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from hnas_kit import data, plugins
+from hnas_kit import data, places, plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.names import MEASURES
 from hnas_kit.problem import Problem
-from hnas_kit.runs import folders, places
+from hnas_kit.runs import folders
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, Search, result_params
 from hnas_kit.supernets import smallest_features
 
+VALID, BOTH = ("valid",), ("train", "valid")
 # which images a parameter counts
 COUNTED: dict[str, dict[str, tuple[str, ...]]] = {
-    "01_pretrain": {"batch_size": ("train",), "scored": ("valid",)},
-    "02_distances": {"images": ("valid",)},
+    "01_pretrain": {"batch_size": ("train",), "scored": VALID},
+    "02_distances": {"images": VALID},
     "03_tree": {},
-    "04_mcts": {"batch_size": ("train", "valid")},
-    "05_ablations": {"batch_size": ("train", "valid"), "scored": ("valid",)},
-    "06_imagenet": {
-        "batch_size": ("train", "valid"),
-        "images": ("valid",),
-        "scored": ("valid",),
-        "tested": ("test",),
-    },
+    "04_mcts": {"batch_size": BOTH},
+    "05_ablations": {"batch_size": BOTH, "scored": VALID},
+    "06_imagenet": {"batch_size": BOTH, "images": VALID, "scored": VALID, "tested": ("test",)},
     "retrain": {"batch_size": ("all",)},
 }
-WORDS = {
-    "train": "to train on",
-    "valid": "to validate on",
-    "test": "to test on",
-    "all": "to train on",
-}
+WORDS = {"train": "to train on", "valid": "to validate on", "test": "to test on", "all": "to train on"}
 
 
 def check(params: Mapping[str, Parameters], first: str = "") -> None:
@@ -48,35 +38,31 @@ def check(params: Mapping[str, Parameters], first: str = "") -> None:
     """
     for notebook in [name for name in NOTEBOOKS if name in params and name >= first]:
         p = params[notebook]
-        reads = () if getattr(p, "runs", "") else places.READS[notebook]
+        reads, gathers = places.READS[notebook], getattr(p, "runs", "")
         ahead = {name for name in params if name >= first and params[name].run == p.run}
         own = not getattr(p, "source", "") or p.source == p.run
         if isinstance(p, Search) and any(method.relearned for method in p.searched.values()):
             there = own and "02_distances" in ahead
-            _check_measure(params["02_distances"].measure if there else p.tree_from["measure"])
-        if gathered := getattr(p, "runs", ""):
+            measure = params["02_distances"].measure if there else p.tree_from["measure"]
+            if measure not in MEASURES:
+                raise HnasError(
+                    "04_mcts: tree relearned is learned from a supernet's outputs, and 02_distances has "
+                    f"measure {measure}, of encodings, which stay as they are; set it to one of "
+                    f"{', '.join(MEASURES)}"
+                )
+        if gathers:
             if not folders.gathered(p):
-                raise HnasError(f"{notebook}: runs is {gathered!r}, which has no table of a finished sweep")
+                raise HnasError(f"{notebook}: runs is {gathers!r}, which has no table of a finished sweep")
             continue
         if not reads:
-            check_one(p, p.model_dump())
-        elif own and reads.keys() <= ahead:
-            check_one(p, params["01_pretrain"].model_dump())
-        else:  # what is read was made before
-            nearest = folders.Finished(p.upstream, list(reads)[-1]) if _kept(p, ahead, own) else None
-            before = nearest.manifest["lineage"]["01_pretrain"] if nearest else params.get("01_pretrain")
-            if before is None or (nearest is None and "01_pretrain" not in ahead):
-                before = folders.Finished(p.upstream, "01_pretrain").params
-            check_one(p, dict(before))
-
-
-def _check_measure(measure: str) -> None:
-    """Refuse to learn a tree anew from what does not change."""
-    if measure not in MEASURES:
-        raise HnasError(
-            f"04_mcts: tree relearned is learned from a supernet's outputs, and 02_distances has measure "
-            f"{measure}, of encodings, which stay as they are; set it to one of {', '.join(MEASURES)}"
-        )
+            images = p.model_dump()
+        elif not own or list(reads)[-1] not in ahead:  # what is read was made before
+            images = folders.Finished(p.upstream, list(reads)[-1]).manifest["lineage"]["01_pretrain"]
+        elif "01_pretrain" in ahead:
+            images = params["01_pretrain"].model_dump()
+        else:
+            images = folders.Finished(p.upstream, "01_pretrain").params
+        check_one(p, images)
 
 
 def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterable[str]) -> None:
@@ -87,12 +73,12 @@ def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterabl
     """
     for name in changes:
         book, _, own = name.rpartition(".")
-        owners = [n for n in (book,) if n] or [n for n in params if own in type(params[n]).model_fields]
+        owners = [book] if book else [n for n in params if own in type(params[n]).model_fields]
         if not owners or any(owner >= first for owner in owners):
             continue
         for owner in owners:
-            now, before = getattr(params[owner], own), _before(params, first, owner)
-            if before is None or before.get(own) != json.loads(json.dumps(now)):
+            now, before = params[owner].model_dump(mode="json"), _before(params, first, owner)
+            if before is None or before.get(own) != now[own]:
                 says = "" if before is None else f" (it was made with {own} {before.get(own)})"
                 raise HnasError(f"{name} belongs to {owner}, which is not run{says}")
 
@@ -116,14 +102,9 @@ def made_otherwise(params: Mapping[str, Parameters], first: str) -> Iterator[str
         with contextlib.suppress(HnasError):
             before = _before(params, first, notebook)
         if before is not None:
-            now = json.loads(json.dumps(result_params(params[notebook])))
+            now = result_params(params[notebook])
             if other := [f"{name} {before.get(name)}" for name in now if now[name] != before.get(name)]:
                 yield f"{notebook} is not run; it was made with {', '.join(other)}"
-
-
-def _kept(p: Parameters, ahead: set[str], own: bool) -> bool:
-    """Whether the nearest notebook that is read is not made again in the same run."""
-    return not own or list(places.READS[p.notebook])[-1] not in ahead
 
 
 def check_one(p: Parameters, images: Mapping[str, Any]) -> None:

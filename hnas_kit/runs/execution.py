@@ -1,18 +1,21 @@
-"""Executing the notebooks of a profile that are not up to date, side by side where they can be."""
+"""Executing the notebooks of a profile that are not up to date, side by side; or saying what would run."""
 
+import contextlib
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from hnas_kit import benchmarks
 from hnas_kit.errors import Failure, HnasError
+from hnas_kit.files import json_value
+from hnas_kit.places import READS, outputs_root
 from hnas_kit.processes.parallel import cores
 from hnas_kit.runs import folders
+from hnas_kit.runs.meanings import value
 from hnas_kit.runs.notebook import execute, hand_over
 from hnas_kit.runs.params import NOTEBOOKS, Parameters
-from hnas_kit.runs.places import READS
 from hnas_kit.runs.profiles import checked
 
 
@@ -58,13 +61,6 @@ def _ended(running: Mapping[str, Connection]) -> tuple[str, HnasError | None]:
         return notebook, Failure(f"{notebook}: its process died; started again it goes on")
 
 
-def _tried(function: Callable[..., None], *args: Any) -> HnasError | None:
-    try:
-        function(*args)
-    except HnasError as error:
-        return error
-
-
 def _ready(todo: list[str], running: Iterable[str], params: Mapping[str, Parameters]) -> list[str]:
     """Notebooks that wait for no other, as many as there are cores for beside those that run."""
     free, found = cores() - sum(_cores(params[name]) for name in running), []
@@ -77,11 +73,11 @@ def _ready(todo: list[str], running: Iterable[str], params: Mapping[str, Paramet
 
 def _need_not_run(notebook: str, params: dict[str, Parameters], force: bool) -> bool:
     """Whether a notebook is left out or up to date; says so."""
-    if says := left_out(params, notebook):
-        print(f"{notebook:22}{says}", flush=True)
-    elif manifest := None if force else folders.up_to_date(params[notebook]):
+    says = left_out(params, notebook)
+    if not says and not force and (manifest := folders.up_to_date(params[notebook])):
         note = "" if folders.same_code(manifest) else "; made by other code, --force makes it anew"
         says = f"{manifest['headline']} (up to date{note})"
+    if says:
         print(f"{notebook:22}{says}", flush=True)
     return bool(says)
 
@@ -104,7 +100,11 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
             print(f"{notebook:22}begins", flush=True)
             started[notebook] = time.perf_counter()
         if len(new) == 1 and not running and not _ready(todo, new, params):
-            notebook, error = new[0], _tried(execute, new[0], run, params[new[0]].model_dump())
+            notebook, error = new[0], None
+            try:
+                execute(notebook, run, params[notebook].model_dump())
+            except HnasError as fault:
+                error = fault
         else:
             running |= {name: _begin(name, run, params[name].model_dump()) for name in new}
             if len(new) < len(ready) or not running:
@@ -117,3 +117,47 @@ def run_profile(profile: dict[str, dict], first: str, force: bool) -> str:
     if failed:
         raise failed
     return run
+
+
+def plan(profile: dict[str, dict], first: str, force: bool) -> Iterator[str]:
+    """What :func:`run_profile` would do, in lines; nothing is written."""
+    params, run = checked(profile)
+    yield f"run {run}"
+    again: list[str] = []  # of the notebooks so far, those that would run
+    for notebook in [name for name in NOTEBOOKS if name in profile and name >= first]:
+        p, says = params[notebook], left_out(params, notebook)
+        if not says and (reason := "--force" if force else _why(p, again)):
+            again.append(notebook)
+            says = f"runs, {took(p)}: {reason}"
+        yield f"{notebook:14}{says or 'up to date'}"
+        defaults = NOTEBOOKS[notebook].defaults()
+        own = {name: v for name, v in p.model_dump().items() if v != defaults[name] and name != "run"}
+        if own:
+            yield f"{'':14}{', '.join(f'{name} {value(v)}' for name, v in own.items())}"
+
+
+def _why(params: Parameters, again: list[str]) -> str:
+    reason = folders.outdated(params)
+    read = [] if getattr(params, "runs", "") else [n for n in READS[params.notebook] if n in again]
+    if read and reason in ("", folders.ABSENT):
+        return f"it reads {', '.join(read)}"
+    return reason
+
+
+def took(params: Parameters) -> str:
+    """About how long a notebook takes: as it took with these parameters before, or else in this run."""
+    known = [(0, "", -1.0)]
+    for path in outputs_root().glob(f"**/{params.notebook}/manifest.json"):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, OSError):  # damaged ones
+            manifest = json_value(path)
+            same = _of(manifest["params"]) == _of(params.model_dump(mode="json"))
+            if same or manifest["params"]["run"] == params.run:
+                known.append((int(same), str(manifest["started"]), float(manifest["seconds"])))
+    seconds = max(known)[2]
+    return "time unknown" if seconds < 0 else f"about {seconds:.0f} s"
+
+
+def _of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the time depends on."""
+    apart = {"run", "source", "seed", "checkpoint_every"}
+    return {name: v for name, v in values.items() if name not in apart}

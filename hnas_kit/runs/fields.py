@@ -5,6 +5,7 @@ Names are looked up when they are given, so what was registered counts. Nothing 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,8 +13,40 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from hnas_kit import plugins
-from hnas_kit.names import COMMUNICATIONS, PHASED, PRIORS, READINGS, REWARDS, SAMPLERS, SPACES, TREES
-from hnas_kit.runs.run_names import run_name
+from hnas_kit.errors import HnasError
+from hnas_kit.names import COMMUNICATIONS, REWARDS, SAMPLERS, SPACES, TREES
+
+# what lies in a run's folder has these names, and a run may lie in another one's folder
+RESERVED = re.compile(r"\d\d_[a-z]+(\..*)?|retrain-.*|.*\.(html|csv|ipynb|json|lock|tmp|old)")
+LONGEST = 120  # letters of a part of a name; file systems take 255, and more is added to it
+
+
+def run_name(value: str) -> str:
+    """A run's name, of its folder; raises :class:`ValueError`, with what is allowed, for another text."""
+    parts = value.split("/")
+    if not all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", part) for part in parts):
+        raise ValueError("should be a plain name: letters, digits and _ . - (parts may be joined by /)")
+    if len(value) > 4 * LONGEST or max(map(len, parts)) > LONGEST:
+        raise ValueError(f"should have at most {LONGEST} letters (and {4 * LONGEST} with its folders)")
+    if taken := [part for part in parts if RESERVED.fullmatch(part)]:
+        raise ValueError(
+            f"should not have the part {taken[0]}, which is a name of what lies in a run's folder"
+        )
+    return value
+
+
+def shortened(value: object) -> str:
+    """A value as it was given, in one line that can be read."""
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:60]}... ({len(text)} letters)"
+
+
+def check_run(value: str) -> None:
+    """Raise :class:`HnasError` for what is not a run's name."""
+    try:
+        run_name(value)
+    except ValueError as error:
+        raise HnasError(f"run is {shortened(value)}: {error}") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +79,12 @@ def _size(value: int) -> int:
     return value
 
 
-Files = Annotated[list[str], BeforeValidator(plugins.listed)]
-RunName = Annotated[str, AfterValidator(run_name)]
+Files = Annotated[
+    list[str],
+    BeforeValidator(plugins.listed),
+    Field(description="files of one's own that register what is used"),
+]
+RunName = Annotated[str, AfterValidator(run_name), Field(description="name of the run folder in outputs/")]
 NoRun = Annotated[str, AfterValidator(lambda value: run_name(value) if value else value)]
 Count = Annotated[int, Field(ge=1, le=10**7)]  # beyond it are slips of the hand
 Whole = Annotated[int, Field(ge=0, le=10**7)]
@@ -59,11 +96,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 # parameters of several notebooks or commands, whose defaults differ
 Space = Annotated[one_of(SPACES), Field(description="search space")]
 Dataset = Annotated[
-    str,
-    Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH"),
-]
-Settings = Annotated[
-    dict[str, bool | int | float | str | None], Field(description="of a sampler that was registered")
+    str, Field(description="textures, digits, cifar10, cifar10_jpeg, or one's own as folder:PATH")
 ]
 ImageSize = Annotated[
     int,
@@ -73,8 +106,12 @@ ImageSize = Annotated[
 Width = Annotated[
     int, Field(ge=1, le=4096, description="channels of the stem (paper: 16; macro and mobile 32)")
 ]
+Readers = Annotated[
+    Cores, Field(description="processes that read images too many for memory; 0: none beside")
+]
 BatchSize = Annotated[Count, Field(description="images a step, and in the reward")]
 LearningRate = Annotated[Positive, Field(description="initial learning rate, cosine to 0")]
+Momentum = Annotated[Share, Field(description="of SGD (Nesterov)")]
 WeightDecay = Annotated[NotNegative, Field(description="of SGD")]
 Reward = Annotated[one_of(REWARDS), Field(description="what a search learns from (Table 7)")]
 Sampler = Annotated[one_of(SAMPLERS), Field(description="how architectures are drawn")]
@@ -84,35 +121,12 @@ TreeName = Annotated[
 Communication = Annotated[
     one_of(COMMUNICATIONS, empty=True), Field(description='between the nodes of mcts_reg; others: ""')
 ]
-Models = Annotated[int, Field(ge=1, le=64, description="supernets of a mixture")]
-Coefficient = Annotated[
-    float, Field(ge=0, le=1, description="weight of the communication between nodes (MCTS + Reg)")
+Settings = Annotated[
+    dict[str, bool | int | float | str | None], Field(description="of a sampler that was registered")
 ]
+Models = Annotated[int, Field(ge=1, le=64, description="supernets of a mixture")]
 FirstShare = Annotated[Share, Field(description="first phase, of the steps (paper: 0.4)")]
 SecondShare = Annotated[Share, Field(description="second phase, of the steps (paper: 0.25)")]
-Phases = Annotated[
-    one_of(PHASED), Field(description="these phases are for tree search alone, or for all methods")
-]
 FirstTemperature = Annotated[Positive, Field(description="T at the start of the third phase")]
-LastTemperature = Annotated[Positive, Field(description="T at its end")]
-FlatTemperature = Annotated[Positive, Field(description="T at the first step of methods without phases")]
 Exploration = Annotated[NotNegative, Field(description="lambda (paper: 0.5)")]
 Beta = Annotated[Share, Field(description="smoothing of C, Eq. 4 (paper: 0.95)")]
-Bonus = Annotated[one_of(READINGS["bonus"]), Field(description="sqrt: Eq. 3; linear: Algorithm 1 as typeset")]
-Start = Annotated[one_of(READINGS["start"]), Field(description="C starts at one, or at the first reward")]
-Warmup = Annotated[
-    one_of(READINGS["warmup"]),
-    Field(description="the uniform phases draw architectures or branches alike"),
-]
-Refresh = Annotated[
-    one_of(READINGS["refresh"]),
-    Field(description="R at every draw (Eq. 3), or for the path just taken (Algorithm 1)"),
-]
-RelearnEvery = Annotated[
-    float,
-    Field(gt=0, lt=1, description="share of the third phase after which tree relearned is learned anew"),
-]
-Prior = Annotated[
-    one_of(PRIORS),
-    Field(description="where R are equal, branches or (beyond the paper) leaves are drawn alike"),
-]

@@ -11,9 +11,9 @@ from typing import Any
 from hnas_kit import plugins
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import json_value, npz_value, read_csv, sha256, torch_value
+from hnas_kit.places import SEARCHES, outputs_root
 from hnas_kit.runs import locks
-from hnas_kit.runs.places import SEARCHES, outputs_root
-from hnas_kit.runs.run_names import check_run
+from hnas_kit.runs.fields import check_run
 
 FORMAT = "hnas_kit run 3"
 

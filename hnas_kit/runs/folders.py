@@ -25,11 +25,11 @@ from hnas_kit import benchmarks, plugins
 from hnas_kit.data import version as dataset_version
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import sha256, torch_bytes, write_atomic
+from hnas_kit.places import READS, notebook_digest, outputs_root
 from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.runs import locks
 from hnas_kit.runs.finished import FORMAT, Finished, know, manifest_checksum, recover, set_aside
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
-from hnas_kit.runs.places import READS, notebook_digest, outputs_root
 from hnas_kit.training import Checkpoints, pick_device
 from hnas_kit.trees import ArchTree
 
@@ -61,9 +61,12 @@ class Stage:
         self.fingerprint = fingerprint(params, self.upstream)
         self.lineage = {self.notebook: result_params(params)}  # and of all notebooks before it
         self.runs = {self.notebook: params.run}  # likewise
+        self._plugins: dict[str, str] = {}  # likewise, and the digest of each
         for part in self.upstream.values():
             self.lineage |= part.manifest["lineage"]
             self.runs |= part.runs
+            self._plugins |= part.manifest.get("plugins", {})
+        self._plugins |= dict(zip(params.plugins, plugins.digests(params.plugins), strict=True))
         self.folder = outputs_root() / params.run / self.notebook
         self.attempt = self.folder.with_name(f"{self.notebook}.attempt-{self.fingerprint[:8]}")
         self._outputs: dict[str, str] = {}
@@ -85,29 +88,26 @@ class Stage:
         Raises:
             HnasError: for a name that is not one of a file in the notebook's folder.
         """
-        first, *more = PurePosixPath(name).parts or [""]
-        if first in ("", "/", "manifest.json", "checkpoints") or ".." in (first, *more):
+        parts = PurePosixPath(name).parts or [""]
+        if parts[0] in ("", "/", "manifest.json", "checkpoints") or ".." in parts:
             raise HnasError(
                 f"{name!r} cannot be saved: name a file in the notebook's folder, for instance a.json"
             )
         locks.take(self.folder)
+        buffer = io.BytesIO()
         if name.endswith(".pt"):
-            data = torch_bytes(value)
+            buffer.write(torch_bytes(value))
         elif isinstance(value, ArchTree):
-            data = value.to_bytes()
+            buffer.write(value.to_bytes())
         elif name.endswith(".npz"):
-            np.savez_compressed(buffer := io.BytesIO(), **value)
-            data = buffer.getvalue()
+            np.savez_compressed(buffer, **value)
         elif name.endswith(".csv"):
-            data = value.to_csv().encode()
+            value.to_csv(buffer)
         elif name.endswith(".png"):
-            value.savefig(
-                buffer := io.BytesIO(), format="png", bbox_inches="tight", metadata={"Software": None}
-            )
-            data = buffer.getvalue()
+            value.savefig(buffer, format="png", bbox_inches="tight", metadata={"Software": None})
         else:
-            data = (json.dumps(value, indent=2) + "\n").encode()
-        write_atomic(self.attempt / name, data)
+            buffer.write((json.dumps(value, indent=2) + "\n").encode())
+        write_atomic(self.attempt / name, data := buffer.getvalue())
         self._outputs[name] = sha256(data)
 
     def finish(self, headline: str, **figures: Any) -> None:
@@ -139,12 +139,13 @@ class Stage:
         After the end a cell may be run again, and what it does not save again is taken from the result.
         """
         self.attempt.mkdir(parents=True, exist_ok=True)
-        for path in [path for path in self.attempt.rglob("*") if path.is_symlink() or not path.is_dir()]:
-            name = path.relative_to(self.attempt).as_posix()
-            if name not in self._outputs and not name.startswith("checkpoints/"):
+        for path in sorted(self.attempt.rglob("*"), reverse=True):  # what lies in a folder before it
+            name = path.relative_to(self.attempt)
+            if name.as_posix() in self._outputs or name.parts[0] == "checkpoints":
+                continue
+            if path.is_symlink() or not path.is_dir():
                 path.unlink()  # left by an attempt that was stopped
-        for path in sorted((p for p in self.attempt.rglob("*") if p.is_dir()), reverse=True):
-            if path.relative_to(self.attempt).parts[0] != "checkpoints" and not any(path.iterdir()):
+            elif not any(path.iterdir()):
                 path.rmdir()
         for name, checksum in self._outputs.items():
             here, before = self.attempt / name, self.folder / name
@@ -154,12 +155,6 @@ class Stage:
                     raise Failure(f"{here} has gone since it was saved; run the notebook again")
                 write_atomic(here, data)
 
-    def _plugins(self) -> dict[str, str]:
-        """The files of one's own that this notebook and those before it were made with, and their digests."""
-        before = [part.manifest.get("plugins", {}) for part in self.upstream.values()]
-        own = dict(zip(self.params.plugins, plugins.digests(self.params.plugins), strict=True))
-        return {name: digest for known in (*before, own) for name, digest in known.items()}
-
     def write_manifest(self, status: str, **more: Any) -> None:
         """Write what is known of this attempt so far, and its ``status``: done or failed."""
         record = {
@@ -167,7 +162,7 @@ class Stage:
             "notebook": self.notebook,
             "status": status,
             "params": self.params.model_dump(),
-            "plugins": self._plugins(),
+            "plugins": self._plugins,
             "readings": getattr(self.params, "readings", ""),  # of the paper, in words
             "lineage": self.lineage,
             "runs": self.runs,
@@ -205,12 +200,12 @@ def upstream(params: Parameters) -> dict[str, Finished]:
 
     The nearest is read from the run that ``params`` name, the others from where that one was made from.
     """
-    names = list(READS[params.notebook])
-    if not names or getattr(params, "runs", ""):  # gathered from other runs
+    *others, last = READS[params.notebook] or [""]
+    if not last or getattr(params, "runs", ""):  # gathered from other runs
         return {}
-    nearest = Finished(params.upstream, names[-1])
-    others = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in names[:-1]}
-    parts = others | {names[-1]: nearest}
+    nearest = Finished(params.upstream, last)
+    parts = {name: Finished(nearest.runs.get(name, params.upstream), name) for name in others}
+    parts[last] = nearest
     know(*parts.values())
     return parts
 
@@ -283,7 +278,7 @@ def outdated(params: Parameters) -> str:
         return ABSENT
     if part.manifest["fingerprint"] == fingerprint(params, parts):
         return ""
-    old, new = part.manifest["lineage"][params.notebook], json.loads(json.dumps(result_params(params)))
+    old, new = part.manifest["lineage"][params.notebook], result_params(params)
     if changed := [name for name in new if name not in old or old[name] != new[name]]:
         return "changed: " + ", ".join(f"{n} (was {json.dumps(old.get(n))})" for n in changed)
     before = part.manifest["inputs"]

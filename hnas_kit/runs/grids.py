@@ -15,21 +15,16 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from hnas_kit import plugins
+from hnas_kit import places, plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_yaml, sha256
-from hnas_kit.runs import brought, places
+from hnas_kit.runs import brought
 from hnas_kit.runs.fields import RunName
-from hnas_kit.runs.params import (
-    NOTEBOOKS,
-    Parameters,
-    Phased,
-    result_params,
-)
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Phased, result_params
 from hnas_kit.runs.profiles import load_profile, override
-from hnas_kit.runs.schema import explain
+from hnas_kit.runs.schema import Checked, explain
 
 Key = tuple[str, str]  # of a task: notebook and run
 PLACED = ("run", "source", "seed")  # parameters that a sweep sets itself
@@ -37,18 +32,16 @@ LONGEST_SLUG = 100  # characters
 MOST = 1000  # points of a product
 
 
-class SweepFile(BaseModel):
+class SweepFile(Checked):
     """What a sweep file holds; README.md describes it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     run: RunName
     profile: str
     notebook: Literal[tuple(NOTEBOOKS)]
     seeds: Annotated[int, Field(ge=1, le=1000)]
     grid: list[dict[str, Any]] = Field(min_length=1)
-    fixed: dict[str, Any] = {}
-    plugins: list[str] = []
+    fixed: dict[str, Any] = Field({})
+    plugins: list[str] = Field([])
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,12 @@ class Row:
     label: str
     seed: int
     values: dict[str, Any]  # of every name in the grid
-    key: Key
+    params: dict[str, Parameters]  # of the task and of all that it needs, by notebook
+
+    @property
+    def key(self) -> Key:
+        *_, last = self.params.values()
+        return last.notebook, last.run
 
 
 @dataclass(frozen=True)
@@ -85,14 +83,7 @@ class Plan:
     def check(self) -> None:
         """Raise :class:`HnasError` if what a row uses of one's own does not work, see :mod:`.brought`."""
         for row in self.rows:
-            brought.check(self._of(row.key))
-
-    def _of(self, key: Key) -> dict[str, Parameters]:
-        """The parameters of a task and of all that it needs, by notebook."""
-        task, found = self.tasks[key], {}
-        for need in task.needs:
-            found |= self._of(need)
-        return found | {key[0]: task.params}
+            brought.check(row.params)
 
 
 def read(path: Path, own: Mapping[str, Any]) -> SweepFile:
@@ -154,12 +145,9 @@ def expand(file: SweepFile, changes: Mapping[str, Any]) -> Plan:
             except HnasError as error:
                 raise HnasError(f"point {label!r}: {error}") from None
             tasks |= {task.key: task for task in made.values() if task.key not in tasks}
-            placed.append((label, seed, made))
+            placed.append((label, seed, {book: task.params for book, task in made.items()}))
     names = dict.fromkeys(name for _, values in grid for name in values)  # by now all of them are known
-    rows = [
-        Row(label, seed, {name: _value(made, name) for name in names}, made[file.notebook].key)
-        for label, seed, made in placed
-    ]
+    rows = [Row(label, seed, {n: _value(made, n) for n in names}, made) for label, seed, made in placed]
     return Plan(file.run, rows, tasks)
 
 
@@ -211,12 +199,10 @@ def assign(profile: Mapping[str, dict], changes: Mapping[str, Any]) -> dict[str,
 
 def _tasks(values: Mapping[str, dict], base: Mapping[str, dict], run: str, seed: int) -> dict[str, Task]:
     """The tasks of one point and seed, one for each notebook; raises :class:`HnasError`."""
-    own = {"run": run, "source": "", "seed": seed}
-    checked = {}
+    checked, made = {}, {}
     for book, given in values.items():
-        cls = NOTEBOOKS[book]
-        checked[book] = cls.checked(given | {k: v for k, v in own.items() if k in cls.model_fields}, book)
-    made: dict[str, Task] = {}
+        own = given | {"run": run, "seed": seed} | ({"source": ""} if places.READS[book] else {})
+        checked[book] = NOTEBOOKS[book].checked(own, book)
     for book, params in checked.items():
         parts = {name: checked[name] for name in chain(book)}
         needs = tuple(made[name].key for name in places.READS[book])
@@ -224,7 +210,7 @@ def _tasks(values: Mapping[str, dict], base: Mapping[str, dict], run: str, seed:
         if needs:
             place["source"] = needs[-1][1]
         lineage = {name: result_params(part) for name, part in parts.items()}
-        made[book] = Task(params.model_copy(update=place), json.loads(json.dumps(lineage)), needs)
+        made[book] = Task(params.model_copy(update=place), lineage, needs)
     return made
 
 
@@ -244,8 +230,9 @@ def slug(params: Mapping[str, Parameters], base: Mapping[str, Mapping[str, Any]]
         base: those of profile and fixed.
     """
     entries: list[tuple[str, Any]] = []
-    for name in dict.fromkeys(n for p in params.values() for n in type(p).model_fields if n not in PLACED):
-        values = {book: getattr(p, name) for book, p in params.items() if name in type(p).model_fields}
+    dumped = {book: p.model_dump() for book, p in params.items()}
+    for name in dict.fromkeys(name for p in dumped.values() for name in p if name not in PLACED):
+        values = {book: p[name] for book, p in dumped.items() if name in p}
         changed = {book: value for book, value in values.items() if value != base[book].get(name)}
         first = next(iter(values.values()))
         if changed and all(value == first for value in values.values()):
@@ -268,8 +255,8 @@ def _plain(value: Any) -> tuple[str, bool]:
     return re.sub(r"[^A-Za-z0-9_]+", "_", str(value)), exact
 
 
-def _value(made: Mapping[str, Task], name: str) -> Any:
+def _value(made: Mapping[str, Parameters], name: str) -> Any:
     """A parameter's value at a point: that of the last notebook which has it."""
     book, _, own = name.rpartition(".")
     books = [book] if book else [b for b in made if own in NOTEBOOKS[b].model_fields]
-    return getattr(made[books[-1]].params, own)
+    return made[books[-1]].model_dump()[own]

@@ -16,11 +16,8 @@ from hnas_kit.runs.fields import OneOf
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.runs.schema import Checked
 
-DESCRIBED: dict[str, type[Checked]] = NOTEBOOKS | {
-    "retrain": Retrain,
-    "benchmark": Benchmark,
-    "simulate": Simulate,
-}
+COMMANDS = {"retrain": Retrain, "benchmark": Benchmark, "simulate": Simulate}
+DESCRIBED: dict[str, type[Checked]] = NOTEBOOKS | COMMANDS
 WIDEST = 44  # characters of what is allowed in a line
 
 
@@ -36,13 +33,9 @@ def allowed(field: FieldInfo) -> str:
     if names := _names(field.metadata):
         return names
     words = {int: "a whole number", float: "a number", str: "text"}[field.annotation]
-    signs = {Ge: (">=", "ge"), Gt: (">", "gt"), Le: ("<=", "le"), Lt: ("<", "lt")}
-    limits = [
-        f"{sign} {getattr(part, name)}"
-        for part in field.metadata
-        for kind, (sign, name) in signs.items()
-        if isinstance(part, kind)
-    ]
+    signs = {Ge: ">=", Gt: ">", Le: "<=", Lt: "<"}
+    found = [(kind, part) for part in field.metadata for kind in signs if isinstance(part, kind)]
+    limits = [f"{signs[kind]} {getattr(part, kind.__name__.lower())}" for kind, part in found]
     return f"{words} {' and '.join(limits)}".rstrip()
 
 

@@ -1,19 +1,17 @@
 """Executing one notebook with papermill. Imports no torch: a process of its own does no more than this."""
 
-import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from hnas_kit import places
 from hnas_kit.errors import Failure, HnasError
-from hnas_kit.runs import locks, places
+from hnas_kit.runs import locks
 from hnas_kit.runs.params import ASKED
 
 # A kernel that is ended may log an interrupt, that a socket has gone, or what it was still waiting for.
@@ -45,69 +43,55 @@ def execute(notebook: str, run: str, values: dict) -> None:
     Raises:
         Failure: for whatever goes wrong; the line names the cell.
     """
-    target = places.outputs_root() / run / f"{notebook}.ipynb"
-    attempt = target.with_name(f"{notebook}.attempt.ipynb")
     places.cells(notebook)
-    with locks.alone(target.with_suffix("")), _asked(notebook, values):
-        try:
-            _papermill(notebook, attempt, values)
-            with open(attempt, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(attempt, target)
-        except OSError as error:
-            raise Failure(
-                f"cannot write {target}: {error.strerror}; free space or choose another folder"
-            ) from error
-
-
-@contextlib.contextmanager
-def _asked(notebook: str, values: dict) -> Iterator[None]:
-    """Let the kernel know what was asked for: see :func:`hnas_kit.runs.params.read`."""
-    os.environ[ASKED] = json.dumps({notebook: values})
-    try:
-        yield
-    finally:
-        del os.environ[ASKED]
-
-
-def _papermill(notebook: str, attempt: Path, values: dict) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    target = places.outputs_root() / run / f"{notebook}.ipynb"
+    attempt = target.with_name(f"{notebook}.attempt.ipynb")
     # it warns of each parameter that is not in the notebook's own cell; all of them are checked
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    try:
-        papermill.execute_notebook(
-            places.notebook_path(notebook),
-            attempt,
-            values,
-            kernel_name="python3",
-            language="python",  # a notebook that was stripped does not say it
-            kernel_manager_class=f"{__name__}.{OwnKernel.__name__}",
-            progress_bar=False,
-            # on a busy machine a kernel may be slow to start and to hand over outputs, which would be lost
-            start_timeout=300,
-            iopub_timeout=300,
-            extra_arguments=KERNEL_IS_QUIET,
-            coalesce_streams=True,  # of a progress bar only its last line is kept
-        )
-    except PapermillExecutionError as error:
-        known = error.ename in (HnasError.__name__, Failure.__name__)
-        line = " ".join((error.evalue if known else f"{error.ename}: {error.evalue}").split())
-        raise Failure(f"{notebook}, cell {error.exec_count}: {line} (see {attempt})") from None
-    except DeadKernelError:
-        raise Failure(
-            f"{notebook}: its process died, perhaps for want of memory; "
-            "started again it goes on from its last checkpoint"
-        ) from None
+    with locks.alone(target.with_suffix("")):
+        os.environ[ASKED] = json.dumps({notebook: values})  # see :func:`hnas_kit.runs.params.read`
+        try:
+            papermill.execute_notebook(
+                places.notebook_path(notebook),
+                attempt,
+                values,
+                kernel_name="python3",
+                language="python",  # a notebook that was stripped does not say it
+                kernel_manager_class=f"{__name__}.{OwnKernel.__name__}",
+                progress_bar=False,
+                # on a busy machine a kernel may be slow to start, and to hand over outputs, else lost
+                start_timeout=300,
+                iopub_timeout=300,
+                extra_arguments=KERNEL_IS_QUIET,
+                coalesce_streams=True,  # of a progress bar only its last line is kept
+            )
+            with open(attempt, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(attempt, target)
+        except PapermillExecutionError as error:
+            known = error.ename in (HnasError.__name__, Failure.__name__)
+            line = " ".join((error.evalue if known else f"{error.ename}: {error.evalue}").split())
+            raise Failure(f"{notebook}, cell {error.exec_count}: {line} (see {attempt})") from None
+        except DeadKernelError:
+            raise Failure(
+                f"{notebook}: its process died, perhaps for want of memory; "
+                "started again it goes on from its last checkpoint"
+            ) from None
+        except OSError as error:
+            raise Failure(
+                f"cannot write {target}: {error.strerror}; free space or choose another folder"
+            ) from error
+        finally:
+            del os.environ[ASKED]
 
 
 def hand_over(result: Connection, notebook: str, run: str, values: dict) -> None:
     """Execute a notebook in this process, and send its error, or None, to the one that began it."""
-    error = None
     try:
-        execute(notebook, run, values)
-    except HnasError as fault:
-        error = fault
-    result.send(error)
+        result.send(execute(notebook, run, values))
+    except HnasError as error:
+        result.send(error)

@@ -12,39 +12,9 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from hnas_kit.errors import HnasError
 from hnas_kit.names import ENCODINGS, FINAL_CHOICES, LINKAGES, MEASURES
-from hnas_kit.runs.fields import (
-    BatchSize,
-    Beta,
-    Communication,
-    Cores,
-    Count,
-    Dataset,
-    Exploration,
-    FirstShare,
-    FirstTemperature,
-    ImageSize,
-    Models,
-    NoRun,
-    Positive,
-    Reward,
-    Sampler,
-    SecondShare,
-    Settings,
-    Space,
-    TreeName,
-    WeightDecay,
-    Whole,
-    Width,
-    one_of,
-)
-from hnas_kit.runs.schema import (
-    Compute,
-    Entry,
-    Parameters,
-    Phased,
-    Source,
-    Training,
-)
+from hnas_kit.runs import fields
+from hnas_kit.runs.fields import Count, Whole, one_of
+from hnas_kit.runs.schema import Compute, Entry, Parameters, Phased, Source, Training
 from hnas_kit.samplers.methods import COMPARABLE, Method, misplaced
 
 Linkage = Annotated[one_of(LINKAGES), Field(description="how far apart two clusters are")]
@@ -54,12 +24,12 @@ Images = Annotated[Count, Field(description="validation images that outputs are 
 class Pretrain(Training):
     notebook = "01_pretrain"
 
-    space: Space = "pooling"
-    dataset: Dataset = "textures"
-    image_size: ImageSize = 0
-    width: Width = 8
+    space: fields.Space = "pooling"
+    dataset: fields.Dataset = "textures"
+    image_size: fields.ImageSize = 0
+    width: fields.Width = 8
     epochs: Whole = Field(12, description="passes over the training half; 0: it stays as initialised")
-    batch_size: BatchSize = 128
+    batch_size: fields.BatchSize = 128
     scored: Whole = Field(0, description="validation images to score all architectures on, 0 for all")
 
 
@@ -99,19 +69,18 @@ Compared = Annotated[
 class Search(Source, Phased):
     notebook = "04_mcts"
 
-    sampler: Sampler = "mcts"
-    tree: TreeName = "learned"
-    communication: Communication = ""
-    settings: Settings = Field({})
-    models: Models = 2
-    reward: Reward = "absolute validation accuracy"
+    sampler: fields.Sampler = "mcts"
+    tree: fields.TreeName = "learned"
+    communication: fields.Communication = ""
+    settings: fields.Settings = Field({})
+    models: fields.Models = 2
+    reward: fields.Reward = "absolute validation accuracy"
     compare: list[Compared] = Field(
-        ["default", "uniform"],
-        description="methods beside it: names, or {label: ..., sampler: ...}",
+        ["default", "uniform"], description="methods beside it: names, or {label: ..., sampler: ...}"
     )
     epochs: Count = Field(8, description="passes over the training half, for each method")
-    batch_size: BatchSize = 64
-    exploration: Exploration = 0.02
+    batch_size: fields.BatchSize = 64
+    exploration: fields.Exploration = 0.02
     final: one_of(FINAL_CHOICES) = Field("samples", description="the best of some draws, or the best path")
     retrain: int = Field(0, ge=0, le=1000, description="trainings of what was found, alone from new weights")
     retrain_epochs: Count = Field(5, description="of each")
@@ -167,12 +136,12 @@ class Search(Source, Phased):
 class Ablations(Source, Compute):
     notebook = "05_ablations"
 
-    runs: NoRun = Field("", description='run of finished sweeps to gather; "" rehearses here')
+    runs: fields.NoRun = Field("", description='run of finished sweeps to gather; "" rehearses here')
     epochs: Count = Field(1, description="of each search of the rehearsal")
     batch_size: Count = Field(256, description="images a step in the rehearsal: the larger, the fewer steps")
     seeds: int = Field(2, ge=1, le=1000, description="searches of each method of Table 1 in the rehearsal")
     scored: Whole = Field(250, description="validation images for its final choices, 0 for all")
-    workers: Cores = Field(0, description="processes of the rehearsal, 0 for one a core")
+    workers: fields.Cores = Field(0, description="processes of the rehearsal, 0 for one a core")
 
 
 IN_WINDOW = ("learned", "boltzmann", "uniform", "regularised", "default", "independent", "relearned")
@@ -181,14 +150,16 @@ IN_WINDOW = ("learned", "boltzmann", "uniform", "regularised", "default", "indep
 class Imagenet(Phased):
     notebook = "06_imagenet"
 
-    dataset: Dataset = "textures"
+    dataset: fields.Dataset = "textures"
     image_size: int = Field(
         36, ge=8, le=4096, description="images are resized to so many pixels (paper: 224)"
     )
-    workers: Cores = Field(0, description="processes that read images too many for memory; 0: none beside")
-    width: Width = 8
-    low: Positive = Field(277.2, description="of the window, millions of MACs of the network of full size")
-    high: Positive = Field(280.0, description="likewise")
+    workers: fields.Readers = 0
+    width: fields.Width = 8
+    low: fields.Positive = Field(
+        277.2, description="of the window, millions of MACs of the network of full size"
+    )
+    high: fields.Positive = Field(280.0, description="likewise")
     pool: int = Field(
         64, ge=2, le=20_000, description="architectures under the learned tree (paper: 5000)"
     )  # distances of 20,000 are 3 GB
@@ -202,13 +173,13 @@ class Imagenet(Phased):
     )
     pretrain_epochs: Whole = Field(2, description="passes over the training half")
     epochs: Count = Field(2, description="of each search (paper: 100)")
-    batch_size: BatchSize = 32
-    weight_decay: WeightDecay = 1e-4
-    uniform_share: FirstShare = 0.1
-    warmup_share: SecondShare = 0.3
-    temperature_start: FirstTemperature = 0.01
-    exploration: Exploration = 0.005
-    beta: Beta = 0.5
+    batch_size: fields.BatchSize = 32
+    weight_decay: fields.WeightDecay = 1e-4
+    uniform_share: fields.FirstShare = 0.1
+    warmup_share: fields.SecondShare = 0.3
+    temperature_start: fields.FirstTemperature = 0.01
+    exploration: fields.Exploration = 0.005
+    beta: fields.Beta = 0.5
     scored: Whole = Field(400, description="validation images for the final choice, 0 for all")
     tested: Whole = Field(800, description="test images for the final figures, 0 for all")
     parts: Count = Field(1, description="of a batch, each with BatchNorm statistics of its own")
@@ -267,7 +238,7 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
                 values[name] = namespace[name]
     found = cls.checked(values, f"notebook {notebook}")
     asked = json.loads(os.environ.get(ASKED, "{}")).get(notebook, {})
-    mine = json.loads(json.dumps(found.model_dump()))
+    mine = found.model_dump(mode="json")
     if other := [name for name, value in asked.items() if mine.get(name) != value]:
         raise HnasError(
             f"{other[0]} is {mine.get(other[0])!r} in the notebook, and {asked[other[0]]!r} was asked for: "
@@ -276,18 +247,15 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
     return found
 
 
-LATER = [
-    ("settings", {}),
-    ("prior", "branches"),
-    ("relearn_every", 0.34),
-]  # came later: results without them were made so
+# came later: results without them were made so
+LATER = [("settings", {}), ("prior", "branches"), ("relearn_every", 0.34)]
 
 
 def result_params(params: Parameters) -> dict[str, Any]:
-    """The parameters that a result follows from: not where it is kept or how often it is saved.
+    """The parameters that a result follows from, as JSON has them: not where it is kept or how often saved.
 
     Of plugins it is their text that counts, see :func:`hnas_kit.plugins.digests`.
     """
     apart = {"run", "source", "device", "checkpoint_every", "plugins"}
-    values = params.model_dump(exclude=apart)
+    values = params.model_dump(mode="json", exclude=apart)
     return {name: value for name, value in values.items() if (name, value) not in LATER}

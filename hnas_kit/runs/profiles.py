@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,10 +33,10 @@ def load_profile(folder: Path) -> dict[str, dict[str, Any]]:
         profile[path.stem] = read_yaml(path)
     if not profile:
         raise HnasError(f"profile folder {folder} holds no <notebook>.yaml")
-    named = [plugins.listed(values["plugins"], folder) for values in profile.values() if "plugins" in values]
+    named = [plugins.listed(values.get("plugins", []), folder) for values in profile.values()]
     if any(not isinstance(files, list) for files in named):
         raise HnasError(f"profile folder {folder}: plugins must be a list of files")
-    files = list(dict.fromkeys(file for files in named for file in files))
+    files = list(dict.fromkeys(itertools.chain(*named)))
     return {name: values | {"plugins": files} for name, values in profile.items()} if files else profile
 
 
@@ -54,11 +55,16 @@ def override(profile: dict[str, dict[str, Any]], changes: Mapping[str, Any]) -> 
     Raises:
         HnasError: for an unknown notebook or name.
     """
-    changed = _everywhere(profile, {name: value for name, value in changes.items() if "." not in name})
-    for name in [name for name in changes if "." in name]:
-        notebook, _, own = name.partition(".")
-        require_one_of("notebook", notebook, profile)
-        changed |= _everywhere({notebook: changed[notebook]}, {own: changes[name]})
+    changed = dict(profile)
+    for name in sorted(changes, key=lambda name: "." in name):
+        notebook, dot, own = name.partition(".") if "." in name else ("", "", name)
+        if dot:
+            require_one_of("notebook", notebook, profile)
+        known = {book: NOTEBOOKS[book].model_fields for book in ([notebook] if dot else profile)}
+        having = [book for book in known if own in known[book]]
+        if not having:
+            raise HnasError(unknown(own, sorted(set().union(*known.values()))))
+        changed |= {book: changed[book] | {own: changes[name]} for book in having}
     return changed
 
 
@@ -75,20 +81,5 @@ def shared(profile: Collection[str], changes: Mapping[str, Any]) -> list[str]:
 def is_text(name: str) -> bool:
     """Whether a parameter's value is text, whatever it looks like."""
     own = name.rpartition(".")[2]
-    fields = [
-        cls.model_fields[own] for cls in (*NOTEBOOKS.values(), Retrain, Simulate) if own in cls.model_fields
-    ]
-    return any(field.annotation is str for field in fields)
-
-
-def _everywhere(
-    profile: Mapping[str, dict[str, Any]], changes: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
-    known = {name for notebook in profile for name in NOTEBOOKS[notebook].model_fields}
-    for name in changes:
-        if name not in known:
-            raise HnasError(unknown(name, sorted(known)))
-    return {
-        notebook: values | {k: v for k, v in changes.items() if k in NOTEBOOKS[notebook].model_fields}
-        for notebook, values in profile.items()
-    }
+    known = (cls.model_fields.get(own) for cls in (*NOTEBOOKS.values(), Retrain, Simulate))
+    return any(field is not None and field.annotation is str for field in known)

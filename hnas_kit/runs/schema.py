@@ -10,59 +10,13 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_serializer, model_validator
 
 from hnas_kit import plugins
 from hnas_kit.errors import HnasError
-from hnas_kit.names import (
-    PHASED,
-    PRECISIONS,
-    PRIORS,
-    READINGS,
-    RELEARNED,
-    SAMPLERS,
-)
-from hnas_kit.runs.fields import (
-    BatchSize,
-    Beta,
-    Bonus,
-    Coefficient,
-    Communication,
-    Cores,
-    Count,
-    Exploration,
-    Files,
-    FirstShare,
-    FirstTemperature,
-    FlatTemperature,
-    LastTemperature,
-    LearningRate,
-    Models,
-    NoRun,
-    Phases,
-    Prior,
-    Refresh,
-    RelearnEvery,
-    Reward,
-    RunName,
-    Sampler,
-    SecondShare,
-    Settings,
-    Share,
-    Start,
-    TreeName,
-    Warmup,
-    WeightDecay,
-    one_of,
-)
-from hnas_kit.runs.run_names import shortened
+from hnas_kit.names import PHASED, PRECISIONS, PRIORS, READINGS, RELEARNED, SAMPLERS
+from hnas_kit.runs import fields
+from hnas_kit.runs.fields import Count, one_of
 from hnas_kit.samplers.methods import Method, misplaced
 
 if TYPE_CHECKING:
@@ -81,9 +35,8 @@ class Checked(BaseModel):
         Raises:
             HnasError: one line that names each mistake and ``where``.
         """
-        if "plugins" in cls.model_fields and isinstance(
-            files := plugins.listed(values.get("plugins", [])), list
-        ):
+        files = plugins.listed(values.get("plugins", [])) if "plugins" in cls.model_fields else []
+        if isinstance(files, list):
             plugins.load(file for file in files if isinstance(file, str))
         try:
             return cls.model_validate(dict(values))
@@ -97,8 +50,8 @@ class Checked(BaseModel):
     @classmethod
     def defaults(cls) -> dict[str, Any]:
         """The default of every parameter that has one."""
-        fields = cls.model_fields.items()
-        return {name: field.get_default() for name, field in fields if not field.is_required()}
+        known = cls.model_fields.items()
+        return {name: field.get_default() for name, field in known if not field.is_required()}
 
 
 class Parameters(Checked):
@@ -106,15 +59,15 @@ class Parameters(Checked):
 
     notebook: ClassVar[str]
 
-    run: RunName = Field("quick", description="name of the run folder in outputs/")
+    run: fields.RunName = "quick"
     seed: int = Field(0, ge=0, lt=2**32, description="of every random draw")
-    plugins: Files = Field([], description="files of one's own that register what is used")
+    plugins: fields.Files = []
 
 
 class Source(Parameters):
     """Notebooks that read what another one made: from ``source``, or from their own run if it is empty."""
 
-    source: NoRun = Field("", description='run to read from; "" is this run itself')
+    source: fields.NoRun = Field("", description='run to read from; "" is this run itself')
 
     @property
     def upstream(self) -> str:
@@ -127,7 +80,9 @@ class Compute(Parameters):
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="that the network runs on; auto: a GPU if there is one"
     )
-    threads: Cores = Field(1, description="CPU threads, 0 for all cores; for a small network one is best")
+    threads: fields.Cores = Field(
+        1, description="CPU threads, 0 for all cores; for a small network one is best"
+    )
 
 
 class Training(Compute):
@@ -135,10 +90,10 @@ class Training(Compute):
 
     precision: one_of(PRECISIONS) = Field("float32", description="of the network; the others by autocast")
     epochs: Count
-    batch_size: BatchSize
-    lr: LearningRate = 0.03
-    momentum: Share = Field(0.9, description="of SGD (Nesterov)")
-    weight_decay: WeightDecay = 1e-3
+    batch_size: fields.BatchSize
+    lr: fields.LearningRate = 0.03
+    momentum: fields.Momentum = 0.9
+    weight_decay: fields.WeightDecay = 1e-3
     checkpoint_every: Count = Field(500, description="steps")
 
     @property
@@ -147,24 +102,45 @@ class Training(Compute):
         return self.model_dump(include={"lr", "momentum", "weight_decay", "precision"})
 
 
-class Protocol(Checked):
+class Own(Checked):
+    """What one method of a search may have otherwise than the others."""
+
+    coefficient: float = Field(
+        0.2, ge=0, le=1, description="weight of the communication between nodes (MCTS + Reg)"
+    )
+    beta: fields.Beta = 0.95
+    exploration: fields.Exploration = 0.5
+    bonus: one_of(READINGS["bonus"]) = Field(
+        "sqrt", description="sqrt: Eq. 3; linear: Algorithm 1 as typeset"
+    )
+    start: one_of(READINGS["start"]) = Field("one", description="C starts at one, or at the first reward")
+    warmup: one_of(READINGS["warmup"]) = Field(
+        "architectures", description="the uniform phases draw architectures or branches alike"
+    )
+    refresh: one_of(READINGS["refresh"]) = Field(
+        "draw", description="R at every draw (Eq. 3), or for the path just taken (Algorithm 1)"
+    )
+    prior: one_of(PRIORS) = Field(
+        "branches", description="where R are equal, branches or (beyond the paper) leaves are drawn alike"
+    )
+    relearn_every: float = Field(
+        0.34, gt=0, lt=1, description="share of the third phase after which tree relearned is learned anew"
+    )
+    phases: one_of(PHASED) = Field(
+        "tree", description="these phases are for tree search alone, or for all methods"
+    )
+    temperature_start: fields.FirstTemperature = 0.02
+    temperature_end: fields.Positive = Field(0.0025, description="T at its end")
+    temperature_flat: fields.Positive = Field(
+        0.2, description="T at the first step of methods without phases"
+    )
+
+
+class Protocol(Own):
     """How a search in three phases draws, learns and chooses, with a network or without one."""
 
-    uniform_share: FirstShare = 0.4
-    warmup_share: SecondShare = 0.25
-    phases: Phases = "tree"
-    temperature_start: FirstTemperature = 0.02
-    temperature_end: LastTemperature = 0.0025
-    temperature_flat: FlatTemperature = 0.2
-    exploration: Exploration = 0.5
-    beta: Beta = 0.95
-    bonus: Bonus = "sqrt"
-    start: Start = "one"
-    warmup: Warmup = "architectures"
-    refresh: Refresh = "draw"
-    prior: Prior = "branches"
-    relearn_every: RelearnEvery = 0.34
-    coefficient: Coefficient = 0.2
+    uniform_share: fields.FirstShare = 0.4
+    warmup_share: fields.SecondShare = 0.25
     final_samples: Count = Field(50, description="draws that are ranked for the final choice")
 
     @property
@@ -176,23 +152,18 @@ class Protocol(Checked):
         """The phases and the temperature of a method's search; of tree search, if no method is named."""
         from hnas_kit.training import Schedule
 
-        own = {} if method is None else dict(method.settings)
-        first, last, flat, phases = (
-            own.get(name, getattr(self, name))
-            for name in ("temperature_start", "temperature_end", "temperature_flat", "phases")
-        )
-        phased = method is None or phases == "all" or SAMPLERS[method.sampler].phased
-        shares = self.uniform_share, self.warmup_share
-        return Schedule(steps, *shares, first if phased else flat, last, phased)
+        own = dict(self) if method is None else dict(self) | dict(method.settings)
+        phased = method is None or own["phases"] == "all" or SAMPLERS[method.sampler].phased
+        first, last = own["temperature_start" if phased else "temperature_flat"], own["temperature_end"]
+        return Schedule(steps, self.uniform_share, self.warmup_share, first, last, phased)
 
     @property
     def readings(self) -> str:
         """Which readings of the paper this search follows, and what is beyond it, in one line."""
         parts = [f"{name} {getattr(self, name)}: {READINGS[name][getattr(self, name)]}" for name in READINGS]
         parts.append(f"phases {self.phases}: {PHASED[self.phases]}")
-        return "; ".join(
-            [*parts, *(f"prior {name}: {PRIORS[name]}" for name in (self.prior,) if name != "branches")]
-        )
+        parts += [f"prior {self.prior}: {PRIORS[self.prior]}"] if self.prior != "branches" else []
+        return "; ".join(parts)
 
     @model_validator(mode="after")
     def _leaves_steps(self) -> Self:
@@ -245,39 +216,24 @@ class Phased(Protocol, Training):
     def unused(self, names: Iterable[str]) -> str:
         """The first of these settings that no method of the run has, in words; empty if there is none."""
         every = [*(Method(name, "-") for name in SAMPLERS), Method("mcts", RELEARNED)]
-        settings = [name for name in names if any(name in method.allowed for method in every)]
         found = list(self.searched.values())
-        for name in settings:
-            if not any(name in method.allowed for method in found):
+        for name in names:
+            known = any(name in method.allowed for method in every)
+            if known and not any(name in method.allowed for method in found):
                 return found[0].unknown([name])
         return ""
 
 
-class Entry(BaseModel):
+class Entry(Own):
     """A method to compare with, with settings of its own; those left out are the run's."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
     label: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.,+=()-]{0,59}$")]
-    sampler: Sampler
-    settings: Settings = {}
-    tree: TreeName = ""
-    communication: Communication = ""
-    reward: Reward | None = None
-    models: Models | None = None
-    coefficient: Coefficient | None = None
-    beta: Beta | None = None
-    exploration: Exploration | None = None
-    bonus: Bonus | None = None
-    start: Start | None = None
-    warmup: Warmup | None = None
-    refresh: Refresh | None = None
-    prior: Prior | None = None
-    relearn_every: RelearnEvery | None = None
-    phases: Phases | None = None
-    temperature_start: FirstTemperature | None = None
-    temperature_end: LastTemperature | None = None
-    temperature_flat: FlatTemperature | None = None
+    sampler: fields.Sampler
+    settings: fields.Settings = {}
+    tree: fields.TreeName = ""
+    communication: fields.Communication = ""
+    reward: fields.Reward = None
+    models: fields.Models = None
 
     @property
     def method(self) -> Method:
@@ -294,9 +250,8 @@ class Entry(BaseModel):
     @model_serializer
     def _given(self) -> dict[str, Any]:
         """What was said, no more."""
-        return {
-            name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
-        }
+        names = (*type(self).__annotations__, *type(self).model_fields)
+        return {name: getattr(self, name) for name in names if name in self.model_fields_set}
 
 
 def explain(error: dict, cls: type[BaseModel]) -> str:
@@ -310,7 +265,7 @@ def explain(error: dict, cls: type[BaseModel]) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":  # of a label; a run's name says itself what is wrong
         message = "should be 1 to 60 letters, digits, spaces and _ . , + = ( ) - after a letter or digit"
-    return f"{name} is {shortened(error['input'])}: {message}" if name else message
+    return f"{name} is {fields.shortened(error['input'])}: {message}" if name else message
 
 
 def unknown(name: str, known: Iterable[str], last: str = "") -> str:

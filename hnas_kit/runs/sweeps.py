@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import CancelledError
 from datetime import timedelta
@@ -22,11 +23,11 @@ from typing import Any
 
 import pandas as pd
 
-from hnas_kit import plugins
+from hnas_kit import places, plugins
 from hnas_kit.errors import Failure, HnasError, Interrupted, said
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
-from hnas_kit.runs import consistency, folders, grids, locks, places
+from hnas_kit.runs import consistency, folders, grids, locks
 from hnas_kit.runs.grids import Key, Plan, Task, shown
 from hnas_kit.runs.notebook import execute
 from hnas_kit.runs.profiles import shared
@@ -85,7 +86,7 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
     print(target)
     if other := sum(not end["same_code"] for end in ends.done.values()):
         print(f"{other} results were made by other code; remove their folders to make them anew")
-    if ends.failed:
+    if ends.errors:
         raise Failure(f"{ends}; {target} says why")
 
 
@@ -147,33 +148,30 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
             found = part.load("found.csv").iloc[0].to_dict() if "found.csv" in part.outputs else {}
     except Exception as error:
         raise Failed(task.key, said(error)) from None
-    seconds, made = part.manifest["seconds"], part.manifest["provenance"]
-    versions = {"Python": "python", "PyTorch": "torch"}
+    manifest, made = part.manifest, part.manifest["provenance"]
+    where = manifest["gpu"] or manifest["device"]
     return {
         "origin": {
             "commit": made["git_revision"],
-            "hardware": f"{made['processor']}, {made['cores']} cores, "
-            f"{part.manifest['gpu'] or part.manifest['device']}",
-            "versions": ", ".join(f"{name} {made['versions'][key]}" for name, key in versions.items()),
-            "readings": part.manifest["readings"],
+            "hardware": f"{made['processor']}, {made['cores']} cores, {where}",
+            "versions": f"Python {made['versions']['python']}, PyTorch {made['versions']['torch']}",
+            "readings": manifest["readings"],
         },
-        "values": {
-            k: v for k, v in (part.manifest["figures"] | found).items() if not isinstance(v, list | dict)
-        },
-        "seconds": seconds,
-        "took": seconds if old else took,
-        "same_code": folders.same_code(part.manifest),
+        "values": {k: v for k, v in (manifest["figures"] | found).items() if not isinstance(v, list | dict)},
+        "seconds": manifest["seconds"],
+        "took": manifest["seconds"] if old else took,
+        "same_code": folders.same_code(manifest),
     }
 
 
-def _execute(task: Task, attempts: int = 3) -> None:
+def _execute(task: Task) -> None:
     """Kernels that start at the same moment can take each other's ports: then start it again."""
-    try:
-        execute(*task.key, task.params.model_dump())
-    except RuntimeError:
-        if attempts == 1:
-            raise
-        _execute(task, attempts - 1)
+    for last in (False, False, True):
+        try:
+            return execute(*task.key, task.params.model_dump())
+        except RuntimeError:
+            if last:
+                raise
 
 
 @contextlib.contextmanager
@@ -265,17 +263,15 @@ class Ends:
     def __init__(
         self, plan: Plan, before: Mapping[tuple[str, int, str], dict[str, Any]] | None = None
     ) -> None:
-        self.plan = plan
-        self.before = before or {}
+        self.plan, self.before = plan, before or {}
         self.done: dict[Key, dict[str, Any]] = {}
-        self.failed: dict[Key, str] = {}
-        self.not_run: dict[Key, str] = {}
+        self.errors: dict[Key, tuple[str, str]] = {}  # failed or not run, and why
         self._clear = "\r\x1b[K" if sys.stdout.isatty() else ""
         self._last = -float(SHOW_EVERY)
 
     def __str__(self) -> str:
-        counts = {"failed": len(self.failed), "not run": len(self.not_run)}
-        more = "".join(f", {count} {what}" for what, count in counts.items() if count)
+        counts = Counter(status for status, _ in self.errors.values())
+        more = "".join(f", {counts[status]} {status}" for status in ("failed", "not run") if counts[status])
         return f"{len(self.done)} of {len(self.plan.tasks)} runs done{more}"
 
     def add(self, future: Any, keys: Mapping[str, Key]) -> None:
@@ -295,14 +291,14 @@ class Ends:
         except Exception as error:  # the worker could not even begin
             culprit, line = key, said(error)
         if culprit != key:
-            self.not_run[key] = f"{'/'.join(culprit[::-1])} failed: {line}"
+            self.errors[key] = "not run", f"{'/'.join(culprit[::-1])} failed: {line}"
             return
-        self.failed[key] = line
+        self.errors[key] = "failed", line
         print(f"{self._clear}failed: {'/'.join(key[::-1])}: {line}", flush=True)
 
     def show(self, workers: int) -> None:
         """The progress line, with the time left if each notebook takes what it took on average."""
-        open_ = [key for key in self.plan.tasks if key not in self.done | self.failed | self.not_run]
+        open_ = [key for key in self.plan.tasks if key not in self.done | self.errors]
         if open_ and not self._clear and time.monotonic() - self._last < SHOW_EVERY:
             return
         self._last = time.monotonic()
@@ -318,13 +314,11 @@ class Ends:
         """One row a point and seed, whatever became of it."""
         rows = []
         for row in self.plan.rows:
-            end = self.done.get(row.key, {})
-            open_ = not end and row.key not in self.failed and row.key not in self.not_run
-            if open_ and (kept := self.before.get((row.label, row.seed, row.key[1]))):
+            end, kept = self.done.get(row.key, {}), self.before.get((row.label, row.seed, row.key[1]))
+            if kept and row.key not in self.done | self.errors:
                 rows.append(kept)
                 continue
-            error = self.failed.get(row.key) or self.not_run.get(row.key) or ("" if end else "stopped")
-            status = "done" if end else "failed" if row.key in self.failed else "not run"
+            status, error = self.errors.get(row.key, ("done", "") if end else ("not run", "stopped"))
             own = {"label": row.label, "seed": row.seed} | row.values
             own |= {"run": row.key[1], "status": status, "error": error, "seconds": end.get("seconds")}
             own |= end.get("origin", {})
