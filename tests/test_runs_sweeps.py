@@ -72,6 +72,19 @@ def test_what_points_have_in_common_is_one_task():
     ]
 
 
+def test_methods_with_settings_of_their_own_can_differ_by_point():
+    own = [
+        [{"label": name, "sampler": "mcts", "tree": "learned", "bonus": name}] for name in ("sqrt", "linear")
+    ]
+    made = plan(
+        notebook="04_mcts", grid=[{"label": "none", "compare": []}, {"product": {"compare": own}}], seeds=1
+    )
+    assert len({row.key[1] for row in made.rows}) == 3
+    for (_, run), task in made.tasks.items():
+        assert re.fullmatch(r"a(/[^/]*)?/seed0", run)
+        assert task.params.run == run
+
+
 def test_a_task_reads_from_its_nearest_and_needs_all_it_reads():
     made = plan(grid=[{"measure": "l2"}], seeds=1)
     pretrain, distances, tree = made.tasks.values()
