@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -18,6 +18,13 @@ from hnas_kit.supernets.networks import SKELETONS
 
 def _size(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
+
+
+def _run(module: nn.Module, shape: tuple[int, ...], *args: int) -> tuple[int, tuple[int, ...]]:
+    """MACs of a module on an input of that shape, and the shape of its output."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        out = module(torch.empty(shape, device="meta"), *args)
+    return counter.get_total_flops() // 2, tuple(out.shape)
 
 
 class CostTable:
@@ -35,27 +42,18 @@ class CostTable:
     def __init__(self, net: Supernet, image_size: int, in_channels: int) -> None:
         self.net = net
         self._input = (1, in_channels, image_size, image_size)
-        self._known: dict[tuple, tuple[int, tuple[int, ...]]] = {}
         self._fixed = _size(net.stem) + _size(net.head)  # parameters that all architectures have
-        self._sizes: dict[tuple[int, int], int] = {}  # of each choice: layer, operation
-
-    def _run(self, key: object, module: nn.Module, shape: tuple[int, ...], *args: int) -> tuple:
-        """MACs of one module on an input of that shape, and the shape of its output."""
-        if (key, shape, args) not in self._known:
-            counter = FlopCounterMode(display=False)
-            with counter, torch.no_grad():
-                out = module(torch.empty(shape, device="meta"), *args)
-            self._known[key, shape, args] = (counter.get_total_flops() // 2, tuple(out.shape))
-        return self._known[key, shape, args]
+        self._size = cache(lambda layer, op: _size(net.layers[layer].alone(op)))
+        self._run = cache(_run)
 
     def parts(self, arch: Arch) -> list[int]:
         """MACs of the stem, of each layer and of the head."""
-        macs, shape = self._run("stem", self.net.stem, self._input)
+        macs, shape = self._run(self.net.stem, self._input)
         parts = [macs]
-        for i, (layer, op) in enumerate(zip(self.net.layers, arch, strict=True)):
-            macs, shape = self._run(i, layer, shape, op)
+        for layer, op in zip(self.net.layers, arch, strict=True):
+            macs, shape = self._run(layer, shape, op)
             parts.append(macs)
-        return [*parts, self._run("head", self.net.head, shape)[0]]
+        return [*parts, self._run(self.net.head, shape)[0]]
 
     def macs(self, arch: Arch) -> int:
         return sum(self.parts(arch))
@@ -71,29 +69,26 @@ class CostTable:
             automaton's transitions, as :attr:`hnas_kit.spaces.SearchSpace.transitions`; and for each an
             int64 array like it, 0 where an operation is not allowed.
         """
-        fixed, shape = self._run("stem", self.net.stem, self._input)
+        fixed, shape = self._run(self.net.stem, self._input)
         before, tables, costs = [(0, shape)], [], []
         for i, transitions in enumerate(space.transitions):
             after = np.full((len(before), transitions.shape[1]), -1)
             cost, reached = np.zeros_like(after), {}
             for place, (state, shape) in enumerate(before):
                 for op in np.flatnonzero(transitions[state] >= 0).tolist():
-                    cost[place, op], out = self._run(i, self.net.layers[i], shape, op)
+                    cost[place, op], out = self._run(self.net.layers[i], shape, op)
                     reached[place, op] = int(transitions[state, op]), out
             before = sorted(set(reached.values()))
             for choice, place in reached.items():
                 after[choice] = before.index(place)
             tables.append(after)
             costs.append(cost)
-        heads = np.array([self._run("head", self.net.head, shape)[0] for _, shape in before])
+        heads = np.array([self._run(self.net.head, shape)[0] for _, shape in before])
         costs[-1] += np.where(after >= 0, heads[after] - heads.min(), 0)
         return fixed + int(heads.min()), tables, costs
 
     def params(self, arch: Arch) -> int:
-        for layer, op in enumerate(arch):
-            if (layer, op) not in self._sizes:
-                self._sizes[layer, op] = _size(self.net.layers[layer].alone(op))
-        return self._fixed + sum(self._sizes[choice] for choice in enumerate(arch))
+        return self._fixed + sum(self._size(layer, op) for layer, op in enumerate(arch))
 
 
 def table(
@@ -111,18 +106,11 @@ def table(
 
 
 @lru_cache(maxsize=16)
-def _table(
-    key: SearchSpace | str,
-    width: int | None,
-    image_size: int | None,
-    in_channels: int,
-    num_classes: int | None,
-) -> CostTable:
+def _table(key: SearchSpace | str, *sizes: int | None) -> CostTable:
     space = make_space(key) if isinstance(key, str) else key
-    outline = skeleton(space)
+    outline, (width, image_size, in_channels, classes) = skeleton(space), sizes
     with torch.device("meta"):
-        classes = num_classes or outline.num_classes
-        net = make_supernet(space, in_channels, classes, width, shared=False)
+        net = make_supernet(space, in_channels, classes or outline.num_classes, width, shared=False)
     return CostTable(net.eval(), image_size or outline.image_size, in_channels)
 
 
