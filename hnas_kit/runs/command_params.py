@@ -54,7 +54,7 @@ class Retrain(Training):
 
     @property
     def optimiser(self) -> dict[str, Any]:
-        """What :func:`hnas_kit.benchmarks.alone.train` is told of the optimisation."""
+        """What :func:`hnas_kit.benchmarks.making.train` is told of the optimisation."""
         more = self.model_dump(
             include={"epochs", "batch_size", "warmup_epochs", "ema_decay", "label_smoothing"}
         )
