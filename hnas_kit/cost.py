@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache, cached_property, lru_cache
 
@@ -11,7 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.spaces import Arch, SearchSpace, completions, make_space
 from hnas_kit.supernets import Supernet, make_supernet, skeleton
 from hnas_kit.supernets.networks import SKELETONS
 
@@ -188,21 +189,16 @@ class BudgetSampler:
         """Exact: from the end as far as 64 bits reach, from the start with integers of any size."""
         if self._high < self._low:
             return 0
-        # exact numbers of completions, from which layer on all are small
-        ways, first = [1] * (1 + int(self._transitions[-1].max())), len(self._transitions)
-        while first and max(ways) < 2**62:
-            first -= 1
-            rows = self._transitions[first].tolist()
-            ways = [sum(ways[after] for after in row if after >= 0) for row in rows]
-        first += max(ways) >= 2**62
+        ways = completions(self._transitions)
+        first = next(layer for layer, numbers in enumerate(ways) if max(numbers) < 2**62)
         behind = [np.cumsum(table) for table in self._backwards(np.int64, self._high + 1, first)]
         ahead = {(0, 0): 1}  # architectures up to layer ``first``, by state and sum
         for layer in range(first):
-            longer: dict[tuple[int, int], int] = {}
+            longer: Counter[Place] = Counter()
             for state, _, after, cost in self._ways(layer):
                 for (at, total), n in ahead.items():
                     if at == state:
-                        longer[after, total + cost] = longer.get((after, total + cost), 0) + n
+                        longer[after, total + cost] += n
             ahead = longer
 
         def up_to(state: int, total: int) -> int:

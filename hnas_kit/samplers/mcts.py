@@ -281,28 +281,6 @@ class Boltzmann(MCTS):
         super().__init__(trees.flat(archs), beta, 0.0, temperature, start=start)
 
 
-def _equivalent(tree: ArchTree) -> np.ndarray:
-    """(V,) for each node of a tree by layers, which level and operation it stands for, as a number.
-
-    Raises:
-        HnasError: if a level of the tree does not stand for a layer.
-    """
-    codes = np.full((tree.num_nodes, tree.depth), -1)
-    for v in reversed(range(tree.num_nodes)):  # the operations that all architectures under a node share
-        if tree.num_children[v]:
-            below = codes[tree.first_child[v] : tree.first_child[v] + tree.num_children[v]]
-            codes[v] = np.where((below == below[0]).all(axis=0), below[0], -1)
-        elif len(tree.archs[tree.arch_index[v]]) == tree.depth:
-            codes[v] = tree.archs[tree.arch_index[v]]
-    op = np.array([codes[v, level - 1] if level else -1 for v, level in enumerate(tree.level)])
-    if np.any(op[1:] < 0) or np.any(tree.level[tree.arch_index >= 0] < tree.depth):
-        raise HnasError(
-            "communication needs a tree whose levels are the layers, with nodes that stand for an operation: "
-            "the default tree"
-        )
-    return np.unique(np.column_stack([tree.level, op]), axis=0, return_inverse=True)[1].reshape(-1)
-
-
 class MCTSReg(MCTS):
     """Tree search whose equivalent nodes, same level and same operation, learn from each other.
 
@@ -342,4 +320,18 @@ class MCTSReg(MCTS):
         self.begin(tree)
 
     def _groups(self, tree: ArchTree) -> np.ndarray:
-        return _equivalent(tree)
+        """(V,) which level and operation each node of a tree by layers stands for, as a number."""
+        codes = np.full((tree.num_nodes, tree.depth), -1)
+        for v in reversed(range(tree.num_nodes)):  # the operations that all architectures under a node share
+            if tree.num_children[v]:
+                below = codes[tree.first_child[v] : tree.first_child[v] + tree.num_children[v]]
+                codes[v] = np.where((below == below[0]).all(axis=0), below[0], -1)
+            elif len(tree.archs[tree.arch_index[v]]) == tree.depth:
+                codes[v] = tree.archs[tree.arch_index[v]]
+        op = np.array([codes[v, level - 1] if level else -1 for v, level in enumerate(tree.level)])
+        if np.any(op[1:] < 0) or np.any(tree.level[tree.arch_index >= 0] < tree.depth):
+            raise HnasError(
+                "communication needs a tree whose levels are the layers, with nodes that stand for an "
+                "operation: the default tree"
+            )
+        return np.unique(np.column_stack([tree.level, op]), axis=0, return_inverse=True)[1].reshape(-1)

@@ -79,10 +79,7 @@ class ArchTree:
         for v in range(1, self.num_nodes):
             if self.level[v] > level:
                 top[v] = top[self.parent[v]]
-        groups = np.empty(self.num_leaves, dtype=np.int64)
-        is_leaf = self.arch_index >= 0
-        groups[self.arch_index[is_leaf]] = top[is_leaf]
-        return groups
+        return top[[self.leaf[arch] for arch in self.archs]]
 
     def to_newick(self, name: Callable[[Arch], str] = lambda arch: "-".join(map(str, arch))) -> str:
         """The tree in Newick form, with branch lengths (difference of heights) and quoted leaf names."""
