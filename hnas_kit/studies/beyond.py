@@ -24,6 +24,7 @@ SEEDS = 100
 PAPERS = 0.5  # lambda
 CELL = ["benchmark", "share", "steps", "bonus", "exploration", "prior"]
 KEYS = [*CELL, "tree", "growth"]
+settings = readings.settings
 
 
 def cells(benchmark: str, leaves: int) -> Iterator[dict[str, Any]]:
