@@ -2,8 +2,9 @@
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -11,13 +12,20 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.spaces import Arch, SearchSpace, completions, make_space
 from hnas_kit.supernets import Supernet, make_supernet, skeleton
 from hnas_kit.supernets.networks import SKELETONS
 
 
 def _size(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
+
+
+def _run(module: nn.Module, shape: tuple[int, ...], *args: int) -> tuple[int, tuple[int, ...]]:
+    """MACs of a module on an input of that shape, and the shape of its output."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        out = module(torch.empty(shape, device="meta"), *args)
+    return counter.get_total_flops() // 2, tuple(out.shape)
 
 
 class CostTable:
@@ -35,27 +43,18 @@ class CostTable:
     def __init__(self, net: Supernet, image_size: int, in_channels: int) -> None:
         self.net = net
         self._input = (1, in_channels, image_size, image_size)
-        self._known: dict[tuple, tuple[int, tuple[int, ...]]] = {}
         self._fixed = _size(net.stem) + _size(net.head)  # parameters that all architectures have
-        self._sizes: dict[tuple[int, int], int] = {}  # of each choice: layer, operation
-
-    def _run(self, key: object, module: nn.Module, shape: tuple[int, ...], *args: int) -> tuple:
-        """MACs of one module on an input of that shape, and the shape of its output."""
-        if (key, shape, args) not in self._known:
-            counter = FlopCounterMode(display=False)
-            with counter, torch.no_grad():
-                out = module(torch.empty(shape, device="meta"), *args)
-            self._known[key, shape, args] = (counter.get_total_flops() // 2, tuple(out.shape))
-        return self._known[key, shape, args]
+        self._size = cache(lambda layer, op: _size(net.layers[layer].alone(op)))
+        self._run = cache(_run)
 
     def parts(self, arch: Arch) -> list[int]:
         """MACs of the stem, of each layer and of the head."""
-        macs, shape = self._run("stem", self.net.stem, self._input)
+        macs, shape = self._run(self.net.stem, self._input)
         parts = [macs]
-        for i, (layer, op) in enumerate(zip(self.net.layers, arch, strict=True)):
-            macs, shape = self._run(i, layer, shape, op)
+        for layer, op in zip(self.net.layers, arch, strict=True):
+            macs, shape = self._run(layer, shape, op)
             parts.append(macs)
-        return [*parts, self._run("head", self.net.head, shape)[0]]
+        return [*parts, self._run(self.net.head, shape)[0]]
 
     def macs(self, arch: Arch) -> int:
         return sum(self.parts(arch))
@@ -71,29 +70,26 @@ class CostTable:
             automaton's transitions, as :attr:`hnas_kit.spaces.SearchSpace.transitions`; and for each an
             int64 array like it, 0 where an operation is not allowed.
         """
-        fixed, shape = self._run("stem", self.net.stem, self._input)
+        fixed, shape = self._run(self.net.stem, self._input)
         before, tables, costs = [(0, shape)], [], []
         for i, transitions in enumerate(space.transitions):
             after = np.full((len(before), transitions.shape[1]), -1)
             cost, reached = np.zeros_like(after), {}
             for place, (state, shape) in enumerate(before):
                 for op in np.flatnonzero(transitions[state] >= 0).tolist():
-                    cost[place, op], out = self._run(i, self.net.layers[i], shape, op)
+                    cost[place, op], out = self._run(self.net.layers[i], shape, op)
                     reached[place, op] = int(transitions[state, op]), out
             before = sorted(set(reached.values()))
             for choice, place in reached.items():
                 after[choice] = before.index(place)
             tables.append(after)
             costs.append(cost)
-        heads = np.array([self._run("head", self.net.head, shape)[0] for _, shape in before])
+        heads = np.array([self._run(self.net.head, shape)[0] for _, shape in before])
         costs[-1] += np.where(after >= 0, heads[after] - heads.min(), 0)
         return fixed + int(heads.min()), tables, costs
 
     def params(self, arch: Arch) -> int:
-        for layer, op in enumerate(arch):
-            if (layer, op) not in self._sizes:
-                self._sizes[layer, op] = _size(self.net.layers[layer].alone(op))
-        return self._fixed + sum(self._sizes[choice] for choice in enumerate(arch))
+        return self._fixed + sum(self._size(layer, op) for layer, op in enumerate(arch))
 
 
 def table(
@@ -111,18 +107,11 @@ def table(
 
 
 @lru_cache(maxsize=16)
-def _table(
-    key: SearchSpace | str,
-    width: int | None,
-    image_size: int | None,
-    in_channels: int,
-    num_classes: int | None,
-) -> CostTable:
+def _table(key: SearchSpace | str, *sizes: int | None) -> CostTable:
     space = make_space(key) if isinstance(key, str) else key
-    outline = skeleton(space)
+    outline, (width, image_size, in_channels, classes) = skeleton(space), sizes
     with torch.device("meta"):
-        classes = num_classes or outline.num_classes
-        net = make_supernet(space, in_channels, classes, width, shared=False)
+        net = make_supernet(space, in_channels, classes or outline.num_classes, width, shared=False)
     return CostTable(net.eval(), image_size or outline.image_size, in_channels)
 
 
@@ -200,21 +189,16 @@ class BudgetSampler:
         """Exact: from the end as far as 64 bits reach, from the start with integers of any size."""
         if self._high < self._low:
             return 0
-        # exact numbers of completions, from which layer on all are small
-        ways, first = [1] * (1 + int(self._transitions[-1].max())), len(self._transitions)
-        while first and max(ways) < 2**62:
-            first -= 1
-            rows = self._transitions[first].tolist()
-            ways = [sum(ways[after] for after in row if after >= 0) for row in rows]
-        first += max(ways) >= 2**62
+        ways = completions(self._transitions)
+        first = next(layer for layer, numbers in enumerate(ways) if max(numbers) < 2**62)
         behind = [np.cumsum(table) for table in self._backwards(np.int64, self._high + 1, first)]
         ahead = {(0, 0): 1}  # architectures up to layer ``first``, by state and sum
         for layer in range(first):
-            longer: dict[tuple[int, int], int] = {}
+            longer: Counter[Place] = Counter()
             for state, _, after, cost in self._ways(layer):
                 for (at, total), n in ahead.items():
                     if at == state:
-                        longer[after, total + cost] = longer.get((after, total + cost), 0) + n
+                        longer[after, total + cost] += n
             ahead = longer
 
         def up_to(state: int, total: int) -> int:

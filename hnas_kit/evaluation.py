@@ -1,7 +1,6 @@
 """Outputs and accuracies of many architectures on the same images, common prefixes computed once."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -12,32 +11,25 @@ from hnas_kit.supernets import Supernet
 
 
 def _logits(net: Supernet, archs: Sequence[Arch], x: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Yield (position in ``archs``, logits (B, C)) in an order in which neighbours begin alike.
+    """Yield (position in ``archs``, logits (B, C)), the network in evaluation mode meanwhile.
 
     Walks the trie of the architectures depth first, with a stack of activations: what two neighbours
     have in common is computed once. Memory: one activation per layer.
     """
-    stack = [net.stem(x)]
-    previous: Arch = ()
-    for i in sorted(range(len(archs)), key=lambda i: archs[i]):
-        arch = archs[i]
-        shared = next(
-            (k for k, (a, b) in enumerate(zip(arch, previous, strict=False)) if a != b), len(previous)
-        )
-        del stack[shared + 1 :]
-        for layer, op in zip(net.layers[shared:], arch[shared:], strict=True):
-            stack.append(layer(stack[-1], op))
-        yield i, net.head(stack[-1])
-        previous = arch
-
-
-@contextmanager
-def _evaluating(net: Supernet) -> Iterator[None]:
-    """Evaluation mode, and the mode that was set before afterwards."""
-    training = net.training
+    training, previous = net.training, ()
     net.eval()
     try:
-        yield
+        stack = [net.stem(x)]
+        for i in sorted(range(len(archs)), key=lambda i: archs[i]):
+            arch = archs[i]
+            shared = next(
+                (k for k, (a, b) in enumerate(zip(arch, previous, strict=False)) if a != b), len(previous)
+            )
+            del stack[shared + 1 :]
+            for layer, op in zip(net.layers[shared:], arch[shared:], strict=True):
+                stack.append(layer(stack[-1], op))
+            yield i, net.head(stack[-1])
+            previous = arch
     finally:
         net.train(training)
 
@@ -55,11 +47,10 @@ def outputs(net: Supernet, archs: Sequence[Arch], x: Tensor) -> Tensor:
         (N, B, num_classes) float32 on the CPU; rows sum to 1.
     """
     result = None
-    with _evaluating(net):
-        for i, logits in _logits(net, archs, x):
-            if result is None:
-                result = torch.empty(len(archs), *logits.shape)
-            result[i] = torch.softmax(logits.float(), dim=1)
+    for i, logits in _logits(net, archs, x):
+        if result is None:
+            result = torch.empty(len(archs), *logits.shape)
+        result[i] = torch.softmax(logits.float(), dim=1)
     return result
 
 
@@ -81,8 +72,7 @@ def accuracy(
     """
     correct = torch.zeros(len(archs), dtype=torch.int64, device=y.device)
     parts = -(-len(y) // batch_size)
-    with _evaluating(net):
-        for part_x, part_y in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
-            for i, logits in _logits(net, archs, part_x):
-                correct[i] += (logits.argmax(1) == part_y).sum()
+    for part_x, part_y in zip(x.tensor_split(parts), y.tensor_split(parts), strict=True):
+        for i, logits in _logits(net, archs, part_x):
+            correct[i] += (logits.argmax(1) == part_y).sum()
     return correct.cpu().numpy() / len(y)

@@ -3,12 +3,10 @@
 The authors' later method does so as well (Iterative Monte Carlo Tree Search for NAS, AutoML 2025).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import pandas as pd
 from torch import Tensor
@@ -53,7 +51,7 @@ class Relearning:
         require_one_of("linkage", self.linkage, LINKAGES)
 
     @classmethod
-    def of(cls, problem: Problem, every: float, images: int, measure: str, linkage: str) -> Relearning:
+    def of(cls, problem: Problem, every: float, images: int, measure: str, linkage: str) -> Self:
         """From the first validation images, which 02 compares outputs on."""
         return cls(problem.dataset.fixed(problem.valid, limit=images)[0][:images], every, measure, linkage)
 
@@ -80,13 +78,11 @@ def steps(schedule: Schedule, every: float) -> list[int]:
     if not 0 < every < 1:
         raise HnasError(f"relearn_every is {every}; allowed: above 0 and below 1")
     first, length = schedule.starts[2], schedule.steps - schedule.starts[2]
-    times = range(1, int(1 / every) + 2)
-    found = sorted(
-        {first + round(k * every * length) for k in times if k * every < 1 - 1e-9} - {first, schedule.steps}
-    )
+    shares = (k * every for k in range(1, int(1 / every) + 2))
+    found = {first + round(share * length) for share in shares if share < 1 - 1e-9} - {first, schedule.steps}
     if not found:
         raise HnasError(f"the third phase has {length} steps, too few to learn its tree anew in it")
-    return found
+    return sorted(found)
 
 
 def table(planted: Sequence[Planted], seconds: float = 0.0) -> pd.DataFrame:
@@ -108,9 +104,7 @@ def table(planted: Sequence[Planted], seconds: float = 0.0) -> pd.DataFrame:
         rows[now.step] = {
             "moved": trees.moved(before.tree, now.tree),
             "moved in all": trees.moved(planted[0].tree, now.tree),
-            "new groups": float((trees.origins(before.tree, now.tree) < 0).sum() / inner)
-            if now.step
-            else 0.0,
+            "new groups": float((trees.origins(before.tree, now.tree) < 0).sum() / inner),
             "depth": now.tree.depth,
             "seconds": now.seconds,
         } | ({"share (%)": 100 * now.seconds / seconds} if seconds else {})

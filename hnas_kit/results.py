@@ -29,13 +29,12 @@ def _repaired(judged: pd.DataFrame) -> str:
     """Whether concentrating repaired what interference broke, in words, from the table of judges."""
     gain = (judged["best"] - judged["best_before"]) - (judged["all"] - judged["all_before"])
     better = judged["tau"] > judged["tau_before"]
-    chosen = judged["found_rank"] < judged["favourite_rank"]
-    worse = judged["found_rank"] > judged["favourite_rank"]
+    behind = judged["found_rank"] - judged["favourite_rank"]
     return (
         f"Kendall's tau rose in {better.sum()} of {len(judged)} searches. The truly best ten gained more "
         f"accuracy than all 36 did in {(gain > 0).sum()} of them, by {gain.mean():+.2f} points on average. "
-        f"What a search took is truly better than its supernet's favourite in {chosen.sum()}, worse in "
-        f"{worse.sum()}."
+        f"What a search took is truly better than its supernet's favourite in {(behind < 0).sum()}, "
+        f"worse in {(behind > 0).sum()}."
     )
 
 
@@ -66,6 +65,9 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
         (files("hnas_kit") / "results.md").read_text(encoding="utf-8")
     )
     readings = rows.loc[rows["label"] == evidence.LEARNED, "readings"].iloc[0]
+    machines = rows.groupby(["hardware", "versions"], sort=False)
+    if again is not None:
+        again = [f"{row.label}, seed {row.seed}: {row.rank:.0f}" for row in again.itertuples()]
     shown = None
     if judged is not None:
         judged = rows[["label", "seed", "run"]].merge(judged, on="run")
@@ -79,13 +81,9 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
         table=_markdown(claims, {"median": "{:+g}", "could see": "{:.0f}"}),
         methods=_markdown(found, formats | {"paper's rank": "{:g}"}),
         readings=readings,
-        machines=[
-            _machine(*made, group) for made, group in rows.groupby(["hardware", "versions"], sort=False)
-        ],
+        machines=[_machine(*made, group) for made, group in machines],
         judged=shown,
-        again=None
-        if again is None
-        else [f"{row.label}, seed {row.seed}: {row.rank:.0f}" for row in again.itertuples()],
+        again=again,
         repaired=None if judged is None else _repaired(judged),
     )
 

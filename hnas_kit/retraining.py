@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hnas_kit import benchmarks, data, plugins, runs
-from hnas_kit.benchmarks import alone
+from hnas_kit.benchmarks import making
 from hnas_kit.errors import HnasError
 from hnas_kit.export import facts, network, search_result
 from hnas_kit.files import json_value, read_yaml, sha256, torch_bytes, torch_value, write_atomic
@@ -148,7 +148,7 @@ def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
     dataset = data.load(p.dataset, device, p.image_size, p.workers)
     steps = p.epochs * -(-len(dataset.train) // p.batch_size)
     with runs.progress(steps, "retrain") as bar:
-        trained = alone.train(
+        trained = making.train(
             space,
             dataset,
             arch,
@@ -159,12 +159,8 @@ def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
             **p.optimiser,
         )
     nets = {"net": trained.net} | ({"average": trained.average} if trained.average else {})
-    weights = {
-        name: {key: value.cpu() for key, value in extract(net, arch).state_dict().items()}
-        for name, net in nets.items()
-    }
-    contents = torch_bytes(weights)
-    known = None
+    weights = {name: dict(extract(net, arch).cpu().state_dict()) for name, net in nets.items()}
+    contents, known = torch_bytes(weights), None
     if truth is not None:
         accuracy, rank = truth.loc[p.architecture, ["accuracy", "rank"]]
         known = {"accuracy": float(accuracy), "rank": int(rank), "of": len(truth)}
@@ -174,7 +170,7 @@ def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
         "found_by": label,
         "params": p.model_dump(),
         "network": facts(space, arch, *sizes),
-        "accuracy": {name: 100 * alone.accuracy(net, arch, dataset) for name, net in nets.items()},
+        "accuracy": {name: 100 * making.accuracy(net, arch, dataset) for name, net in nets.items()},
         "ground_truth": known,
         "steps": steps,
         "final_loss": float(trained.losses[-100:].mean()),

@@ -1,7 +1,5 @@
 """What a search is rewarded with: accuracy or loss, absolute or relative, on validation or training data."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 import math

@@ -1,7 +1,5 @@
 """Algorithm 1: train and search jointly in three phases, then choose the final architecture."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -24,6 +24,14 @@ Arch = tuple[int, ...]
 LISTED = 1_000_000  # architectures, at most
 
 
+def completions(transitions: Sequence[np.ndarray]) -> list[list[int]]:
+    """Exact numbers of completions of an architecture, by state before each layer and after the last."""
+    ways = [[1] * (1 + int(transitions[-1].max()))]
+    for table in reversed(transitions):
+        ways.append([sum(ways[-1][after] for after in row if after >= 0) for row in table.tolist()])
+    return ways[::-1]
+
+
 class SearchSpace:
     """What every search space offers: a chain of layers with a choice of operations in each.
 
@@ -94,8 +102,7 @@ class SearchSpace:
     def _accepted(self, arch: Arch) -> bool:
         state = self.start
         for layer, op in enumerate(arch):
-            state = self.advance(state, layer, op)
-            if state is None:
+            if (state := self.advance(state, layer, op)) is None:
                 return False
         return self.accepts(state)
 
@@ -115,11 +122,9 @@ class SearchSpace:
         tables: list[np.ndarray] = []
         for layer in reversed(range(self.num_layers)):
             position = {state: i for i, state in enumerate(layers[layer + 1])}
+            ops = range(len(self.ops[layer]))
             table = np.array(
-                [
-                    [position.get(self.advance(state, layer, op), -1) for op in range(len(self.ops[layer]))]
-                    for state in layers[layer]
-                ]
+                [[position.get(self.advance(s, layer, op), -1) for op in ops] for s in layers[layer]]
             )
             alive = (table >= 0).any(axis=1)
             layers[layer] = [state for state, keep in zip(layers[layer], alive, strict=True) if keep]
@@ -170,11 +175,8 @@ class SearchSpace:
 
     @cached_property
     def completions(self) -> list[list[int]]:
-        """Exact numbers of completions of an architecture, by state before each layer and after the last."""
-        ways = [[1] * (1 + int(self.transitions[-1].max()))]
-        for table in reversed(self.transitions):
-            ways.append([sum(ways[-1][after] for after in row if after >= 0) for row in table.tolist()])
-        return ways[::-1]
+        """Those of the space's automaton, see :func:`completions`."""
+        return completions(self.transitions)
 
     @property
     def size(self) -> int:
@@ -341,9 +343,7 @@ class MobileSpace(StagedSpace):
     """
 
     name = "mobile"
-    ops = (
-        *[(*[f"k{k} e{e}{se}" for e in (3, 6) for se in ("", " se") for k in (3, 5, 7)], "identity")] * 21,
-    )
+    ops = ((*[f"k{k} e{e}{se}" for e in (3, 6) for se in ("", " se") for k in (3, 5, 7)], "identity"),) * 21
     stages = (4, 4, 4, 4, 4, 1)
     identity = 12
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from hnas_kit import benchmarks, cli, cost, data, retraining, runs, training
-from hnas_kit.benchmarks import alone
+from hnas_kit.benchmarks import making
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_value
 from hnas_kit.runs.folders import manifest_checksum
@@ -117,7 +117,7 @@ def test_labels_are_smoothed_and_the_rate_rises_first_by_hand(smoothing, warmup)
 
 def test_the_average_follows_weights_and_statistics_by_hand(recorder):
     arch = SPACES["pooling"].parse("[7,1,2]")
-    trained = alone.train(
+    trained = making.train(
         SPACES["pooling"],
         data.load("digits"),
         arch,
@@ -149,7 +149,7 @@ def test_without_a_decay_there_is_no_average_and_nothing_changes():
     settings = {"width": 1, "epochs": 1, "batch_size": 450, "lr": 0.05, "weight_decay": 1e-3}
     arch = SPACES["pooling"].parse("[7,1,2]")
     plain, averaged = (
-        alone.train(SPACES["pooling"], data.load("digits"), arch, 0, ema_decay=decay, **settings)
+        making.train(SPACES["pooling"], data.load("digits"), arch, 0, ema_decay=decay, **settings)
         for decay in (0.0, 0.9)
     )
     assert plain.average is None
@@ -168,8 +168,8 @@ def test_accuracy_over_pieces_is_that_over_all(pets):
         expected = (net(x, arch).argmax(1) == y).double().mean().item()
     pieces = [(x[:1], y[:1]), (x[1:], y[1:])]
     in_pieces = type("Pieces", (), {"test": None, "pieces": lambda self, split: iter(pieces)})()
-    assert alone.accuracy(net, arch, in_pieces) == pytest.approx(expected)
-    assert alone.accuracy(net, arch, dataset) == pytest.approx(expected)
+    assert making.accuracy(net, arch, in_pieces) == pytest.approx(expected)
+    assert making.accuracy(net, arch, dataset) == pytest.approx(expected)
 
 
 # the command

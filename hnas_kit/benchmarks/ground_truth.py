@@ -39,10 +39,9 @@ class Protocol:
 
     @property
     def training(self) -> dict[str, Any]:
-        """How they are trained, by the names of :func:`hnas_kit.benchmarks.alone.train`."""
-        return {
-            name: getattr(self, name) for name in ("epochs", "batch_size", "lr", "weight_decay", "momentum")
-        }
+        """How they are trained, by the names of :func:`hnas_kit.benchmarks.making.train`."""
+        names = "epochs", "batch_size", "lr", "weight_decay", "momentum"
+        return {name: getattr(self, name) for name in names}
 
 
 PROTOCOLS = {
@@ -141,8 +140,7 @@ def load(name: str) -> pd.DataFrame:
     rank = accuracy.rank(ascending=False, method="min").astype(int)
     space = make_space(protocol.space)
     archs = [space.parse(text) for text in table.index]
-    size = {"width": protocol.width, "in_channels": protocol.in_channels}
-    size["num_classes"] = num_classes
+    size = {"width": protocol.width, "in_channels": protocol.in_channels, "num_classes": num_classes}
     macs = [cost.macs(space, a, image_size=protocol.image_size, **size) for a in archs]
     params = [cost.params(space, a, **size) for a in archs]
     return pd.DataFrame({"accuracy": accuracy, "rank": rank, "macs": macs, "params": params})

@@ -1,33 +1,110 @@
-"""Making a ground truth table: every architecture trained alone, one process a core."""
+"""Architectures trained alone, from new weights; and a ground truth table made so, one process a core."""
 
 import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from hnas_kit import data, plugins
-from hnas_kit.benchmarks import alone
+from hnas_kit import data, evaluation, plugins, training
 from hnas_kit.benchmarks.ground_truth import PROTOCOLS, Protocol, folder_of, stem
+from hnas_kit.data.rendering import layout
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import json_value, write_atomic
 from hnas_kit.names import SPACES
 from hnas_kit.problem import Problem
 from hnas_kit.processes import parallel
 from hnas_kit.provenance import provenance
+from hnas_kit.randomness import Generators
 from hnas_kit.spaces import Arch, SearchSpace, make_space
-from hnas_kit.training import pick_device
+from hnas_kit.supernets import Supernet, make_supernet, prune
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An architecture's network, see :func:`hnas_kit.supernets.prune`.
+
+    Attributes:
+        net: as the last step left it.
+        average: with the moving average of its weights and of its BatchNorm statistics; None without one.
+        losses: (steps,) training loss.
+    """
+
+    net: Supernet
+    average: Supernet | None
+    losses: np.ndarray
+
+
+def train(
+    space: SearchSpace,
+    dataset: data.Dataset,
+    arch: Arch,
+    seed: int,
+    *,
+    width: int,
+    epochs: int,
+    batch_size: int,
+    warmup_epochs: int = 0,
+    ema_decay: float = 0.0,
+    **options: Any,
+) -> Trained:
+    """Train one architecture from new weights on the whole training set.
+
+    Args:
+        space, dataset, width: of the network.
+        arch: the architecture.
+        seed: of weights, order and augmentation.
+        epochs: passes over the training set.
+        batch_size: images a step.
+        warmup_epochs: the learning rate rises over so many of the epochs.
+        ema_decay: d of the moving average after every step, d * average + (1 - d) * weights; it starts as
+            the weights after the first step. 0 keeps none.
+        options: ``lr``, ``weight_decay`` and so on, see :func:`hnas_kit.training.train`.
+    """
+    generators = Generators(seed)
+    sizes = dataset.in_channels, dataset.num_classes, width
+    new = generators.torch("weights")
+    net = prune(make_supernet(space, *sizes, shared=False, generator=new), arch)
+    batches = dataset.batches(dataset.train, batch_size, generators)
+    net.to(batches.device, memory_format=layout(batches.device))
+    average, states = None, {"generators": generators}
+    if ema_decay:
+        average = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+        states["average"] = average
+    losses = training.train(
+        net,
+        batches,
+        lambda step: arch,
+        epochs * batches.steps_per_epoch,
+        warmup_steps=warmup_epochs * batches.steps_per_epoch,
+        after_step=(lambda *_: average.update_parameters(net)) if average else None,
+        states=states,
+        **options,
+    )
+    return Trained(net, average and average.module, losses)
+
+
+def accuracy(net: Supernet, arch: Arch, dataset: data.Dataset) -> float:
+    """Accuracy of a trained network on the test set, a fraction."""
+    scored = [(evaluation.accuracy(net, [arch], x, y)[0], len(y)) for x, y in dataset.pieces(dataset.test)]
+    values, images = zip(*scored, strict=True)
+    return float(np.average(values, weights=images))
+
+
+def _ours() -> list[str]:
+    """The package's benchmarks that this kit can make again."""
+    return [name for name, protocol in PROTOCOLS.items() if protocol.epochs]
 
 
 def train_alone(space: SearchSpace, dataset: data.Dataset, arch: Arch, seed: int, **training: Any) -> float:
-    """Accuracy on the test set, a fraction, of one architecture after :func:`alone.train`."""
-    trained = alone.train(space, dataset, arch, seed, **training)
-    return alone.accuracy(trained.net, arch, dataset)
+    """Accuracy on the test set, a fraction, of one architecture after :func:`train`."""
+    return accuracy(train(space, dataset, arch, seed, **training).net, arch, dataset)
 
 
 def retrained(
@@ -44,35 +121,27 @@ def retrained(
         found: architectures by the name of the search.
         seeds: trainings of each, with seeds 0 to ``seeds - 1``.
         checkpoints: makes those of a training from its name.
-        training: see :func:`train_alone`.
+        training: see :func:`train`.
 
     Returns:
         By name, mean and standard deviation of the test accuracy (%): ``retrained``, ``retrained_sd``.
     """
-    accuracies = {
-        name: [
-            100
-            * train_alone(
-                problem.space,
-                problem.dataset,
-                arch,
-                seed,
-                width=problem.width,
-                checkpoints=checkpoints(f"{name} alone {seed}"),
-                **training,
-            )
-            for seed in range(seeds)
-        ]
-        for name, arch in found.items()
-    }
-    alone_again = pd.DataFrame(accuracies)
+    training |= {"width": problem.width}
+
+    def again(name: str, arch: Arch, seed: int) -> float:
+        kept = checkpoints(f"{name} alone {seed}")
+        return 100 * train_alone(problem.space, problem.dataset, arch, seed, checkpoints=kept, **training)
+
+    alone_again = pd.DataFrame(
+        {name: [again(name, arch, seed) for seed in range(seeds)] for name, arch in found.items()}
+    )
     return pd.DataFrame({"retrained": alone_again.mean(), "retrained_sd": alone_again.std()})
 
 
 def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
     start = time.perf_counter()
     space = make_space(protocol.space)
-    device = pick_device(os.environ.get("HNAS_DEVICE") or "cpu")
+    device = training.pick_device(os.environ.get("HNAS_DEVICE") or "cpu")
     dataset = data.load(protocol.dataset, device, protocol.image_size)
     accuracy = train_alone(space, dataset, arch, seed, width=protocol.width, **protocol.training)
     seconds = time.perf_counter() - start
@@ -100,15 +169,13 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
     """
     ending = max((s for s in SPACES if name.endswith(f"-{s}")), key=len, default="")
     if "-" not in name:
-        require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
+        require_one_of("benchmark", name, _ours())
     if not ending:
-        known = [n for n, p in PROTOCOLS.items() if p.epochs]
-        require_one_of("benchmark", name, [*known, *(f"DATASET-{space}" for space in SPACES)])
+        require_one_of("benchmark", name, [*_ours(), *(f"DATASET-{space}" for space in SPACES)])
     where = name.removesuffix(f"-{ending}")
     dataset = data.load(where, image_size=image_size)
-    if training["batch_size"] > len(dataset.train):
-        has = f"data set {where} has {len(dataset.train)} images to train on"
-        raise HnasError(f"batch_size is {training['batch_size']}; {has}")
+    if (size := training["batch_size"]) > (there := len(dataset.train)):
+        raise HnasError(f"batch_size is {size}; data set {where} has {there} images to train on")
     make_space(ending).enumerate()  # raises for a space that is too large
     sizes = {"image_size": dataset.image_size, "in_channels": dataset.in_channels}
     return Protocol(ending, where, **sizes, **training), dataset.num_classes
@@ -127,7 +194,7 @@ def _done(path: Path, protocol: Protocol) -> dict | None:
 def check(name: str, seeds: int, own: bool = False) -> None:
     """Raise :class:`HnasError` for what :func:`make` cannot make; of one's ``own`` the name is another."""
     if not own:
-        require_one_of("benchmark", name, [n for n, p in PROTOCOLS.items() if p.epochs])
+        require_one_of("benchmark", name, _ours())
     if not 1 <= seeds <= 1000:
         raise HnasError(f"seeds is {seeds}; it must be at least 1 and at most 1000")
 
@@ -182,14 +249,12 @@ def make(
     for count, _ in enumerate(parallel.run_all(_job, jobs), start=len(paths) - len(todo) + 1):
         report(count, len(paths))
     results = {key: _done(path, protocol) for key, path in paths.items()}
-    accuracy = np.array([[results[s, i]["accuracy"] for s in range(seeds)] for i in range(len(archs))])
-    table = pd.DataFrame(
-        100 * accuracy,
-        index=pd.Index([space.format(a) for a in archs], name="architecture"),
-        columns=[f"seed{s}" for s in range(seeds)],
-    )
-    seconds = sum(r["seconds"] for r in results.values())
-    record = {"benchmark": name, "protocol": asdict(protocol), "seeds": seeds, "core_seconds": round(seconds)}
+    accuracy = {
+        f"seed{s}": [100 * results[s, i]["accuracy"] for i in range(len(archs))] for s in range(seeds)
+    }
+    table = pd.DataFrame(accuracy, pd.Index([space.format(a) for a in archs], name="architecture"))
+    seconds = round(sum(r["seconds"] for r in results.values()))
+    record = {"benchmark": name, "protocol": asdict(protocol), "seeds": seeds, "core_seconds": seconds}
     record["num_classes"] = num_classes
     write_atomic(folder / f"{stem(name)}.csv", table.to_csv(float_format="%.4f").encode())
     write_atomic(folder / f"{stem(name)}.json", json.dumps(record | provenance(), indent=2).encode() + b"\n")

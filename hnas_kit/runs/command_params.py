@@ -35,7 +35,7 @@ class Retrain(Training):
 
     @property
     def optimiser(self) -> dict[str, Any]:
-        """What :func:`hnas_kit.benchmarks.alone.train` is told of the optimisation."""
+        """What :func:`hnas_kit.benchmarks.making.train` is told of the optimisation."""
         own = {"epochs", "batch_size", "warmup_epochs", "ema_decay", "label_smoothing"}
         return super().optimiser | self.model_dump(include=own)
 

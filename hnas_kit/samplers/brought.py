@@ -1,7 +1,5 @@
 """Samplers of one's own: how they are made, and what is tried before they are known by a name."""
 
-from __future__ import annotations
-
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -77,7 +75,8 @@ def try_out(
             raise HnasError(f"sampler {name}, {what} gives {drawn!r}; it must be one of its archs, a tuple")
         return drawn
 
-    over = _over(space, next(iter(inspect.signature(kind).parameters)))
+    first = next(iter(inspect.signature(kind).parameters))
+    over = {"archs": space.enumerate(), "space": space, "tree": trees.default(space)}[first]
     sampler = call("making it", lambda: kind(over, **settings))
     if not set(call("archs", lambda: sampler.archs)) <= archs:
         raise HnasError(f"sampler {name}: archs are not those that it was made over")
@@ -87,23 +86,14 @@ def try_out(
         drawn = arch("sample", sampler.sample, rng)
         call("path", sampler.path, drawn)
         call("update", sampler.update, drawn, 0.5)
-    _check_probabilities(name, call("probabilities", sampler.probabilities), archs)
+    found = call("probabilities", sampler.probabilities)
+    if not isinstance(found, dict) or not found or not found.keys() <= archs:
+        raise HnasError(f"sampler {name}, probabilities gives no dict with its archs as keys")
+    total, least = math.fsum(found.values()), min(found.values())
+    if least < 0 or not math.isclose(total, 1, rel_tol=1e-4):
+        raise HnasError(f"sampler {name}, probabilities add up to {total:.6g}, the least is {least}")
     if sampler.weighs:
         arch("greedy", sampler.greedy)
     arch("sample of exploit", call("exploit", sampler.exploit).sample, rng)
     state = call("state_dict", lambda: torch_value(torch_bytes(sampler.state_dict())))
     call("load_state_dict", kind(over, **settings).load_state_dict, state)
-
-
-def _over(space: SearchSpace, what: str) -> Any:
-    return {"archs": space.enumerate(), "space": space, "tree": trees.default(space)}[what]
-
-
-def _check_probabilities(name: str, found: Any, archs: set[Arch]) -> None:
-    if not isinstance(found, dict) or not found or not found.keys() <= archs:
-        raise HnasError(f"sampler {name}, probabilities gives no dict with its archs as keys")
-    total = math.fsum(found.values())
-    if min(found.values()) < 0 or not math.isclose(total, 1, rel_tol=1e-4):
-        raise HnasError(
-            f"sampler {name}, probabilities add up to {total:.6g}, the least is {min(found.values())}"
-        )

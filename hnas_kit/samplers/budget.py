@@ -14,7 +14,7 @@ from scipy.special import softmax
 from hnas_kit.cost import BudgetSampler, Place
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.samplers import compiled
-from hnas_kit.samplers.mcts import TreeSearch
+from hnas_kit.samplers.mcts import TreeSearch, with_settings
 from hnas_kit.samplers.sampler import Sampler, check_smoothing
 from hnas_kit.spaces import LISTED, Arch
 
@@ -241,26 +241,18 @@ class MCTSInBudget(TreeSearch, InBudget):
         table: (groups,) G of each layer and operation.
     """
 
+    @with_settings
     def __init__(
         self,
         budget: BudgetSampler,
         communication: str = "",
         coefficient: float = 0.2,
-        beta: float = 0.95,
-        exploration: float = 0.5,
-        temperature: float = 0.02,
-        bonus: str = "sqrt",
-        start: str = "one",
-        warmup: str = "architectures",
-        refresh: str = "draw",
-        prior: str = "branches",
+        *settings: float | str,
+        **named: float | str,
     ) -> None:
         require_one_of("communication", communication, COMMUNICATIONS)
-        self._set(
-            temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
-            refresh=refresh, prior=prior, communication=communication, coefficient=coefficient,
-        )  # fmt: skip
-        self.budget, self.tree = budget, GrowingTree(budget, counted=prior == "leaves")
+        self._set(communication, coefficient, *settings, **named)
+        self.budget, self.tree = budget, GrowingTree(budget, counted=self.prior == "leaves")
         self.table = np.zeros(1 + budget.space.num_layers * self.tree.widest)
         self._scratch = np.empty(self.tree.widest)
 
@@ -280,22 +272,18 @@ class MCTSInBudget(TreeSearch, InBudget):
 
     def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
         tree, children = self.tree, self.tree.children(node)
-        rule, ends = tuple(self.rule), (children.start, children.stop)
-        scores = compiled.scores(tree.nodes, self.table, rule, *ends) / self.temperature
-        shares = softmax(scores + np.log(tree.nodes["prior"][children.start : children.stop]))
-        return [
-            (int(tree.nodes["op"][child]), tree.place(child), child, float(share))
-            for child, share in zip(children, shares, strict=True)
-        ]
+        first, last = children.start, children.stop
+        scores = compiled.scores(tree.nodes, self.table, tuple(self.rule), first, last) / self.temperature
+        shares = softmax(scores + np.log(tree.nodes["prior"][first:last])).tolist()
+        ops = tree.nodes["op"][first:last].tolist()
+        return list(zip(ops, map(tree.place, children), children, shares, strict=True))
 
     def greedy(self) -> Arch:
         """At every node the child of largest C, with what communication adds to it."""
         node = 0
         while self.tree.nodes["layer"][node] < self.budget.space.num_layers:
-            own = self.tree.children(node)
-            known = self.tree.nodes[own.start : own.stop]
-            means = known["value"] + self.rule.weight * self.table[known["group"]]
-            node = own[int(np.argmax(means))]
+            known = self.tree.nodes[own := self.tree.children(node)]
+            node = own[int(np.argmax(known["value"] + self.rule.weight * self.table[known["group"]]))]
         return self.tree.arch(node)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 """Monte-Carlo tree search on any tree, Boltzmann sampling, and regularised tree search (Sec. 3 and 4)."""
 
 import copy
+import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -39,27 +40,25 @@ class TreeSearch(Sampler):
 
     def _set(
         self,
-        temperature: float,
-        warmup: str,
-        *,
-        beta: float,
-        exploration: float,
-        bonus: str,
-        start: str,
-        refresh: str,
-        prior: str,
-        communication: str = "",
-        coefficient: float = 0.0,
+        communication: str,
+        coefficient: float,
+        beta: float = 0.95,
+        exploration: float = 0.5,
+        temperature: float = 0.02,
+        bonus: str = "sqrt",
+        start: str = "one",
+        warmup: str = "architectures",
+        refresh: str = "draw",
+        prior: str = "branches",
     ) -> None:
         if not (0 <= beta < 1 and exploration >= 0 and 0 <= coefficient <= 1):
             raise HnasError(
                 f"beta is {beta}, exploration {exploration}, coefficient {coefficient}; "
                 "allowed: 0 <= beta < 1, exploration >= 0, 0 <= coefficient <= 1"
             )
-        readings = {"bonus": bonus, "start": start, "refresh": refresh, "warmup": warmup}
+        readings = {"bonus": bonus, "start": start, "refresh": refresh, "warmup": warmup, "prior": prior}
         for name, value in readings.items():
-            require_one_of(name, value, READINGS[name])
-        require_one_of("prior", prior, PRIORS)
+            require_one_of(name, value, (READINGS | {"prior": PRIORS})[name])
         self.rule = compiled.Rule(
             exploration=float(exploration),
             linear=bonus == "linear",
@@ -95,6 +94,14 @@ class TreeSearch(Sampler):
         return other
 
 
+def with_settings(init: Callable) -> Callable:
+    """Have the signature of ``init`` name the settings of tree search that it hands on."""
+    own = list(inspect.signature(init).parameters.values())[:-2]
+    _, _, _, *shared = inspect.signature(TreeSearch._set).parameters.values()
+    init.__signature__ = inspect.Signature([*own, *shared])
+    return init
+
+
 class MCTS(TreeSearch):
     """Tree search with Boltzmann selection over a UCT reward, on any tree (Sec. 4, Eq. 2 to 4).
 
@@ -121,22 +128,9 @@ class MCTS(TreeSearch):
         HnasError: for settings out of range.
     """
 
-    def __init__(
-        self,
-        tree: ArchTree,
-        beta: float = 0.95,
-        exploration: float = 0.5,
-        temperature: float = 0.02,
-        bonus: str = "sqrt",
-        start: str = "one",
-        warmup: str = "architectures",
-        refresh: str = "draw",
-        prior: str = "branches",
-    ) -> None:
-        self._set(
-            temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
-            refresh=refresh, prior=prior,
-        )  # fmt: skip
+    @with_settings
+    def __init__(self, tree: ArchTree, *settings: float | str, **named: float | str) -> None:
+        self._set("", 0.0, *settings, **named)
         self.begin(tree)
 
     def _groups(self, tree: ArchTree) -> np.ndarray:
@@ -287,28 +281,6 @@ class Boltzmann(MCTS):
         super().__init__(trees.flat(archs), beta, 0.0, temperature, start=start)
 
 
-def _equivalent(tree: ArchTree) -> np.ndarray:
-    """(V,) for each node of a tree by layers, which level and operation it stands for, as a number.
-
-    Raises:
-        HnasError: if a level of the tree does not stand for a layer.
-    """
-    codes = np.full((tree.num_nodes, tree.depth), -1)
-    for v in reversed(range(tree.num_nodes)):  # the operations that all architectures under a node share
-        if tree.num_children[v]:
-            below = codes[tree.first_child[v] : tree.first_child[v] + tree.num_children[v]]
-            codes[v] = np.where((below == below[0]).all(axis=0), below[0], -1)
-        elif len(tree.archs[tree.arch_index[v]]) == tree.depth:
-            codes[v] = tree.archs[tree.arch_index[v]]
-    op = np.array([codes[v, level - 1] if level else -1 for v, level in enumerate(tree.level)])
-    if np.any(op[1:] < 0) or np.any(tree.level[tree.arch_index >= 0] < tree.depth):
-        raise HnasError(
-            "communication needs a tree whose levels are the layers, with nodes that stand for an operation: "
-            "the default tree"
-        )
-    return np.unique(np.column_stack([tree.level, op]), axis=0, return_inverse=True)[1].reshape(-1)
-
-
 class MCTSReg(MCTS):
     """Tree search whose equivalent nodes, same level and same operation, learn from each other.
 
@@ -334,26 +306,32 @@ class MCTSReg(MCTS):
         HnasError: for another tree, or settings out of range.
     """
 
+    @with_settings
     def __init__(
         self,
         tree: ArchTree,
         communication: str = "shared_table",
         coefficient: float = 0.2,
-        beta: float = 0.95,
-        exploration: float = 0.5,
-        temperature: float = 0.02,
-        bonus: str = "sqrt",
-        start: str = "one",
-        warmup: str = "architectures",
-        refresh: str = "draw",
-        prior: str = "branches",
+        *settings: float | str,
+        **named: float | str,
     ) -> None:
         require_one_of("communication", communication, COMMUNICATIONS)
-        self._set(
-            temperature, warmup, beta=beta, exploration=exploration, bonus=bonus, start=start,
-            refresh=refresh, prior=prior, communication=communication, coefficient=coefficient,
-        )  # fmt: skip
+        self._set(communication, coefficient, *settings, **named)
         self.begin(tree)
 
     def _groups(self, tree: ArchTree) -> np.ndarray:
-        return _equivalent(tree)
+        """(V,) which level and operation each node of a tree by layers stands for, as a number."""
+        codes = np.full((tree.num_nodes, tree.depth), -1)
+        for v in reversed(range(tree.num_nodes)):  # the operations that all architectures under a node share
+            if tree.num_children[v]:
+                below = codes[tree.first_child[v] : tree.first_child[v] + tree.num_children[v]]
+                codes[v] = np.where((below == below[0]).all(axis=0), below[0], -1)
+            elif len(tree.archs[tree.arch_index[v]]) == tree.depth:
+                codes[v] = tree.archs[tree.arch_index[v]]
+        op = np.array([codes[v, level - 1] if level else -1 for v, level in enumerate(tree.level)])
+        if np.any(op[1:] < 0) or np.any(tree.level[tree.arch_index >= 0] < tree.depth):
+            raise HnasError(
+                "communication needs a tree whose levels are the layers, with nodes that stand for an "
+                "operation: the default tree"
+            )
+        return np.unique(np.column_stack([tree.level, op]), axis=0, return_inverse=True)[1].reshape(-1)

@@ -187,10 +187,8 @@ class Method:
             return f'sampler {self.sampler} has no communication: set it to "", or sampler to mcts_reg'
         if self.relearned and self.brought:
             return f"sampler {self.sampler} keeps its tree: tree relearned is for mcts"
-        return self.unknown(self.settings) or self._does_not_work()
-
-    def _does_not_work(self) -> str:
-        """What goes wrong with these settings of a registered sampler, in words."""
+        if unknown := self.unknown(self.settings):
+            return unknown
         try:
             self.try_out()
         except HnasError as error:

@@ -4,8 +4,6 @@ The rows are those of ``params/sweeps/*.yaml``. :func:`gather` reads what ``hnas
 :func:`rehearse` searches every point at a much shorter length, in a few processes, without notebooks.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -169,13 +167,12 @@ def rehearsal(
             changed = grids.assign(base, values)
             for seed in seeds if sweep == "table1" else seeds[:1]:
                 changed["04_mcts"] = changed["04_mcts"] | {"seed": seed}
-                checked = {
-                    name: NOTEBOOKS[name].checked(p, f"{sweep}, {label}") for name, p in changed.items()
-                }
+                where = f"{sweep}, {label}"
+                checked = [NOTEBOOKS[name].checked(p, where) for name, p in changed.items()]
                 same = changed["01_pretrain"] == base["01_pretrain"]
                 if not same and changed["01_pretrain"]["epochs"] > epochs:
                     continue
-                job = Job(tuple(checked.values()), weights if same else None, device, scored)
+                job = Job(tuple(checked), weights if same else None, device, scored)
                 rows.append(({"sweep": sweep, "label": label, "seed": seed} | values, job))
     return rows
 
@@ -213,17 +210,11 @@ def sampling_methods() -> pd.DataFrame:
     rows = []
     for name, method in samplers.METHODS.items():
         sampler = samplers.SAMPLERS[method.sampler]
+        label = paper.LABELS.get(name, f"{name} tree" if method.tree else name)
         parts = " (partitioned)" if "models" in inspect.signature(sampler).parameters else ""
-        rows.append(
-            {
-                "Method": paper.LABELS.get(name, f"{name} tree" if method.tree else name),
-                "Search Space Structure": f"Hierarchical ({method.tree} tree)"
-                if method.tree
-                else f"Flat{parts}",
-                "Sampling Method": inspect.getdoc(sampler).splitlines()[0].rstrip("."),
-            }
-        )
-    return pd.DataFrame(rows)
+        structure = f"Hierarchical ({method.tree} tree)" if method.tree else f"Flat{parts}"
+        rows.append((label, structure, inspect.getdoc(sampler).splitlines()[0].rstrip(".")))
+    return pd.DataFrame(rows, columns=["Method", "Search Space Structure", "Sampling Method"])
 
 
 def _spread(values: pd.Series, digits: int) -> str:
@@ -261,12 +252,10 @@ def table(rows: pd.DataFrame, published: pd.DataFrame | None, truth: pd.DataFram
     if published is None:
         return frame
     known = paper.references(published, truth)
-    judged = {
-        "ours: architecture": known["architecture"],
-        "ours: best accuracy": known["accuracy"].map("{:.2f}".format),
-        "ours: best rank": known["rank"].map("{:.0f}".format),
-    }
-    judged = pd.DataFrame(judged).reindex(columns=frame.columns)
+    judged = pd.DataFrame(index=known.index, columns=frame.columns)
+    judged["ours: architecture"] = known["architecture"]
+    judged["ours: best accuracy"] = known["accuracy"].map("{:.2f}".format)
+    judged["ours: best rank"] = known["rank"].map("{:.0f}".format)
     is_best = judged.index == paper.BEST
     frame = pd.concat([judged[~is_best], frame, judged[is_best]])
     return frame.join(published.add_prefix("paper: ").astype(object)).fillna("")

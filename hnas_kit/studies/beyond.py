@@ -16,7 +16,7 @@ from hnas_kit.samplers import Method
 from hnas_kit.studies import readings, study
 from hnas_kit.studies.rule import RULE, advised
 from hnas_kit.studies.simulation import Simulation
-from hnas_kit.studies.study import Setting, quartiles
+from hnas_kit.studies.study import Setting
 
 SHARES = {name: readings.SHARES[name] for name in ("1/12", "1/3", "1")}  # of the paper's number of steps
 GROWTHS = (0.3, 1.0)  # of the distances of imitated supernets, see hnas_kit.studies.imitation
@@ -24,6 +24,7 @@ SEEDS = 100
 PAPERS = 0.5  # lambda
 CELL = ["benchmark", "share", "steps", "bonus", "exploration", "prior"]
 KEYS = [*CELL, "tree", "growth"]
+settings = readings.settings
 
 
 def cells(benchmark: str, leaves: int) -> Iterator[dict[str, Any]]:
@@ -34,11 +35,6 @@ def cells(benchmark: str, leaves: int) -> Iterator[dict[str, Any]]:
         for exploration, prior in itertools.product((PAPERS, rule), PRIORS):
             values = benchmark, share, steps, bonus, exploration, prior
             yield dict(zip(CELL, values, strict=True))
-
-
-def settings() -> dict[str, Setting]:
-    """What is searched, by benchmark."""
-    return {name: make() for name, make in readings.SETTINGS.items()}
 
 
 def count(subjects: dict[str, Setting]) -> int:
@@ -57,20 +53,16 @@ def run(
         seeds: searches of each tree and cell.
 
     Returns:
-        A row a cell and tree: ``KEYS``, ``seeds``; ``found``, the true rank of what is found, median over
-        seeds, with its quartiles ``lower`` and ``upper``; and ``best_quarter``, the share of the third
-        phase on the truly best quarter, mean over seeds. ``growth`` is of relearned trees alone; ``relearned
-        1`` begins with the tree ``learned 1``, and so on.
+        A row a cell and tree: ``KEYS``, ``seeds``, and what is :func:`hnas_kit.studies.study.measured`.
+        ``growth`` is of relearned trees alone; ``relearned 1`` begins with the tree ``learned 1``, and so on.
     """
     rows = []
     for name, subject in subjects.items():
         for cell in cells(name, len(subject.truth)):
-            given = {key: cell[key] for key in ("steps", "bonus", "exploration", "prior")}
-            for tree, growth, result in _searched(subject, readings.PAPER[name] | given | {"seeds": seeds}):
-                found, lower, upper = quartiles(result.found)
-                measured = {"found": found, "lower": lower, "upper": upper, "seeds": seeds}
-                measured["best_quarter"] = float(result.best_quarter.mean())
-                rows.append(cell | {"tree": tree, "growth": growth} | measured)
+            given = readings.PAPER[name] | {key: cell[key] for key in CELL[2:]} | {"seeds": seeds}
+            for tree, growth, result in _searched(subject, given):
+                own = {"tree": tree, "growth": growth, "seeds": seeds}
+                rows.append(cell | own | study.measured(result))
             progress(1)
     return pd.DataFrame(rows)[[*KEYS, "seeds", "found", "lower", "upper", "best_quarter"]]
 
@@ -123,12 +115,10 @@ def gained(table: pd.DataFrame) -> pd.DataFrame:
     own = table.assign(growth=table["growth"].fillna(-1)).set_index(keys)
     one, other = (own[own["prior"] == prior] for prior in PRIORS)
     both = one.join(other, suffixes=("", "_with"))
-    groups = both.assign(
-        better=both["found_with"] < both["found"],
-        worse=both["found_with"] > both["found"],
-        log=np.log(both["found_with"] / both["found"]),
-        more=both["best_quarter_with"] - both["best_quarter"],
-    ).groupby(["benchmark", "bonus", "share"], sort=False)
+    log = np.log(both["found_with"] / both["found"])
+    more = both["best_quarter_with"] - both["best_quarter"]
+    changes = both.assign(better=log < 0, worse=log > 0, log=log, more=more)
+    groups = changes.groupby(["benchmark", "bonus", "share"], sort=False)
     return pd.DataFrame(
         {"cells": groups.size(), "better": groups["better"].sum(), "worse": groups["worse"].sum(),
          "ratio": np.exp(groups["log"].median()), "best quarter": groups["more"].mean()}

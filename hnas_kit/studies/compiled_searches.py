@@ -217,16 +217,8 @@ def search(tree, rule, exploit, layers, later, plan, record):
     """
     for s in numba.prange(len(plan.seeds)):
         np.random.seed(plan.seeds[s])
-        _search(
-            tree,
-            rule,
-            exploit,
-            layers,
-            later,
-            plan,
-            Record(record.chosen[s], record.rewards[s], record.candidates[s]),
-            s,
-        )
+        rows = Record(record.chosen[s], record.rewards[s], record.candidates[s])
+        _search(tree, rule, exploit, layers, later, plan, rows, s)
 
 
 @compiled.kept(parallel=True)

@@ -4,6 +4,7 @@ Learned trees come from the outputs of supernets, by measure, linkage and number
 trees that need no network, and two that know the true accuracies, which nobody does before a search.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -91,11 +92,8 @@ def properties(tree: ArchTree, truth: pd.DataFrame) -> dict[str, float]:
         the largest of which three in four or more are truly in the best quarter; and ``blind``, the share of
         the draws on the best quarter when siblings are drawn alike.
     """
-    is_leaf = tree.arch_index >= 0
-    good, size = np.zeros(tree.num_nodes), tree.sizes
-    good[is_leaf] = (truth["rank"].to_numpy() <= len(truth) / 4)[tree.arch_index[is_leaf]]
-    for v in range(tree.num_nodes - 1, 0, -1):
-        good[tree.parent[v]] += good[v]
+    is_good, size = truth["rank"].to_numpy() <= len(truth) / 4, tree.sizes
+    good = np.array([is_good[below].sum() for below in tree.members])
     best = np.argmax(np.where(good >= 0.75 * size, size, 0))
     return {
         "early_variance": float(trees.variance_explained(tree, truth["accuracy"])[1][3]),
@@ -110,19 +108,16 @@ def searched(tree: ArchTree, subject: Setting, seeds: int) -> Iterator[dict[str,
     """Searches with both bonuses, of several lengths, with the paper's lambda and that of the rule.
 
     Yields:
-        Of each cell ``found``, the true rank of what is found, median over seeds, and ``best_quarter``, the
-        share of the third phase on the truly best quarter, mean over seeds.
+        Each cell with what is :func:`hnas_kit.studies.study.measured`.
     """
     alone, paper = subject._replace(forest={"it": tree}), readings.PAPER[subject.space.name]
-    for bonus in READINGS["bonus"]:
-        for steps in STEPS[subject.space.name]:
-            largest = advised(RULE, bonus, steps, len(subject.truth))
-            for value in (0.5, round(largest, 4)):
-                cell = {"bonus": bonus, "steps": steps, "exploration": value}
-                how = study.protocol(seeds=seeds, **paper | cell)
-                result = study.run(alone, how, {"it": Method("mcts", "it")})["it"]
-                found = study.quartiles(result.found)[0]
-                yield cell | {"found": found, "best_quarter": float(result.best_quarter.mean())}
+    for bonus, steps in itertools.product(READINGS["bonus"], STEPS[subject.space.name]):
+        largest = advised(RULE, bonus, steps, len(subject.truth))
+        for value in (0.5, round(largest, 4)):
+            cell = {"bonus": bonus, "steps": steps, "exploration": value}
+            how = study.protocol(seeds=seeds, **paper | cell)
+            result = study.run(alone, how, {"it": Method("mcts", "it")})["it"]
+            yield cell | study.measured(result)
 
 
 def outputs_of(run: str) -> tuple[Finished, tuple[str, str]]:
@@ -193,11 +188,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         median, and ``best_quarter``, the mean. Those that steer the short searches best come first.
     """
     keys, lengths = ["benchmark", "label"], table.groupby("benchmark")["steps"].rank("dense").astype(int)
-    rows = table.assign(label=labelled(table), length=lengths.map(dict(enumerate(LENGTHS, start=1))))
+    rows = table.assign(label=labelled(table), length=lengths)  # 1 for the shortest
     cells = rows.groupby([*keys, "length"])
     found = cells.agg(found=("found", "median"), best_quarter=("best_quarter", "mean")).unstack("length")
-    found.columns = [f"{column} {length}" for column, length in found.columns]
-    order = [f"{column} {length}" for column in ("found", "best_quarter") for length in LENGTHS]
-    found = found[[name for name in order if name in found]]
+    found.columns = [f"{column} {LENGTHS[length - 1]}" for column, length in found.columns]
     found.insert(0, "trees", rows.drop_duplicates([*keys, *TREE]).groupby(keys).size())
     return found.sort_values(["benchmark", "best_quarter short"], ascending=[True, False])

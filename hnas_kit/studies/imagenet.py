@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from hnas_kit import cost, runs, search, training, trees
 from hnas_kit.cost import BudgetSampler
@@ -31,11 +30,7 @@ from hnas_kit.supernets import Supernet
 from hnas_kit.training import Checkpoints
 from hnas_kit.trees import ArchTree
 
-ON_POOL = (
-    "learned",
-    "boltzmann",
-    "relearned",
-)  # methods that draw from the pool; the others from the whole window
+ON_POOL = ("learned", "boltzmann", "relearned")  # draw from the pool; the others from the whole window
 PART = 1024  # test images at once
 
 
@@ -94,15 +89,14 @@ def load(p: Imagenet, device: torch.device | None = None) -> Problem:
     there = {"images": problem.valid, "scored": problem.valid, "tested": problem.dataset.test}
     for name, split in there.items():
         if getattr(p, name) > len(split):
-            raise HnasError(
-                f"{name} is {getattr(p, name)}; data set {p.dataset} has {len(split)} such images"
-            )
+            has = f"data set {p.dataset} has {len(split)} such images"
+            raise HnasError(f"{name} is {getattr(p, name)}; {has}")
     return problem
 
 
-def _keep(folder: Any, value: dict) -> None:
-    content = torch_bytes(value)
-    write_atomic(folder / f"result-{sha256(content)[:16]}.pt", content)
+def _keep(checkpoints: Checkpoints, net: Supernet, **more: Any) -> None:
+    content = torch_bytes({"net": {name: value.cpu() for name, value in net.state_dict().items()}} | more)
+    write_atomic(checkpoints.folder / f"result-{sha256(content)[:16]}.pt", content)
 
 
 def result(checkpoints: Checkpoints) -> dict | None:
@@ -145,11 +139,7 @@ def pretrain(team: Team, p: Imagenet, checkpoints: Checkpoints) -> None:
             **p.optimiser,
         )
     if team.main:
-        _keep(checkpoints.folder, {"net": _on_cpu(net), "losses": torch.from_numpy(losses)})
-
-
-def _on_cpu(net: Supernet) -> dict[str, Tensor]:
-    return {name: value.cpu() for name, value in net.state_dict().items()}
+        _keep(checkpoints, net, losses=torch.from_numpy(losses))
 
 
 def make_sampler(p: Imagenet, name: str, tree: ArchTree) -> Sampler:
@@ -180,17 +170,17 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
             progress=bar.update,
             **p.trial(COMPARABLE[method]),
         )
-    kept = {
-        "net": _on_cpu(done.net),
-        "sampler": done.sampler.state_dict(),
-        "history": done.history.to_dict("list"),
-        "candidates": list(done.scores.index),
-        "scores": done.scores.tolist(),
-        "seconds": done.seconds,
-        "planted": [one._asdict() | {"tree": one.tree.to_bytes()} for one in done.planted],
-    }
     if team.main:
-        _keep(checkpoints.folder, kept)
+        _keep(
+            checkpoints,
+            done.net,
+            sampler=done.sampler.state_dict(),
+            history=done.history.to_dict("list"),
+            candidates=list(done.scores.index),
+            scores=done.scores.tolist(),
+            seconds=done.seconds,
+            planted=[one._asdict() | {"tree": one.tree.to_bytes()} for one in done.planted],
+        )
 
 
 def launch(

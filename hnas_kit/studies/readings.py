@@ -18,7 +18,7 @@ from hnas_kit.samplers import Method
 from hnas_kit.spaces import make_space
 from hnas_kit.studies import study
 from hnas_kit.studies.rule import RULE, advised
-from hnas_kit.studies.study import Setting, quartiles
+from hnas_kit.studies.study import Setting
 
 LAMBDAS = (0.005, 0.02, 0.1, 0.5, 2.0)
 SHARES = {"1/12": 1 / 12, "1/3": 1 / 3, "1": 1, "3": 3}  # of the paper's number of steps
@@ -48,7 +48,9 @@ def pooling() -> Setting:
     return Setting(space, truth, forest)
 
 
-SETTINGS: dict[str, Callable[[], Setting]] = {"macro": study.macro, "pooling": pooling}
+def settings() -> dict[str, Setting]:
+    """What is searched, by benchmark."""
+    return {"macro": study.macro(), "pooling": pooling()}
 
 
 def cells() -> Iterator[dict[str, Any]]:
@@ -57,8 +59,7 @@ def cells() -> Iterator[dict[str, Any]]:
     Every combination of readings is looked at with 40 seeds; with 100 the bonus and lambda at the default of
     the other readings, on NAS-Bench-Macro also at three times the length and with a supernet's rewards.
     """
-    values = itertools.product(*READINGS.values())
-    combinations = [dict(zip(READINGS, one, strict=True)) for one in values]
+    combinations = [dict(zip(READINGS, one, strict=True)) for one in itertools.product(*READINGS.values())]
     for name, share, readings, exploration in itertools.product(PAPER, SHARES, combinations, LAMBDAS):
         usual = readings | {"bonus": ""} == DEFAULTS | {"bonus": ""}
         if share == "3" and not (usual and name == "macro"):
@@ -78,23 +79,19 @@ def run(progress: Callable[[int], Any] = lambda done: None, seeds: int = 0) -> p
         seeds: of every cell; 0 for as many as :func:`cells` says.
 
     Returns:
-        A row a cell and tree, of ``TREES`` and, where there are such, ``OTHERS``: ``KEYS``, ``seeds``;
-        ``found``, the true rank of what is found, median over seeds, with its quartiles ``lower`` and
-        ``upper``; and ``best_quarter``, the share of the third phase on the truly best quarter, mean over
-        seeds.
+        A row a cell and tree, of ``TREES`` and, where there are such, ``OTHERS``: ``KEYS``, ``seeds``, and
+        what is :func:`hnas_kit.studies.study.measured`.
     """
-    settings, rows = {name: make() for name, make in SETTINGS.items()}, []
+    subjects, rows = settings(), []
     for cell in cells():
-        setting, paper = settings[cell["benchmark"]], PAPER[cell["benchmark"]]
+        setting, paper = subjects[cell["benchmark"]], PAPER[cell["benchmark"]]
         methods = {tree: Method("mcts", tree) for tree in (*TREES, *OTHERS) if tree in setting.forest}
         steps = round(SHARES[cell["share"]] * paper["steps"])
         chosen = {name: cell[name] for name in (*READINGS, "exploration", "rewards", "seeds")}
         how = study.protocol(**paper | chosen | {"steps": steps, "seeds": seeds or cell["seeds"]})
         for tree, result in study.run(setting, how, methods).items():
-            found, lower, upper = quartiles(result.found)
-            measured = {"found": found, "lower": lower, "upper": upper}
-            measured["best_quarter"] = float(result.best_quarter.mean())
-            rows.append(cell | {"tree": tree, "steps": steps, "seeds": how.seeds} | measured)
+            own = {"tree": tree, "steps": steps, "seeds": how.seeds}
+            rows.append(cell | own | study.measured(result))
         progress(1)
     return pd.DataFrame(rows)[[*KEYS, "seeds", "found", "lower", "upper", "best_quarter"]]
 
@@ -114,17 +111,11 @@ def largest(table: pd.DataFrame, cost: float = 0.1) -> pd.DataFrame:
     Returns:
         Those rows of :func:`usual`, with ``at_best``, the share at the best lambda, and ``leaves``.
     """
-    rows = usual(table)
-    groups = rows.groupby(["benchmark", "tree", "share", "bonus"])
-    rows = rows.assign(at_best=groups["best_quarter"].transform("max"))
-    rows = rows.assign(leaves=rows["benchmark"].map({"macro": 3969, "pooling": 36}))
+    rows, keys = usual(table), ["benchmark", "tree", "share", "bonus"]
+    leaves = rows["benchmark"].map({"macro": 3969, "pooling": 36})
+    rows = rows.assign(at_best=rows.groupby(keys)["best_quarter"].transform("max"), leaves=leaves)
     cheap = rows[rows["best_quarter"] >= (1 - cost) * rows["at_best"]]
-    groups = cheap.groupby(["benchmark", "tree", "share", "bonus"])
-    return cheap.loc[groups["exploration"].idxmax()]
-
-
-def _features(rows: pd.DataFrame) -> np.ndarray:
-    return np.column_stack([np.ones(len(rows)), np.log(rows["steps"] / rows["leaves"])])
+    return cheap.loc[cheap.groupby(keys)["exploration"].idxmax()]
 
 
 def rule(table: pd.DataFrame, benchmark: str = "macro") -> dict[str, tuple[float, float]]:
@@ -140,7 +131,8 @@ def rule(table: pd.DataFrame, benchmark: str = "macro") -> dict[str, tuple[float
     rows = rows[rows["share"].isin(("1/12", "1"))]
     fitted = {}
     for bonus, group in rows.groupby("bonus", sort=False):
-        a, b = np.linalg.lstsq(_features(group), np.log(group["exploration"]), rcond=None)[0]
+        features = np.column_stack([np.ones(len(group)), np.log(group["steps"] / group["leaves"])])
+        a, b = np.linalg.lstsq(features, np.log(group["exploration"]), rcond=None)[0]
         fitted[bonus] = float(a), float(b)
     return fitted
 
@@ -159,9 +151,9 @@ def tested(table: pd.DataFrame, fitted: dict[str, tuple[float, float]]) -> pd.Da
     for _, row in largest(table).iterrows():
         value = advised(fitted, row["bonus"], row["steps"], row["leaves"])
         allowed = max(other for other in LAMBDAS if other <= max(value * 1.001, LAMBDAS[0]))
-        got, where = usually.loc[(*row[keys], allowed)], dict(row[keys])
+        got = usually.loc[(*row[keys], allowed)]
         rows.append(
-            where
+            dict(row[keys])
             | {"lambda": allowed, "best quarter": got["best_quarter"], "at best": row["at_best"],
                "cost": 1 - got["best_quarter"] / row["at_best"], "found": got["found"],
                "factor": np.exp(abs(np.log(value / row["exploration"])))}

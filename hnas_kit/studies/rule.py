@@ -1,7 +1,5 @@
 """The rule for lambda, as the study of readings gives it."""
 
-from __future__ import annotations
-
 import math
 
 # for each bonus (a, b) of the largest lambda = exp(a + b ln(steps / leaves)) that costs little: fitted by

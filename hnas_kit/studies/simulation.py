@@ -116,11 +116,8 @@ def _rank(accuracy: np.ndarray) -> np.ndarray:
 def neighbours(archs: Sequence[Arch]) -> list[np.ndarray]:
     """For each architecture the positions of those that differ from it in the fewest layers."""
     codes = np.array(archs)
-    found = []
-    for code in codes:
-        layers = (codes != code).sum(axis=1)
-        found.append(np.flatnonzero(layers == layers[layers > 0].min(initial=codes.shape[1])))
-    return found
+    layers = ((codes != code).sum(axis=1) for code in codes)
+    return [np.flatnonzero(n == n[n > 0].min(initial=codes.shape[1])) for n in layers]
 
 
 def require_known(sampler: Sampler | RandomSearch | Evolution) -> None:
@@ -215,13 +212,9 @@ def simulate(
         np.empty((len(seeds), 1 if on_path else final_samples), dtype=np.int32),
     )
     candidates = _search(space, sampler, plan, record, final_samples, later)
-    found = [
-        _choose(row, seen, scored, np.random.default_rng([seed, 1]))
-        for row, seed in zip(candidates, seeds, strict=True)
-    ]
-    return Simulation(
-        archs, accuracy, seen, record.chosen, record.rewards, np.array(found), third=schedule.starts[2]
-    )
+    rngs = [np.random.default_rng([seed, 1]) for seed in seeds]
+    found = np.array([_choose(*one, seen, scored) for one in zip(candidates, rngs, strict=True)])
+    return Simulation(archs, accuracy, seen, record.chosen, record.rewards, found, schedule.starts[2])
 
 
 def _accuracies(table: pd.Series, names: Sequence[str], what: str) -> np.ndarray:
@@ -335,7 +328,7 @@ def _step_by_step(sampler: Sampler, plan: Plan, record: Record, i: int) -> np.nd
         raise HnasError(f"{type(sampler).__name__} cannot be simulated: {said(error)}") from error
 
 
-def _choose(candidates: np.ndarray, accuracy: np.ndarray, scored: int, rng: np.random.Generator) -> int:
+def _choose(candidates: np.ndarray, rng: np.random.Generator, accuracy: np.ndarray, scored: int) -> int:
     """The best of the candidates, the first of equals."""
     candidates = np.array(list(dict.fromkeys(candidates.tolist())))
     score = accuracy[candidates]

@@ -101,14 +101,9 @@ def _without_network(space: SearchSpace, archs: Sequence[Arch]) -> dict[str, Arc
 
 def compared(subject: Setting) -> dict[str, Method | type]:
     """What is compared on a setting: ``COMPARED`` as far as there are trees, and samplers of one's own."""
-    own = {name: Method(name) for name in SAMPLERS.brought}
-    own = {name: Method(name, "default") if method.walks else method for name, method in own.items()}
-    on_trees = {
-        name: method
-        for name, method in COMPARED.items()
-        if not isinstance(method, Method) or not method.tree or method.tree in subject.forest
-    }
-    return on_trees | own
+    own = {name: Method(name, "default" if Method(name).walks else "") for name in SAMPLERS.brought}
+    there = {"", *subject.forest}
+    return {name: one for name, one in COMPARED.items() if getattr(one, "tree", "") in there} | own
 
 
 def run(
@@ -159,6 +154,19 @@ def run(
 def quartiles(values: ArrayLike) -> tuple[float, float, float]:
     """Median, lower and upper quartile; each is one of the values, so infinite ones stay what they are."""
     return tuple(np.quantile(values, [0.5, 0.25, 0.75], method="inverted_cdf").tolist())
+
+
+def measured(result: Simulation) -> dict[str, float]:
+    """What tables of studies keep of a simulation.
+
+    Returns:
+        ``found``, the true rank of what is found, median over seeds, with its quartiles ``lower`` and
+        ``upper``; and ``best_quarter``, the share of the third phase on the truly best quarter, mean over
+        seeds.
+    """
+    found, lower, upper = quartiles(result.found)
+    best_quarter = float(result.best_quarter.mean())
+    return {"found": found, "lower": lower, "upper": upper, "best_quarter": best_quarter}
 
 
 def table(results: Mapping[str, Simulation], best: int = 10) -> pd.DataFrame:

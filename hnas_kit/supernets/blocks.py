@@ -1,6 +1,6 @@
-"""The convolution blocks that supernets are built from."""
+"""A supernet, and the convolution blocks that it is built from."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import torch
@@ -165,3 +165,26 @@ class Classifier(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(torch.mean(x, dim=(2, 3)))
+
+
+class Supernet(nn.Module):
+    """All architectures of a search space in one network; a forward pass runs one of them.
+
+    Args:
+        stem: the fixed first layers, (B, in_channels, H, W) -> features.
+        layers: one module per searched layer: ``layer(x, op)`` runs operation ``op``, and
+            ``layer.alone(op)`` is a module that runs it and nothing else, with the same weights.
+        head: features -> logits (B, num_classes).
+    """
+
+    def __init__(self, stem: nn.Module, layers: Sequence[nn.Module], head: nn.Module) -> None:
+        super().__init__()
+        self.stem = stem
+        self.layers = nn.ModuleList(layers)
+        self.head = head
+
+    def forward(self, x: Tensor, arch: Sequence[int]) -> Tensor:
+        x = self.stem(x)
+        for layer, op in zip(self.layers, arch, strict=True):
+            x = layer(x, op)
+        return self.head(x)

@@ -1,30 +1,20 @@
 """Networks of search spaces that were registered: stem, blocks and head, and what is checked of them."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hnas_kit.errors import HnasError, foreign
 from hnas_kit.spaces import SearchSpace
-from hnas_kit.supernets.blocks import Choice, Classifier, ConvBN
+from hnas_kit.supernets.blocks import Choice, Classifier, ConvBN, Supernet
 
 NO_CHAIN = "spaces are chains of layers; cells and graphs are not served"
 
 
-class Parts(NamedTuple):
-    """What a network is made of; see :class:`hnas_kit.supernets.Supernet`."""
-
-    stem: nn.Module
-    layers: list[Choice]
-    head: nn.Module
-
-
-def build(space: SearchSpace, in_channels: int, num_classes: int, width: int, shared: bool) -> Parts:
+def build(space: SearchSpace, in_channels: int, num_classes: int, width: int, shared: bool) -> Supernet:
     """Stem, layers and head of a space that says how a block is built.
 
     Raises:
@@ -35,7 +25,8 @@ def build(space: SearchSpace, in_channels: int, num_classes: int, width: int, sh
         stem, layers = _features(space, sizes)
         features = _widths(space, stem, layers, in_channels)
     stem, layers = _features(space, sizes)
-    return Parts(stem, layers, _head(space, sizes | {"channels": features.shape[1]}))
+    head = _own(space, "head", sizes | {"channels": features.shape[1]})
+    return Supernet(stem, layers, head or Classifier(features.shape[1], num_classes))
 
 
 def _features(space: SearchSpace, sizes: dict[str, Any]) -> tuple[nn.Module, list[Choice]]:
@@ -49,10 +40,6 @@ def _features(space: SearchSpace, sizes: dict[str, Any]) -> tuple[nn.Module, lis
         for layer, names in enumerate(space.ops)
     ]
     return stem, layers
-
-
-def _head(space: SearchSpace, sizes: dict[str, Any]) -> nn.Module:
-    return _own(space, "head", sizes) or Classifier(sizes["channels"], sizes["num_classes"])
 
 
 def _own(space: SearchSpace, part: str, sizes: dict[str, Any]) -> nn.Module | None:
@@ -154,13 +141,11 @@ def _lists(value: Any) -> bool:
 def _try(space: SearchSpace, shared: bool) -> None:
     """Build the network and run it, on the meta device."""
     with torch.device("meta"):
-        parts = build(space, 3, 10, space.width, shared)
-        features = _widths(space, parts.stem, parts.layers, 3)
-        logits = _ran(space, "head", parts.head, features)
+        net = build(space, 3, 10, space.width, shared)
+        logits = _ran(space, "head", net.head, _widths(space, net.stem, net.layers, 3))
     if logits.shape != (2, 10):
         raise HnasError(f"space {space.name}, head gives {tuple(logits.shape)} for 2 images and 10 classes")
-    modules = [m for part in (parts.stem, *parts.layers, parts.head) for m in part.modules()]
-    if shared and any(getattr(m, "track_running_stats", False) for m in modules):
+    if shared and any(getattr(m, "track_running_stats", False) for m in net.modules()):
         raise HnasError(
             f"space {space.name}: with shared=True a normalisation keeps running statistics, and those of "
             "all architectures would be mixed; use batch_norm(channels, shared) of hnas_kit.supernets.blocks"

@@ -3,6 +3,7 @@
 import copy
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,30 +20,8 @@ from hnas_kit.supernets.blocks import (
     InvertedResidual,
     Only,
     OptionalPool,
+    Supernet,
 )
-
-
-class Supernet(nn.Module):
-    """All architectures of a search space in one network; a forward pass runs one of them.
-
-    Args:
-        stem: the fixed first layers, (B, in_channels, H, W) -> features.
-        layers: one module per searched layer: ``layer(x, op)`` runs operation ``op``, and
-            ``layer.alone(op)`` is a module that runs it and nothing else, with the same weights.
-        head: features -> logits (B, num_classes).
-    """
-
-    def __init__(self, stem: nn.Module, layers: Sequence[nn.Module], head: nn.Module) -> None:
-        super().__init__()
-        self.stem = stem
-        self.layers = nn.ModuleList(layers)
-        self.head = head
-
-    def forward(self, x: Tensor, arch: Sequence[int]) -> Tensor:
-        x = self.stem(x)
-        for layer, op in zip(self.layers, arch, strict=True):
-            x = layer(x, op)
-        return self.head(x)
 
 
 def _pooling(in_channels: int, num_classes: int, width: int, shared: bool) -> Supernet:
@@ -57,14 +36,9 @@ def _macro(in_channels: int, num_classes: int, width: int, shared: bool) -> Supe
     """NAS-Bench-Macro: stages of widths 2w, 4w, 8w behind a stem of w; each begins with stride 2."""
 
     def layer(a: int, b: int, stride: int) -> Choice:
-        same = stride == 1 and a == b
-        return Choice(
-            [
-                nn.Identity() if same else ConvBN(a, b, 1, shared, stride),
-                InvertedResidual(a, b, 3, stride, 3, shared),
-                InvertedResidual(a, b, 5, stride, 6, shared),
-            ]
-        )
+        identity = nn.Identity() if stride == 1 and a == b else ConvBN(a, b, 1, shared, stride)
+        kinds = (3, 3), (5, 6)  # kernel and expansion
+        return Choice([identity, *(InvertedResidual(a, b, k, stride, e, shared) for k, e in kinds)])
 
     layers, before = [], width
     for stage, length in enumerate(MacroSpace.stages, 1):
@@ -85,14 +59,14 @@ def _mobile(in_channels: int, num_classes: int, width: int, shared: bool) -> Sup
         return max(round(of_32 * width / 32), 1)
 
     def layer(a: int, b: int, stride: int) -> Choice:
-        same = stride == 1 and a == b
         blocks = [
             InvertedResidual(a, b, kernel, stride, expansion, shared, nn.Hardswish, squeeze)
             for expansion in (3, 6)
             for squeeze in (False, True)
             for kernel in (3, 5, 7)
         ]
-        return Choice([*blocks, nn.Identity() if same else ConvBN(a, b, 1, shared, stride)])
+        identity = nn.Identity() if stride == 1 and a == b else ConvBN(a, b, 1, shared, stride)
+        return Choice([*blocks, identity])
 
     layers, before = [], channels(16)
     stages = zip(MobileSpace.stages, (32, 40, 80, 96, 192, 320), (2, 2, 2, 1, 2, 1), strict=True)
@@ -162,10 +136,7 @@ def skeleton(space: SearchSpace) -> Skeleton:
     if space.name in SKELETONS:
         return SKELETONS[space.name]
 
-    def build(*sizes: int) -> Supernet:
-        return Supernet(*chains.build(space, *sizes))
-
-    return Skeleton(build, space.width, space.image_size, num_classes=10)
+    return Skeleton(partial(chains.build, space), space.width, space.image_size, num_classes=10)
 
 
 def default_width(space: SearchSpace) -> int:

@@ -1,7 +1,5 @@
 """Checkpoints that a run resumes from exactly."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Uniform pre-training of the shared weights (Sec. 4; Algorithm 1, "pre-training")."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -38,16 +36,11 @@ def pretrain(
     """
     generators = Generators(seed)
     net, rng = problem.supernet(generators), generators.numpy("architectures")
-    if draw is None:
-        archs = problem.space.enumerate()
-
-        def draw(rng: np.random.Generator) -> Arch:
-            return archs[rng.integers(len(archs))]
-
+    archs = () if draw else problem.space.enumerate()
     losses = train(
         net,
         problem.dataset.batches(problem.train, batch_size, generators),
-        lambda step: draw(rng),
+        lambda step: draw(rng) if draw else archs[rng.integers(len(archs))],
         problem.steps(epochs, batch_size),
         states={"generators": generators},
         **training,

@@ -1,7 +1,5 @@
 """The three phases of a search, and the temperature over it (Appendix B.1)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 PHASES = ("uniform", "warm-up", "search")

@@ -1,7 +1,5 @@
 """Single-path training: at every step one architecture of the supernet."""
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -37,18 +35,14 @@ def pick_device(name: str) -> torch.device:
     Raises:
         HnasError: if it is absent.
     """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name not in ("auto", *there):
         raise HnasError(f"device is {name!r}; allowed: auto, cpu, cuda, mps")
     if name != "auto" and not there[name]:
         raise HnasError(
             f"device is {name}, but PyTorch finds no {name.upper()} device here; use device: cpu or auto"
         )
-    return torch.device(next(kind for kind, is_there in there.items() if is_there and name in ("auto", kind)))
+    return torch.device(next(kind for kind in there if there[kind]) if name == "auto" else name)
 
 
 class Losses:

@@ -1,4 +1,4 @@
-"""Trees over architectures as a few flat arrays, and what a tree says of a value or of distances."""
+"""Trees over architectures as a few flat arrays; what one says of a value, and how two of them differ."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -79,10 +79,7 @@ class ArchTree:
         for v in range(1, self.num_nodes):
             if self.level[v] > level:
                 top[v] = top[self.parent[v]]
-        groups = np.empty(self.num_leaves, dtype=np.int64)
-        is_leaf = self.arch_index >= 0
-        groups[self.arch_index[is_leaf]] = top[is_leaf]
-        return groups
+        return top[[self.leaf[arch] for arch in self.archs]]
 
     def to_newick(self, name: Callable[[Arch], str] = lambda arch: "-".join(map(str, arch))) -> str:
         """The tree in Newick form, with branch lengths (difference of heights) and quoted leaf names."""
@@ -227,3 +224,44 @@ def variance_explained(tree: ArchTree, values: ArrayLike) -> tuple[np.ndarray, n
 def cophenetic_correlation(tree: ArchTree, distances: ArrayLike) -> float:
     """Correlation of the heights at which pairs are merged with their distances (scipy's ``cophenet``)."""
     return float(hierarchy.cophenet(tree.to_linkage(), squareform(np.asarray(distances), checks=False))[0])
+
+
+def origins(before: ArchTree, after: ArchTree) -> np.ndarray:
+    """For each node the one of an earlier tree that has the same set of leaves.
+
+    Args:
+        before: V nodes.
+        after: W nodes, over the same architectures.
+
+    Returns:
+        (W,) int64 nodes of ``before``, -1 where no node had that set. Leaves and the root always have one.
+
+    Raises:
+        HnasError: if the architectures differ.
+    """
+    if set(before.archs) != set(after.archs):
+        raise HnasError(
+            "the trees are over different architectures; only one over the same can replace another"
+        )
+    known: dict[frozenset[Arch], list[int]] = {}  # from the lowest up, where nodes have one child
+    for v in reversed(range(before.num_nodes)):
+        known.setdefault(frozenset(before.archs[i] for i in before.members[v]), []).append(v)
+    found = np.full(after.num_nodes, -1, dtype=np.int64)
+    for v in reversed(range(after.num_nodes)):
+        if same := known.get(frozenset(after.archs[i] for i in after.members[v])):
+            found[v] = same.pop(0) if len(same) > 1 else same[0]
+    return found
+
+
+def moved(before: ArchTree, after: ArchTree) -> float:
+    """How far the first split moved: the share of the pairs of architectures that it parts in one tree alone.
+
+    0 for the same first split; two even splits that have nothing to do with each other differ in half of
+    all pairs.
+    """
+    from sklearn.metrics.cluster import pair_confusion_matrix  # slow to import
+
+    place = {arch: i for i, arch in enumerate(after.archs)}
+    parts = before.groups(1), after.groups(1)[[place[arch] for arch in before.archs]]
+    pairs = pair_confusion_matrix(*parts)
+    return float((pairs[0, 1] + pairs[1, 0]) / pairs.sum())
