@@ -285,13 +285,14 @@ def finished(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
     """What each method found on each data set, and one of them against each other, see :func:`paired`.
 
     Args:
-        rows: finished searches with their ``data`` set, ``label``, ``seed``, true ``rank``, true ``accuracy`` (%)
-            and ``best_quarter``.
+        rows: finished searches with their ``data`` set, ``label``, ``seed``, true ``rank`` and ``accuracy``
+            (%), and ``best_quarter``.
         label: the method that the others are compared with.
 
     Returns:
-        Indexed by ``data`` and ``label``, in the order of ``rows``: number of ``seeds``; mean ``rank``, its standard
-        ``deviation``; mean ``best_quarter``; and but for ``label`` itself the columns of :func:`paired`.
+        Indexed by ``data`` and ``label``, in the order of ``rows``: number of ``seeds``; mean ``rank``, its
+        standard ``deviation``; mean ``best_quarter``; and but for ``label`` itself the columns of
+        :func:`paired`.
     """
     parts = {}
     for data, own in rows.groupby("data", sort=False):
