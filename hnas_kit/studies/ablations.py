@@ -279,3 +279,25 @@ def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
             "p": wilcoxon(difference).pvalue if np.any(difference != 0) else 1.0,
         }
     return pd.DataFrame.from_dict(compared, orient="index").rename_axis(f"{label} against")
+
+
+def finished(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
+    """What each method found on each data set, and one of them against each other, see :func:`paired`.
+
+    Args:
+        rows: finished searches with their ``data`` set, ``label``, ``seed``, true ``rank`` and ``accuracy``
+            (%), and ``best_quarter``.
+        label: the method that the others are compared with.
+
+    Returns:
+        Indexed by ``data`` and ``label``, in the order of ``rows``: number of ``seeds``; mean ``rank``, its
+        standard ``deviation``; mean ``best_quarter``; and but for ``label`` itself the columns of
+        :func:`paired`.
+    """
+    parts = {}
+    for data, own in rows.groupby("data", sort=False):
+        ranks = own.groupby("label", sort=False)["rank"]
+        found = pd.DataFrame({"seeds": ranks.size(), "rank": ranks.mean(), "deviation": ranks.std()})
+        found["best_quarter"] = own.groupby("label")["best_quarter"].mean()
+        parts[data] = found.join(paired(own, label).drop(columns="seeds"))
+    return pd.concat(parts, names=["data"])
