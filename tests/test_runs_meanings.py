@@ -20,7 +20,7 @@ def test_every_parameter_has_a_row_that_says_what_it_is(name):
 @pytest.mark.parametrize(
     ("notebook", "name", "default", "allowed"),
     [
-        ("01_pretrain", "epochs", "24", "a whole number >= 0"),
+        ("01_pretrain", "epochs", "12", "a whole number >= 0"),
         ("01_pretrain", "lr", "0.03", "a number > 0"),
         ("01_pretrain", "dataset", "textures", "text"),
         ("01_pretrain", "space", "pooling", "pooling, macro, mobile"),

@@ -57,7 +57,7 @@ def test_what_was_never_run_is_said_and_nothing_is_written(outputs):
             {"pretrain": {"epochs": 3, "width": 2}},
             {},
             [
-                "runs, about 3 s: changed: epochs (was 24), width (was 8)",
+                "runs, about 3 s: changed: epochs (was 12), width (was 8)",
                 "runs, about 3 s: it reads 01_pretrain",
             ],
         ),

@@ -106,12 +106,12 @@ def test_a_value_that_is_the_usual_one_names_no_folder():
 def test_a_name_goes_to_every_notebook_or_to_the_one_it_is_given_with():
     both = plan(notebook="04_mcts", grid=[{"epochs": 7}])
     assert folders(both) == {name: ["epochs-7"] for name in grids.chain("04_mcts")}
-    one = plan(notebook="04_mcts", grid=[{"04_mcts.epochs": 7}, {"epochs": 7, "04_mcts.epochs": 8}])
+    one = plan(notebook="04_mcts", grid=[{"04_mcts.epochs": 7}, {"epochs": 7, "04_mcts.epochs": 9}])
     assert folders(one)["01_pretrain"] == ["", "epochs-7"]
-    assert folders(one)["04_mcts"] == ["04_mcts-epochs-7", "01_pretrain-epochs-7.04_mcts-epochs-8"]
+    assert folders(one)["04_mcts"] == ["04_mcts-epochs-7", "01_pretrain-epochs-7.04_mcts-epochs-9"]
     assert [row.values for row in one.rows[::2]] == [
         {"04_mcts.epochs": 7, "epochs": 7},
-        {"04_mcts.epochs": 8, "epochs": 8},
+        {"04_mcts.epochs": 9, "epochs": 9},
     ]
 
 

@@ -246,7 +246,7 @@ def test_the_command_prints_and_keeps_the_table(outputs, monkeypatch, capsys):
         (["--steps", "0"], "steps is 0: Input should be greater than or equal to 1"),
         (["--steps", "1"], "of 1 steps none is left for the third phase"),
         (["--rewards", "false"], "rewards is 'false': Input should be 'true' or 'supernet'"),
-        (["-p", "lambda", "0.5"], "unknown parameter lambda (allowed: uniform_share, "),
+        (["-p", "lambda", "0.5"], "unknown parameter lambda (allowed: coefficient, "),
         (["-p", "explorations", "0.5"], "unknown parameter explorations (did you mean exploration?)"),
         (["-p", "beta", "1.0"], "beta is 1.0: Input should be less than 1"),
         (["-p", "bonus", "cubic"], "bonus is 'cubic': Input should be 'sqrt' or 'linear'"),
