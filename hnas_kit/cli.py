@@ -84,8 +84,9 @@ COMMANDS = (
     ),
     (
         do.results,
-        "write anew what docs/results.md says of the evidence, from the tables beside it",
+        "write anew what docs/results.md says of the evidence, and the tables that sum up searches.csv",
         _a("folder", nargs="?", type=_path, help="docs of the project (default: this one's)"),
+        _a("--runs", nargs="+", default=[], metavar="RUN", help="of finished sweeps, to take the rows of"),
     ),
     (do.notebooks, "copy the six notebooks into a folder, to edit them", _a("folder", type=_path)),
     (

@@ -198,7 +198,7 @@ def judge(args: argparse.Namespace) -> None:
 def results(args: argparse.Namespace) -> None:
     from hnas_kit import results
 
-    print(results.write(args.folder or places.project_root() / "docs"))
+    print(results.write(args.folder or places.project_root() / "docs", args.runs))
 
 
 def notebooks(args: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
-"""The part of ``docs/results.md`` that answers whether the claim holds, written from the committed tables."""
+"""Tables of ``docs/results`` that sum up others, and what ``docs/results.md`` says of the claim."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pandas as pd
 from hnas_kit import figures
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv, write_atomic
-from hnas_kit.studies import evidence, paper
+from hnas_kit.studies import evidence, finished, paper
 
 BEGIN, END = "<!-- hnas results: begin -->", "<!-- hnas results: end -->"
 
@@ -88,11 +89,25 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
     )
 
 
-def write(folder: Path) -> Path:
-    """Write the section into ``results.md`` of a folder, between its two marks, and its figure beside it.
+def _tables(folder: Path, runs: Sequence[str]) -> None:
+    """Write the tables that sum up ``searches.csv``; rows of ``runs`` first replace those of their data."""
+    path = folder / "searches.csv"
+    rows = read_csv(path)
+    if runs:
+        new = finished.collect(runs)
+        rows = pd.concat([rows[~rows["data"].isin(new["data"])], new], ignore_index=True)
+        write_atomic(path, rows.to_csv(index=False).encode())
+        rows = read_csv(path)
+    for name, summary in finished.TABLES.items():
+        write_atomic(folder / name, summary(rows).to_csv(index=False).encode())
+
+
+def write(folder: Path, runs: Sequence[str] = ()) -> Path:
+    """Write the section of ``results.md`` between its two marks, and its figure and tables beside it.
 
     Args:
         folder: the project's ``docs``.
+        runs: of finished sweeps, whose rows replace those of their data sets in ``results/searches.csv``.
 
     Raises:
         HnasError: if there is no such page, or it lacks the marks.
@@ -104,6 +119,7 @@ def write(folder: Path) -> Path:
     _, end, after = rest.partition(END)
     if not (mark and end):
         raise HnasError(f"{page} lacks the lines {BEGIN} and {END}, between which the section stands")
+    _tables(folder / "results", runs)
     rows = read_csv(folder / "results" / "evidence.csv")
     more = [folder / "results" / name for name in ("judges.csv", "evidence_again.csv")]
     judged, again = (read_csv(path) if path.exists() else None for path in more)

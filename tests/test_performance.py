@@ -123,3 +123,11 @@ def test_reading():
     for speeds in result["images_per_second_of_each_turn"].values():
         assert len(speeds) == result["parameters"]["repeats"]
         assert all(0.1 < speed < 1e6 for speed in speeds)
+
+
+def test_startup():
+    result = quick("startup")
+    assert set(result["seconds"]) == {"help", "parameters", "a refused parameter"}
+    for name, turns in result["seconds_of_each_turn"].items():
+        assert len(turns) == result["parameters"]["repeats"]
+        assert 0.01 < result["seconds"][name] < 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,7 @@ from hnas_kit import results
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.runs import project_root
-from hnas_kit.studies import evidence
+from hnas_kit.studies import evidence, finished
 
 DOCS = project_root() / "docs"
 
@@ -29,6 +30,9 @@ def test_the_page_says_what_its_tables_say(docs):
     results.write(docs)
     assert (docs / "results.md").read_text() == (DOCS / "results.md").read_text(), "run hnas results"
     drawn, kept = ((folder / "results" / "evidence.svg").read_text() for folder in (docs, DOCS))
+    for name in finished.TABLES:
+        path = Path("results") / name
+        assert (docs / path).read_text() == (DOCS / path).read_text(), "run hnas results"
     for there in ("<use ", "<text ", "MCTS"):  # dots, words; places differ with the fonts of a machine
         assert drawn.count(there) == kept.count(there) > 0, "run hnas results"
 
@@ -53,6 +57,19 @@ def test_another_table_gives_another_answer_and_touches_nothing_else(docs):
     results.write(docs)
     assert page.read_text() == said  # twice is once
     assert (docs / "results" / "evidence.svg").read_text() == svg
+
+
+def test_rows_of_a_run_replace_those_of_their_data_set(docs, monkeypatch):
+    path = docs / "results" / "searches.csv"
+    before = read_csv(path)
+    mine = before.groupby("label").head(2).assign(data="mine", rank=5)
+    monkeypatch.setattr(finished, "collect", lambda runs: {"a": mine, "b": mine.assign(rank=7)}[runs[0]])
+    for run, rank in {"a": 5.0, "b": 7.0}.items():
+        results.write(docs, [run])
+        assert read_csv(path).query("data != 'mine'").equals(before)
+        table = read_csv(docs / "results" / "table1.csv").query("data == 'mine'")
+        assert len(table) > 5
+        assert set(table["rank"]) == {rank}
 
 
 def test_a_page_without_marks_or_no_page_is_one_line(docs, tmp_path):

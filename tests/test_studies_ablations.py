@@ -68,31 +68,6 @@ def test_what_is_no_search_is_in_the_table_by_our_ground_truth():
     assert table.loc["Best", ["ours: seeds", "ours: search time (s)", "paper: search time"]].eq("").all()
 
 
-def test_finished_searches_are_summed_up_data_set_by_data_set():
-    table = pd.DataFrame(
-        [
-            (data, label, seed, rank, 90 - rank / 10, share)
-            for data, found in {
-                "a": {"MCTS + Learned": (1, 2, 6), "MCTS": (4, 5)},
-                "b": {"MCTS": (7,)},
-            }.items()
-            for label, ranks in found.items()
-            for seed, (rank, share) in enumerate(zip(ranks, (0.2, 0.4, 0.9), strict=False))
-        ],
-        columns=["data", "label", "seed", "rank", "accuracy", "best_quarter"],
-    )
-    found = ablations.finished(table)
-    assert list(found.index) == [("a", "MCTS + Learned"), ("a", "MCTS"), ("b", "MCTS")]
-    assert found["seeds"].tolist() == [3, 2, 1]
-    assert found["rank"].tolist() == [3, 4.5, 7]
-    assert found["deviation"].iloc[:2].tolist() == pytest.approx([7**0.5, 0.5**0.5])
-    assert found["best_quarter"].tolist() == pytest.approx([0.5, 0.3, 0.2])
-    assert found.loc[("a", "MCTS"), ["mean difference", "wins", "losses"]].tolist() == pytest.approx(
-        [0.3, 2, 0]
-    )
-    assert found["p"].isna().tolist() == [True, False, False]
-
-
 def test_table_6_is_made_from_the_register(monkeypatch):
     table = ablations.sampling_methods().set_index("Method")
     structure, sampling = table["Search Space Structure"], table["Sampling Method"]

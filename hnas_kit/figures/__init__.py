@@ -4,6 +4,7 @@ from hnas_kit.figures.ablations import (
     accuracy_over_steps,
     complexity,
     finished,
+    intervals,
     pretraining,
     ranks,
     simulated,

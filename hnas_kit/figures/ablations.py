@@ -73,6 +73,30 @@ def finished(rows: pd.DataFrame, learned: str, blind: float) -> Figure:
     return figure
 
 
+def intervals(rows: pd.DataFrame) -> Figure:
+    """How much better each method is than the one that it is set ``against``, one panel a data set.
+
+    Args:
+        rows: of :func:`hnas_kit.studies.finished.beyond`; those without ``against`` are not drawn.
+    """
+    panels = dict(list(rows[rows["better"].notna()].groupby("data", sort=False)))
+    labels = list(dict.fromkeys(label for group in panels.values() for label in group["method"]))
+    size = 2.2 + 3.2 * len(panels), 0.5 * len(labels) + 1.3
+    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
+    for axis, (name, group) in zip(axes.flat, panels.items(), strict=True):
+        for row in group.itertuples():
+            told = row.low > 0 or row.high < 0  # the interval is on one side
+            sides = [[row.better - row.low], [row.high - row.better]]
+            colour = COLOURS["learned"] if told else "0.45"
+            axis.errorbar(row.better, labels.index(row.method), xerr=sides, fmt="o", color=colour, capsize=3)
+        axis.axvline(0, color="0.6", linestyle=":")
+        axis.set(xlabel=f"ranks better\n{name}, {group['seeds'].iloc[0]} seeds")
+    against = pd.concat(panels).drop_duplicates("method").set_index("method")["against"]
+    axes[0, 0].set_yticks(range(len(labels)), [f"{label}\nthan {against[label]}" for label in labels])
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
 def pretraining(rows: pd.DataFrame, references: Mapping[str, float]) -> Figure:
     """True accuracy of what was found, by the length of the pre-training behind the tree (Fig. 3 left).
 

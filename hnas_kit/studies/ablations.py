@@ -30,18 +30,22 @@ from hnas_kit.training import pretrain
 SWEEPS = ("table1", "table2", "table3", "table7", "figure3", "trees")
 
 
-def gather(run: str) -> pd.DataFrame:
+def gather(run: str, sweeps: Sequence[str] = SWEEPS) -> pd.DataFrame:
     """The finished rows that ``hnas sweep`` wrote into ``outputs/<run>``; column ``sweep`` says which file.
+
+    Args:
+        run: folder in ``outputs/``.
+        sweeps: the files of ``params/sweeps`` whose rows are wanted; those not there are left out.
 
     Raises:
         HnasError: if there are none, or none is done.
     """
     folder = outputs_root() / run
-    names = {name: name for name in SWEEPS} | {"table4": "table1"}  # the same methods, on NAS-Bench-Macro
+    names = {name: name for name in sweeps} | {"table4": "table1"}  # the same methods, on NAS-Bench-Macro
     found = {names[name]: path for name in names if (path := folder / f"{name}.csv").exists()}
     if not found:
         raise HnasError(
-            f"{folder} holds no table of a sweep ({', '.join(f'{n}.csv' for n in SWEEPS)}); "
+            f"{folder} holds no table of a sweep ({', '.join(f'{n}.csv' for n in sweeps)}); "
             f"make one with hnas sweep params/sweeps/table1.yaml -p run {run}"
         )
     rows = pd.concat({name: read_csv(path) for name, path in found.items()}, names=["sweep"])
@@ -279,25 +283,3 @@ def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
             "p": wilcoxon(difference).pvalue if np.any(difference != 0) else 1.0,
         }
     return pd.DataFrame.from_dict(compared, orient="index").rename_axis(f"{label} against")
-
-
-def finished(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
-    """What each method found on each data set, and one of them against each other, see :func:`paired`.
-
-    Args:
-        rows: finished searches with their ``data`` set, ``label``, ``seed``, true ``rank`` and ``accuracy``
-            (%), and ``best_quarter``.
-        label: the method that the others are compared with.
-
-    Returns:
-        Indexed by ``data`` and ``label``, in the order of ``rows``: number of ``seeds``; mean ``rank``, its
-        standard ``deviation``; mean ``best_quarter``; and but for ``label`` itself the columns of
-        :func:`paired`.
-    """
-    parts = {}
-    for data, own in rows.groupby("data", sort=False):
-        ranks = own.groupby("label", sort=False)["rank"]
-        found = pd.DataFrame({"seeds": ranks.size(), "rank": ranks.mean(), "deviation": ranks.std()})
-        found["best_quarter"] = own.groupby("label")["best_quarter"].mean()
-        parts[data] = found.join(paired(own, label).drop(columns="seeds"))
-    return pd.concat(parts, names=["data"])
