@@ -16,7 +16,7 @@ READS: dict[str, dict[str, tuple[str, ...]]] = {
     "02_distances": {"01_pretrain": ("supernet.pt",)},
     "03_tree": {"01_pretrain": ("ranking.csv",), "02_distances": ("distances.npz",)},
     "04_mcts": {"01_pretrain": (), "03_tree": ("tree.npz", "accuracy.npz")},
-    "05_ablations": {"01_pretrain": ("supernet.pt",), "02_distances": (), "03_tree": (), "04_mcts": ()},
+    "05_ablations": {"01_pretrain": ("supernet.pt",), "02_distances": (), "03_tree": ()},
     "06_imagenet": {},  # another space, with a supernet and a tree of its own
 }
 SEARCHES = ("04_mcts", "06_imagenet")  # the notebooks that search

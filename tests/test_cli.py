@@ -137,7 +137,7 @@ def test_what_is_up_to_date_is_not_run_again(tiny, executed, capsys):
     ("arguments", "rerun"),
     [
         ("-p device auto -p checkpoint_every 7", ""),
-        ("-p beta 0.9", "04 05 06"),
+        ("-p beta 0.9", "04 06"),
         ("-p linkage average", "03 04 05 06"),
         ("-p images 16", "02 03 04 05 06"),
         ("-p width 3", "01 02 03 04 05 06"),

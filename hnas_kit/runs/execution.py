@@ -36,8 +36,6 @@ def _cores(p: Parameters) -> int:
     if getattr(p, "device", "cpu") != "cpu" and folders.device_of(p).type != "cpu":
         return whole
     wanted = [getattr(p, name, 1) for name in ("threads", "processes")]
-    if p.notebook == "05_ablations":
-        wanted.append(p.workers)
     return min(whole, max(whole if count == 0 else count for count in wanted))
 
 

@@ -66,7 +66,7 @@ def history(run: str) -> pd.DataFrame:
 class Job:
     """One search of a rehearsal: parameters of notebooks 01 to 04, and pre-trained weights if they fit.
 
-    ``scored``: so many validation images for the final choice, 0 for all.
+    ``scored``: so many validation images for the final choice and for a tree from accuracies, 0 for all.
     """
 
     params: tuple[Parameters, Parameters, Parameters, Parameters]
@@ -99,7 +99,7 @@ def _supernet(p: Pretrain, weights: bytes | None, device: str) -> Supernet:
 
 @lru_cache(maxsize=16)
 def _tree(
-    kind: str, p1: Pretrain, p2: Distances, p3: Tree, weights: bytes | None, device: str
+    kind: str, p1: Pretrain, p2: Distances, p3: Tree, weights: bytes | None, device: str, scored: int
 ) -> tuple[trees.ArchTree | None, float]:
     """A tree that searches walk (as 02 and 03 make it), None without one; and its cophenetic correlation."""
     problem = _problem(p1, device)
@@ -113,8 +113,8 @@ def _tree(
         tree = trees.learned(distance, archs, p3.linkage)
         return tree, trees.cophenetic_correlation(tree, distance)
     if kind == "accuracy":
-        net = _supernet(p1, weights, device)
-        return trees.accuracy(evaluation.accuracy(net, archs, *images(p1.scored or None)), archs), np.nan
+        net, some = _supernet(p1, weights, device), images(scored or p1.scored or None)
+        return trees.accuracy(evaluation.accuracy(net, archs, *some), archs), np.nan
     if kind == "random":
         return trees.random(archs, p3.seed), np.nan
     return trees.default(problem.space) if kind else None, np.nan
@@ -124,7 +124,7 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     """One search without notebooks: the row that 04_mcts would give, and its history."""
     *before, p4 = job.params
     p1, problem = before[0], _problem(before[0], job.device)
-    tree, cophenetic = _tree(p4.tree, *before, job.weights, job.device)
+    tree, cophenetic = _tree(p4.tree, *before, job.weights, job.device, job.scored)
     method = next(iter(p4.searched.values()))
     walker = method.make(problem.space, {p4.tree: tree}, **p4.sampler_settings)
     result = search.trial(
@@ -147,13 +147,13 @@ def rehearsal(
     """Every point of the sweeps, much shorter than it should be: to see that all works, not to compare.
 
     Args:
-        upstream: finished notebooks 01 to 04, whose parameters are taken for all that a point leaves open;
-            but the method is the paper's, whatever 04 searched with.
+        upstream: finished notebooks 01 to 03, whose parameters are taken for all that a point leaves open;
+            those of 04_mcts are the defaults.
         epochs: of each search.
         batch_size: images a step.
         seeds: of the searches of each point of Table 1; the other sweeps get the first.
         device: as PyTorch names it.
-        scored: validation images for the final choice; 0 for all.
+        scored: see :class:`Job`.
 
     Returns:
         For each row its ``sweep``, ``label``, ``seed`` and values, and its search. Equal jobs are one search.
@@ -161,8 +161,8 @@ def rehearsal(
         than all others together, and shows no more.
     """
     base = {name: part.params for name, part in upstream.items()}
-    method = {"sampler": "mcts", "tree": "learned", "communication": "", "settings": {}, "compare": []}
-    base["04_mcts"] = base["04_mcts"] | method | {"epochs": epochs, "batch_size": batch_size}
+    short = {"epochs": epochs, "batch_size": batch_size, "compare": []}
+    base["04_mcts"] = NOTEBOOKS["04_mcts"].defaults() | short
     weights = upstream["01_pretrain"].read("supernet.pt")
     rows = []
     for sweep in SWEEPS:
