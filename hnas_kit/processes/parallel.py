@@ -31,20 +31,23 @@ def _one(known: tuple, function: Callable[..., Any], key: Any, values: tuple) ->
 
 
 def _end() -> None:
-    """End the idle processes, and the one of joblib's that keeps track of their locks.
+    """End the idle processes, and the two, of joblib and of Python, that keep track of their locks.
 
-    A Jupyter kernel that ends kills that one, after 14 seconds, before the locks are given back; it would be
-    started anew and complain of each.
+    A Jupyter kernel does not end before they have, and they take no notice of its signals: after half a minute
+    it kills them, before the locks are given back, and one would be started anew to complain of each.
     """
+    from multiprocessing import resource_tracker as of_python
+
     from joblib.externals.loky import reusable_executor
-    from joblib.externals.loky.backend import resource_tracker
+    from joblib.externals.loky.backend import resource_tracker as of_joblib
 
     with contextlib.suppress(AttributeError):  # private names, which another version may not have
         if reusable_executor._executor:
             reusable_executor._executor.terminate(kill_workers=True)
         reusable_executor._executor = None
         gc.collect()
-        resource_tracker._resource_tracker._stop()
+        for tracker in (of_joblib, of_python):
+            tracker._resource_tracker._stop()
 
 
 def run_all(
