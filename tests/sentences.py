@@ -50,7 +50,7 @@ def methods() -> Iterator[str]:
     rows = {data: own.set_index("method").fillna({"p": ""}) for data, own in table("table1").groupby("data")}
     seeds = {data: own["seeds"].iloc[0] for data, own in rows.items()}
     yield f"| method | textures, {seeds['textures']} seeds | p | digits, {seeds['digits']} seeds | p |"
-    for method in rows["digits"].index.drop(["mixture of two supernets", "MCTS + Reg, equivalent nodes"]):
+    for method in rows["digits"].index.drop(["Mixture", "MCTS + Reg, equivalent nodes"]):
         one, other = (rows[data].loc[method] for data in ("textures", "digits"))
         cells = [f"{own['rank']} ± {own['deviation']} | {own['p']}" for own in (one, other)]
         yield f"| {method} | {' | '.join(cells)} | {one['paper']} |".replace("|  |", "| |")
@@ -70,7 +70,13 @@ def on_images() -> Iterator[str]:
 
 
 def chance() -> Iterator[str]:
-    yield f"(p = {table('table1').set_index(['data', 'method'])['p']['textures', 'MCTS, default tree']})"
+    rows = table("table1").query("data == 'textures'").set_index("method")
+    yield f"but not beyond chance (p = {rows['p'][evidence.DEFAULT]})"
+    share = {name: f"{value} %" for name, value in rows["best quarter"].items()}
+    assert share["MCTS + Reg"] == share["MCTS + Reg, equivalent nodes"]
+    yield f"It sends {share[evidence.LEARNED]} of its third phase to the best quarter, the default tree"
+    yield f" {share[evidence.DEFAULT]}, regularised search {share['MCTS + Reg']} and uniform draws"
+    yield f" {share[evidence.UNIFORM]}."
 
 
 def choices() -> Iterator[str]:

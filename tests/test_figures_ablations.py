@@ -106,3 +106,27 @@ def test_complexity_has_the_measured_the_fitted_and_the_papers():
     np.testing.assert_allclose(tree.get_ydata(), [0.1, 0.4])
     assert fitted.get_ydata()[0] == pytest.approx(1e-5 * 100**2 + 0.01 * 100)
     assert papers.get_ydata()[-1] == pytest.approx(1e-8 * 1e10 + 0.01 * 1e5)
+
+
+def test_intervals_are_drawn_where_there_is_something_to_compare_with():
+    rows = pd.DataFrame(
+        {
+            "data": ["a", "a", "a", "b"],
+            "seeds": 5,
+            "method": ["MCTS", "leaves", "relearned", "leaves"],
+            "against": ["", "MCTS", "MCTS", "MCTS"],
+            "better": [np.nan, 4, -2, 1],
+            "low": [np.nan, 1, -6, -1],
+            "high": [np.nan, 7, 2, 3],
+        }
+    )
+    left, right = figures.intervals(rows).axes
+    assert [text.get_text() for text in left.get_yticklabels()] == [
+        "leaves\nagainst MCTS",
+        "relearned\nagainst MCTS",
+    ]
+    assert left.get_xlabel() == "ranks better\na, 5 seeds"
+    spans = [c.lines[2][0].get_segments()[0][:, 0].tolist() for c in left.containers + right.containers]
+    assert spans == [[1, 7], [-6, 2], [-1, 3]]
+    colours = [container.lines[0].get_color() for container in left.containers]
+    assert colours[0] != colours[1]  # one is on one side of 0

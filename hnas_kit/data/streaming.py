@@ -4,12 +4,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.transforms import v2
 
 from hnas_kit.data.rendering import photo_render
 from hnas_kit.data.sources import Part
@@ -17,6 +17,9 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import first_line
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
+
+if TYPE_CHECKING:  # it takes more than a second, and is imported where it is used
+    from torchvision.transforms import v2
 
 # of ImageNet's training images, as in torchvision.transforms._presets.ImageClassification
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -35,10 +38,12 @@ class Decoder(torch.utils.data.Dataset):
     ``transform`` may draw from PyTorch's generator, seeded for each image by ``seed``, epoch and position.
     """
 
-    def __init__(self, part: Part, transform: v2.Transform, seed: int) -> None:
+    def __init__(self, part: Part, transform: "v2.Transform", seed: int) -> None:
         self.part, self.transform, self.seed = part, transform, seed
 
     def __getitem__(self, places: Sequence[Place]) -> tuple[Tensor, Tensor] | HnasError:
+        from torchvision.transforms.v2.functional import pil_to_tensor
+
         images = []
         with torch.random.fork_rng(devices=[]):  # torchvision draws from the process's own generator
             for epoch, position in places:
@@ -51,7 +56,7 @@ class Decoder(torch.utils.data.Dataset):
                     return HnasError(f"{source.name(i)} {said}")
                 state = np.random.SeedSequence((self.seed, epoch, position)).generate_state(1, np.uint64)
                 torch.default_generator.manual_seed(int(state[0]) >> 1)
-                images.append(self.transform(v2.functional.pil_to_tensor(image)))
+                images.append(self.transform(pil_to_tensor(image)))
         return torch.stack(images), self.part.labels[[position for _, position in places]]
 
 
@@ -181,6 +186,8 @@ class StreamedDataset:
         return self.train.take(train), self.train.take(valid)
 
     def _decoder(self, split: Part, train: bool, seed: int = 0) -> Decoder:
+        from torchvision.transforms import v2
+
         size = self.image_size
         steps = [v2.RandomResizedCrop(size), v2.RandomHorizontalFlip()]
         if not train:

@@ -90,9 +90,10 @@ def intervals(rows: pd.DataFrame) -> Figure:
             colour = COLOURS["learned"] if told else "0.45"
             axis.errorbar(row.better, labels.index(row.method), xerr=sides, fmt="o", color=colour, capsize=3)
         axis.axvline(0, color="0.6", linestyle=":")
+        axis.margins(y=0.15)
         axis.set(xlabel=f"ranks better\n{name}, {group['seeds'].iloc[0]} seeds")
     against = pd.concat(panels).drop_duplicates("method").set_index("method")["against"]
-    axes[0, 0].set_yticks(range(len(labels)), [f"{label}\nthan {against[label]}" for label in labels])
+    axes[0, 0].set_yticks(range(len(labels)), [f"{label}\nagainst {against[label]}" for label in labels])
     axes[0, 0].invert_yaxis()
     return figure
 

@@ -33,8 +33,8 @@ def _one(known: tuple, function: Callable[..., Any], key: Any, values: tuple) ->
 def _end() -> None:
     """End the idle processes, and the two, of joblib and of Python, that keep track of their locks.
 
-    A Jupyter kernel does not end before they have, and they take no notice of its signals: after half a minute
-    it kills them, before the locks are given back, and one would be started anew to complain of each.
+    A Jupyter kernel does not end before they have, and they take no notice of its signals: after half a
+    minute it kills them, before the locks are given back, and one would be started anew to complain of each.
     """
     from multiprocessing import resource_tracker as of_python
 
