@@ -330,6 +330,7 @@ FILES = {
         "docs/results/readings.csv": (lambdas,),
         "docs/results/trees.csv": STUDY,
         "docs/results/beyond.csv": (more.ranks, more.prior, more.relearned),
+        "docs/results/beyond_images.csv": (more.on_images,),
         "hnas_kit/studies/beyond.py": (more.settings, more.costs),
     },
     "docs/choosing.md": {
@@ -337,6 +338,7 @@ FILES = {
         "docs/results/trees.csv": (more.choosing_tree,),
         "docs/results/readings.csv": (more.choosing_lambda,),
         "docs/results/beyond.csv": (more.choosing_prior,),
+        "docs/results/beyond_images.csv": (more.choosing_on_images,),
         "hnas_kit/studies/forests.py": (more.choosing_settings,),
     },
     "notebooks/05_ablations.ipynb": {
@@ -345,5 +347,6 @@ FILES = {
         "hnas_kit/benchmarks/tables/macro-tree.npz": (first_branch,),
         "docs/results/readings.csv": (mapped,),
         "docs/results/beyond.csv": (more.in_the_notebook,),
+        "docs/results/beyond_images.csv": (more.images_in_the_notebook,),
     },
 }

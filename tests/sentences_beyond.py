@@ -87,12 +87,43 @@ def settings() -> Iterator[str]:
 
 
 def costs() -> Iterator[str]:
+    spent = table("searches").groupby("data")["relearning_share"]
+    mean, most = spent.mean(), spent.max()
+    yield f"took {mean['textures']:.1f} % of a search's time on textures ({most['textures']:.1f} % at most)"
+    yield f"and {mean['digits']:.1f} % on digits ({most['digits']:.1f} %)"
     record = benchmarks.supernet(0).record
     seconds = sum(record["seconds"][name] for name in ("02_distances", "03_tree"))
     images = record["lineage"]["02_distances"]["images"]
     yield f"On NAS-Bench-Macro 02 and 03 took {seconds:.0f} s for supernet 0 (3,969"
     yield f" networks, {images} images;"
     yield f"twice that is {100 * 2 * seconds / 3600:.0f} % of `macro_cpu`'s hour"
+
+
+def better(data: str, method: str) -> str:
+    """By how many ranks, with the interval."""
+    row = table("beyond_images").set_index(["data", "method"]).loc[(data, method)]
+    return f"{row['better']} ranks ({row['low']} to {row['high']})"
+
+
+def on_images() -> Iterator[str]:
+    share = table("beyond_images").set_index(["data", "method"])["best quarter"]["textures"]
+    yield f"On textures the prior makes the default tree better by {better('textures', 'MCTS, leaves')}:"
+    yield f"{share['MCTS, leaves']} % of the third phase instead of {share['MCTS']} % go to the best quarter."
+    learned = "MCTS + Learned, leaves"
+    yield f"On the learned tree it is {better('textures', learned)}"
+    yield f"on digits {better('digits', 'MCTS, leaves')} and {better('digits', learned)}."
+    for name in ("MCTS, relearned tree", "MCTS, relearned tree, leaves"):
+        yield f"{better('textures', name)} on textures and {better('digits', name)} on digits"
+
+
+def choosing_on_images() -> Iterator[str]:
+    yield f"by {better('textures', 'MCTS, leaves')} on textures"
+
+
+def images_in_the_notebook() -> Iterator[str]:
+    yield f"by {better('textures', 'MCTS, leaves')}"
+    share = table("searches").groupby("data")["relearning_share"].mean()
+    yield f"took {share['digits']:.0f} to {share['textures']:.0f} % of a search's time"
 
 
 def choosing_settings() -> Iterator[str]:
