@@ -22,7 +22,7 @@ EXEMPT = {
     r"arXiv:[\d.]+(, 2025)?|AutoML 2023|CVPR 2021": "what is cited",
     r"Python 3\.11|PyTorch 2\.14|NumPy 2\.4|about 6 GB": "versions, and their size",
     r"(\d+ min )?\d+ (min|s|minutes)\b|\d+ to \d+ seconds": "times",
-    r"06 runs beside 01 to 04|\[0[1-6](_\w+)?|# 5 ·": "names of notebooks",
+    r"06 runs beside 01 to 04, and 05 beside 04|\[0[1-6](_\w+)?|# 5 ·": "names of notebooks",
     r"1/2\^l|[Ss]upernets? \d( to \d\))?|seed 0|first 64 images": "trees, and what they are made of",
     r"of,? 36|in for 36|all 36|the 36 answer|36 networks|36 the worst|3,969 networks": "sizes of spaces",
     r"11,760 steps|width 32 and 120 epochs, average of 3|over 3 seeds|20 to 40 times as long": "the paper's",
