@@ -37,7 +37,6 @@ if REPOSITORY:
     }
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
-autodoc_preserve_defaults = True
 START = '<!doctype html><title>hnas_kit</title><meta http-equiv="refresh" content="0; url=README.html">'
 START += '<a href="README.html">hnas_kit</a>'
 
