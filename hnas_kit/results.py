@@ -91,15 +91,14 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
 
 def _tables(folder: Path, runs: Sequence[str]) -> None:
     """Write the tables that sum up ``searches.csv``; rows of ``runs`` first replace those of their data."""
-    path = folder / "searches.csv"
-    rows = read_csv(path)
+    rows, new = read_csv(folder / "searches.csv"), {}
     if runs:
-        new = finished.collect(runs)
-        rows = pd.concat([rows[~rows["data"].isin(new["data"])], new], ignore_index=True)
-        write_atomic(path, rows.to_csv(index=False).encode())
-        rows = read_csv(path)
-    for name, summary in finished.TABLES.items():
-        write_atomic(folder / name, summary(rows).to_csv(index=False).encode())
+        own = finished.collect(runs)
+        rows = pd.concat([rows[~rows["data"].isin(own["data"])], own], ignore_index=True).infer_objects()
+        new["searches.csv"] = rows
+    new |= {name: summary(rows) for name, summary in finished.TABLES.items()}
+    for name, table in new.items():
+        write_atomic(folder / name, table.to_csv(index=False).encode())
 
 
 def write(folder: Path, runs: Sequence[str] = ()) -> Path:

@@ -56,25 +56,30 @@ def collect(runs: Sequence[str]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def summary(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
-    """What each method found on each data set, and one of them against each other.
+def _means(rows: pd.DataFrame, *by: str) -> pd.DataFrame:
+    """Number of ``seeds``, mean ``rank``, its ``deviation`` and mean ``best_quarter``, in the rows' order."""
+    groups = rows.groupby(list(by), sort=False)
+    ranks = groups["rank"]
+    found = {"seeds": ranks.size(), "rank": ranks.mean(), "deviation": ranks.std()}
+    return pd.DataFrame(found | {"best_quarter": groups["best_quarter"].mean()})
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """What each method found on each data set, and the learned tree against each other.
 
     Args:
         rows: finished searches with their ``data`` set, ``label``, ``seed``, true ``rank`` and ``accuracy``
             (%), and ``best_quarter``.
-        label: the method that the others are compared with.
 
     Returns:
         Indexed by ``data`` and ``label``, in the order of ``rows``: number of ``seeds``; mean ``rank``, its
-        standard ``deviation``; mean ``best_quarter``; and but for ``label`` itself the columns of
+        standard ``deviation``; mean ``best_quarter``; and but for the learned tree itself the columns of
         :func:`hnas_kit.studies.ablations.paired`.
     """
-    parts = {}
-    for data, own in rows.groupby("data", sort=False):
-        ranks = own.groupby("label", sort=False)["rank"]
-        found = pd.DataFrame({"seeds": ranks.size(), "rank": ranks.mean(), "deviation": ranks.std()})
-        found["best_quarter"] = own.groupby("label")["best_quarter"].mean()
-        parts[data] = found.join(ablations.paired(own, label).drop(columns="seeds"))
+    parts = {
+        data: _means(own, "label").join(ablations.paired(own).drop(columns="seeds"))
+        for data, own in rows.groupby("data", sort=False)
+    }
     return pd.concat(parts, names=["data"])
 
 
@@ -106,9 +111,7 @@ def table1(rows: pd.DataFrame) -> pd.DataFrame:
 def choices(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean ``rank`` and its ``deviation`` for each ``value`` of each ``choice`` inside the method."""
     found = pd.concat({name: _of(rows, sweep) for sweep, name in CHOICES.items()}, names=["choice"])
-    ranks = found.groupby(["data", "choice", "label"], sort=False)["rank"]
-    table = pd.DataFrame({"rank": ranks.mean().round(1), "deviation": ranks.std().round(1)})
-    table.insert(0, "seeds", ranks.size())
+    table = _means(found, "data", "choice", "label").drop(columns="best_quarter").round(1)
     return table.reset_index().rename(columns={"label": "value"})
 
 
@@ -120,8 +123,7 @@ def beyond(rows: pd.DataFrame) -> pd.DataFrame:
         ranks ``better`` on average, from ``low`` to ``high`` with 95 % (t); ``wins`` and ``losses`` in ranks.
     """
     rows = rows[rows["sweep"].isin(["table1", BEYOND])]
-    found = summary(rows[rows["label"].isin([*AGAINST, *AGAINST.values()])])
-    found = found[["seeds", "rank", "deviation", "best_quarter"]].reset_index()
+    found = _means(rows[rows["label"].isin([*AGAINST, *AGAINST.values()])], "data", "label").reset_index()
     compared = []
     for data, label in zip(found["data"], found["label"], strict=True):
         if not (against := AGAINST.get(label)):
