@@ -90,11 +90,12 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
 
 
 def _tables(folder: Path, runs: Sequence[str]) -> None:
-    """Write the tables that sum up ``searches.csv``; rows of ``runs`` first replace those of their data."""
+    """Write the tables that sum up ``searches.csv``; sweeps of ``runs`` first replace those of their data."""
     rows, new = read_csv(folder / "searches.csv"), {}
     if runs:
-        own = finished.collect(runs)
-        rows = pd.concat([rows[~rows["data"].isin(own["data"])], own], ignore_index=True).infer_objects()
+        own, of = finished.collect(runs), ["data", "sweep"]
+        known = pd.MultiIndex.from_frame(rows[of]).isin(pd.MultiIndex.from_frame(own[of]))
+        rows = pd.concat([rows[~known], own], ignore_index=True).infer_objects()
         new["searches.csv"] = rows
     new |= {name: summary(rows) for name, summary in finished.TABLES.items()}
     for name, table in new.items():
@@ -106,7 +107,7 @@ def write(folder: Path, runs: Sequence[str] = ()) -> Path:
 
     Args:
         folder: the project's ``docs``.
-        runs: of finished sweeps, whose rows replace those of their data sets in ``results/searches.csv``.
+        runs: of finished sweeps, which replace the same ones of their data sets in ``results/searches.csv``.
 
     Raises:
         HnasError: if there is no such page, or it lacks the marks.

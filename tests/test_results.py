@@ -59,7 +59,7 @@ def test_another_table_gives_another_answer_and_touches_nothing_else(docs):
     assert (docs / "results" / "evidence.svg").read_text() == svg
 
 
-def test_rows_of_a_run_replace_those_of_their_data_set(docs, monkeypatch):
+def test_sweeps_of_a_run_replace_the_same_ones_of_their_data_set(docs, monkeypatch):
     path = docs / "results" / "searches.csv"
     before = read_csv(path)
     mine = before.groupby("label").head(2).assign(data="mine", rank=5)
@@ -70,6 +70,12 @@ def test_rows_of_a_run_replace_those_of_their_data_set(docs, monkeypatch):
         table = read_csv(docs / "results" / "table1.csv").query("data == 'mine'")
         assert len(table) > 5
         assert set(table["rank"]) == {rank}
+    monkeypatch.setattr(finished, "collect", lambda _: mine.query("sweep == 'table1'").assign(rank=9))
+    results.write(docs, ["c"])
+    ranks = read_csv(path).query("data == 'mine'").groupby("sweep")["rank"].agg(set)
+    assert ranks.pop("table1") == {9}
+    assert len(ranks) > 1
+    assert all(own == {7} for own in ranks)
 
 
 def test_a_page_without_marks_or_no_page_is_one_line(docs, tmp_path):

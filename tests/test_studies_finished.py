@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,9 @@ from hnas_kit.runs import project_root
 from hnas_kit.studies import finished
 
 ROWS = read_csv(project_root() / "docs" / "results" / "searches.csv")
+
+
+DATA = {"mine": "textures", "your": "digits", "macro": "textures"}
 
 
 def searches(sweep: str, **ranks: list[int]) -> pd.DataFrame:
@@ -98,12 +102,14 @@ def test_choices_are_in_the_order_of_their_tables():
 
 def test_rows_are_those_of_the_sweeps_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
-    monkeypatch.setattr(
-        finished,
-        "Finished",
-        lambda run, _: type("", (), {"manifest": {"lineage": {"01_pretrain": {"dataset": run[:4]}}}}),
-    )
-    for run, sweeps in {"mine": ("table1", "beyond"), "your": ("table2",)}.items():
+
+    def of(run: str, _: str) -> SimpleNamespace:
+        pretrain = {"space": "pooling" if run != "macro" else "nasbench_macro", "dataset": DATA[run]}
+        return SimpleNamespace(manifest={"lineage": {"01_pretrain": pretrain}})
+
+    monkeypatch.setattr(finished, "Finished", of)
+    swept = {"mine": ("table1", "beyond"), "your": ("table2",), "macro": ("table1",)}
+    for run, sweeps in swept.items():
         (tmp_path / run).mkdir()
         for sweep in sweeps:
             rows = searches(sweep, A=[3]).drop(columns=["data", "sweep"])
@@ -113,12 +119,14 @@ def test_rows_are_those_of_the_sweeps_tables(tmp_path, monkeypatch):
     assert list(rows.columns) == finished.COLUMNS
     known = rows[["data", "sweep", "rank", "relearning_share"]].to_numpy().tolist()
     assert sorted(known) == [
-        ["mine", "beyond", 3, 2.0],
-        ["mine", "table1", 3, 2.0],
-        ["your", "table2", 3, 2.0],
+        ["digits", "table2", 3, 2.0],
+        ["textures", "beyond", 3, 2.0],
+        ["textures", "table1", 3, 2.0],
     ]
     with pytest.raises(HnasError, match="holds no table of a sweep"):
         finished.collect(["nothing"])
+    with pytest.raises(HnasError, match="no ground truth of nasbench_macro on textures"):
+        finished.collect(["mine", "macro"])
 
 
 def test_the_committed_rows_are_whole():

@@ -41,6 +41,18 @@ def ranks(rows: pd.DataFrame, num_archs: int, published: pd.Series | None = None
     return figure
 
 
+def _panels(
+    rows: pd.DataFrame, labels: Sequence[str], size: tuple[float, float]
+) -> tuple[Figure, np.ndarray]:
+    """One panel a data set, the labels from top to bottom at the left of all."""
+    panels = rows["data"].nunique()
+    width, height = 2.2 + size[0] * panels, size[1] * len(labels) + 1.4
+    figure, axes = plt.subplots(1, panels, figsize=(width, height), sharey=True, squeeze=False)
+    axes[0, 0].set_yticks(range(len(labels)), labels)
+    axes[0, 0].invert_yaxis()
+    return figure, axes[0]
+
+
 def finished(rows: pd.DataFrame, learned: str, blind: float) -> Figure:
     """True rank of what finished searches found, one panel a data set: mean and standard deviation.
 
@@ -50,10 +62,8 @@ def finished(rows: pd.DataFrame, learned: str, blind: float) -> Figure:
         learned: the method that the others are compared with; it is drawn in its own colour.
         blind: the rank that a blind draw gives on average.
     """
-    panels = dict(list(rows.groupby("data", sort=False)))
-    size = 2.2 + 3.4 * len(panels), 0.36 * rows["method"].nunique() + 1.4
-    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
-    for axis, (name, group) in zip(axes.flat, panels.items(), strict=True):
+    figure, axes = _panels(rows, list(rows["method"].unique()), (3.4, 0.36))
+    for axis, (name, group) in zip(axes, rows.groupby("data", sort=False), strict=True):
         for place, row in enumerate(group.itertuples()):
             colour = COLOURS["learned"] if row.method == learned else "0.45"
             axis.errorbar(row.rank, place, xerr=row.deviation, fmt="o", color=colour, capsize=3)
@@ -66,9 +76,7 @@ def finished(rows: pd.DataFrame, learned: str, blind: float) -> Figure:
         title = f"{differ} differ from the learned tree (p < 0.05)"
         axis.set_title(title, loc="left", fontsize="small", pad=16)
         axis.set(xlabel=f"true rank (1 is best)\n{name}, {group['seeds'].iloc[0]} seeds", xlim=(28, 0))
-    axes[0, 0].set_yticks(range(len(group)), group["method"])
-    axes[0, 0].invert_yaxis()
-    axes[0, 0].plot([], [], **DIAMOND, label="the paper's, CIFAR-10")
+    axes[0].plot([], [], **DIAMOND, label="the paper's, CIFAR-10")
     figure.legend(loc="outside lower right", fontsize="small")
     return figure
 
@@ -79,11 +87,12 @@ def intervals(rows: pd.DataFrame) -> Figure:
     Args:
         rows: of :func:`hnas_kit.studies.finished.beyond`; those without ``against`` are not drawn.
     """
-    panels = dict(list(rows[rows["better"].notna()].groupby("data", sort=False)))
-    labels = list(dict.fromkeys(label for group in panels.values() for label in group["method"]))
-    size = 2.2 + 3.2 * len(panels), 0.5 * len(labels) + 1.3
-    figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True, squeeze=False)
-    for axis, (name, group) in zip(axes.flat, panels.items(), strict=True):
+    rows = rows[rows["better"].notna()]
+    labels = list(rows["method"].unique())
+    against = rows.drop_duplicates("method")["against"]
+    said = [f"{label}\nagainst {other}" for label, other in zip(labels, against, strict=True)]
+    figure, axes = _panels(rows, said, (3.2, 0.5))
+    for axis, (name, group) in zip(axes, rows.groupby("data", sort=False), strict=True):
         for row in group.itertuples():
             told = row.low > 0 or row.high < 0  # the interval is on one side
             sides = [[row.better - row.low], [row.high - row.better]]
@@ -92,9 +101,6 @@ def intervals(rows: pd.DataFrame) -> Figure:
         axis.axvline(0, color="0.6", linestyle=":")
         axis.margins(y=0.15)
         axis.set(xlabel=f"ranks better\n{name}, {group['seeds'].iloc[0]} seeds")
-    against = pd.concat(panels).drop_duplicates("method").set_index("method")["against"]
-    axes[0, 0].set_yticks(range(len(labels)), [f"{label}\nagainst {against[label]}" for label in labels])
-    axes[0, 0].invert_yaxis()
     return figure
 
 

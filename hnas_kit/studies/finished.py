@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 from scipy.stats import ttest_1samp
 
+from hnas_kit import benchmarks
 from hnas_kit.runs import Finished
 from hnas_kit.studies import ablations, paper
 from hnas_kit.studies.evidence import DEFAULT, LEARNED, differences
@@ -45,12 +46,14 @@ def collect(runs: Sequence[str]) -> pd.DataFrame:
         the truly ``best_quarter``, the share of the time that relearning took (%), and what it ran on.
 
     Raises:
-        HnasError: see :func:`hnas_kit.studies.ablations.gather`.
+        HnasError: see :func:`hnas_kit.studies.ablations.gather`; if a data set has no ground truth.
     """
     parts = []
     for run in runs:
         rows = ablations.gather(run, SWEEPS)
-        data = Finished(rows["run"].iloc[0], "04_mcts").manifest["lineage"]["01_pretrain"]["dataset"]
+        pretrain = Finished(rows["run"].iloc[0], "04_mcts").manifest["lineage"]["01_pretrain"]
+        data = pretrain["dataset"]
+        benchmarks.needed(pretrain["space"], data)
         rows = rows.rename(columns={"relearning_share_relearned": "relearning_share"})
         parts.append(rows.assign(data=data).reindex(columns=COLUMNS))
     return pd.concat(parts, ignore_index=True)
