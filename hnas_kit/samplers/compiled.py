@@ -110,7 +110,8 @@ def descend(nodes, table, rule, node, temperature, draws, scratch):
             best = max(best, scratch[i])
         total = 0.0
         for i in range(n):
-            scratch[i] = math.exp((scratch[i] - best) / temperature) * nodes[first + i].prior
+            weight = math.exp((scratch[i] - best) / temperature) if scratch[i] < best else 1.0
+            scratch[i] = weight * nodes[first + i].prior
             total += scratch[i]
         left = draws[level] * total
         chosen = 0

@@ -191,7 +191,7 @@ def simulate(
     if schedule.starts[2] >= schedule.steps:
         raise HnasError(f"of {schedule.steps} steps none is left for the third phase")
     archs = tuple(sampler.archs)
-    names = [space.format(arch) for arch in archs]
+    names = _names(space, archs)
     accuracy = _accuracies(benchmark["accuracy"], names, "benchmark")
     seen = accuracy if estimate is None else _accuracies(estimate, names, "estimate")
     steps, on_path = np.arange(schedule.steps), final == "path"
@@ -199,7 +199,7 @@ def simulate(
         seeds=np.array(seeds, dtype=np.uint32),
         learns_from=schedule.learns_from,
         draws_from=schedule.draws_from(getattr(sampler, "own_draws", 0)),
-        temperature=np.array([schedule.temperature(step) for step in steps]),
+        temperature=schedule.temperature(steps),
         growth=1 - np.exp(-(steps + 1) / schedule.steps / learning) if learning else np.ones(len(steps)),
         accuracy=seen,
         batch_size=batch_size,
@@ -215,6 +215,11 @@ def simulate(
     rngs = [np.random.default_rng([seed, 1]) for seed in seeds]
     found = np.array([_choose(*one, seen, scored) for one in zip(candidates, rngs, strict=True)])
     return Simulation(archs, accuracy, seen, record.chosen, record.rewards, found, schedule.starts[2])
+
+
+@lru_cache(maxsize=8)  # many searches are over the same architectures
+def _names(space: SearchSpace, archs: tuple[Arch, ...]) -> list[str]:
+    return [space.format(arch) for arch in archs]
 
 
 def _accuracies(table: pd.Series, names: Sequence[str], what: str) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 PHASES = ("uniform", "warm-up", "search")
 
 
@@ -47,8 +49,8 @@ class Schedule:
         _, warmup, search = self.starts
         return int(step >= warmup) + int(step >= search)
 
-    def temperature(self, step: int) -> float:
-        """T at a step; ``temperature_start`` before it begins to fall."""
+    def temperature(self, step: int | np.ndarray) -> float | np.ndarray:
+        """T at a step, or at each of an array of steps; ``temperature_start`` before it begins to fall."""
         first, last = self.draws_from(), self.steps - 1
-        share = min(max((step - first) / max(last - first, 1), 0.0), 1.0)
+        share = np.clip((step - first) / max(last - first, 1), 0.0, 1.0)
         return self.temperature_start + share * (self.temperature_end - self.temperature_start)
