@@ -95,7 +95,9 @@ def _tables(folder: Path, runs: Sequence[str]) -> None:
     if runs:
         own, of = finished.collect(runs), ["data", "sweep"]
         known = pd.MultiIndex.from_frame(rows[of]).isin(pd.MultiIndex.from_frame(own[of]))
-        rows = pd.concat([rows[~known], own], ignore_index=True).infer_objects()
+        place = list(dict.fromkeys([*rows["data"], *own["data"]])).index
+        rows = pd.concat([rows[~known], own]).sort_values("data", key=lambda d: d.map(place), kind="stable")
+        rows = rows.reset_index(drop=True).infer_objects()
         new["searches.csv"] = rows
     new |= {name: summary(rows) for name, summary in finished.TABLES.items()}
     for name, table in new.items():

@@ -13,7 +13,7 @@ import sentences_beyond as more
 
 from hnas_kit import benchmarks
 from hnas_kit.names import SUPERNETS
-from hnas_kit.studies import evidence, forests, readings, rule, study
+from hnas_kit.studies import evidence, forests, paper, readings, rule, study
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
@@ -82,6 +82,16 @@ def chance() -> Iterator[str]:
 def choices() -> Iterator[str]:
     (seeds,) = table("choices")["seeds"].unique()
     yield f"On textures, {seeds} seeds each"
+    ranks = table("choices").set_index(["choice", "value"])["rank"]
+    grown = ranks["pre-training and tree (Fig. 3)"]
+    yield f"trees without any find {grown['no pre-training']}, after 12 epochs {grown['12 epochs']}. A random"
+    assert grown.idxmax() == "random tree"
+    yield f" tree is last with {grown['random tree']}."
+    rewards = [name.removeprefix("MCTS + Reg, ") for name in paper.TABLE_7.index[::2]]
+    for rank in (ranks["reward (Table 7)"], paper.TABLE_7["average rank"]):
+        behind = [r for r in rewards if rank[f"{evidence.LEARNED}, {r}"] >= rank[f"MCTS + Reg, {r}"]]
+        ahead = f"{len(rewards) - len(behind)} of {len(rewards)} rewards"
+        yield f"with {ahead}, all but the {' and '.join(behind)}"
 
 
 def protocol() -> Iterator[str]:

@@ -25,6 +25,7 @@ EXEMPT = {
     r"06 runs beside 01 to 04, and 05 beside 04|\[0[1-6](_\w+)?|# 5 ·": "names of notebooks",
     r"1/2\^l|[Ss]upernets? \d( to \d\))?|seed 0|first 64 images": "trees, and what they are made of",
     r"of,? 36|in for 36|all 36|the 36 answer|36 networks|36 the worst|3,969 networks": "sizes of spaces",
+    r"where the paper needs 200 epochs": "the paper's",
     r"11,760 steps|width 32 and 120 epochs, average of 3|over 3 seeds|20 to 40 times as long": "the paper's",
     r"; the paper has 0\.5": "the paper's lambda",
     r"paper's width(,| and) 60 epochs|and with 20 seeds|of 20 searches": "settings of what stands there",

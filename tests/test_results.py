@@ -76,6 +76,12 @@ def test_sweeps_of_a_run_replace_the_same_ones_of_their_data_set(docs, monkeypat
     assert ranks.pop("table1") == {9}
     assert len(ranks) > 1
     assert all(own == {7} for own in ranks)
+    order = before["data"].unique().tolist()
+    monkeypatch.setattr(
+        finished, "collect", lambda _: before.query("data == @order[0] and sweep == 'table1'")
+    )
+    results.write(docs, ["d"])
+    assert read_csv(path)["data"].unique().tolist() == [*order, "mine"]
 
 
 def test_a_page_without_marks_or_no_page_is_one_line(docs, tmp_path):
