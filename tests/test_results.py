@@ -77,9 +77,8 @@ def test_sweeps_of_a_run_replace_the_same_ones_of_their_data_set(docs, monkeypat
     assert len(ranks) > 1
     assert all(own == {7} for own in ranks)
     order = before["data"].unique().tolist()
-    monkeypatch.setattr(
-        finished, "collect", lambda _: before.query("data == @order[0] and sweep == 'table1'")
-    )
+    first = before[(before["data"] == order[0]) & (before["sweep"] == "table1")]
+    monkeypatch.setattr(finished, "collect", lambda _: first)
     results.write(docs, ["d"])
     assert read_csv(path)["data"].unique().tolist() == [*order, "mine"]
 
