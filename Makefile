@@ -3,12 +3,11 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 CODE := hnas_kit tests performance notebooks docs
 
-# Two files at a time, each process with one thread. Notebooks are named, or pytest would collect executed
-# copies from outputs/ too.
+# Two files at a time, each process with one thread, in the order of tests/conftest.py. Notebooks are named, or
+# pytest would collect executed copies from outputs/ too.
 define run_tests
-OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests
-OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadscope --nbval-lax --nbval-current-env \
-    -p no:cacheprovider notebooks/0*.ipynb
+OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -p no:cacheprovider \
+    --nbval-lax --nbval-current-env tests notebooks/0*.ipynb
 endef
 
 .DEFAULT_GOAL := help
@@ -21,7 +20,7 @@ run: $(INSTALLED) ## all notebooks with the quick parameters, on embedded data, 
 	$(BIN)/hnas run quick
 
 test: export HNAS_DEVICE := cpu
-test: $(INSTALLED) ## unit tests, then the notebooks against their stored outputs, on the CPU
+test: $(INSTALLED) ## unit tests, and the notebooks against their stored outputs, on the CPU
 	$(run_tests)
 
 test-gpu: export HNAS_DEVICE := cuda

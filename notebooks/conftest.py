@@ -1,6 +1,5 @@
 """How nbval tests the notebooks: each alone, quietly, outputs in a folder that is removed."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 REFERENCE = Path(__file__).parents[1] / "tests" / "reference"
 OUTPUTS = tempfile.TemporaryDirectory(prefix="hnas-notebooks-")
+ENVIRONMENT = pytest.MonkeyPatch()
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
@@ -30,10 +30,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Set what the notebook's kernel will see, before nbval starts it."""
-    name = Path(item.fspath).stem
-    os.environ["HNAS_OUTPUTS"] = str(Path(OUTPUTS.name) / name)
-    os.environ["HNAS_REFERENCE"] = str(REFERENCE)
-    os.environ["HNAS_QUIET"] = "1"
+    ENVIRONMENT.setenv("HNAS_OUTPUTS", str(Path(OUTPUTS.name) / item.path.stem))
+    ENVIRONMENT.setenv("HNAS_REFERENCE", str(REFERENCE))
+    ENVIRONMENT.setenv("HNAS_QUIET", "1")
+
+
+def pytest_runtest_teardown() -> None:
+    ENVIRONMENT.undo()  # no other test sees it
 
 
 def pytest_unconfigure() -> None:

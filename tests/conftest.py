@@ -1,57 +1,38 @@
-"""What several test files share: small networks, pictures, folders that are empty, checkpoints to look at."""
+"""Fixtures that several test files share, and the order of the files."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
+from common import ARCHS, SPACE, generator
 from PIL import Image
-from torch import Tensor
 
 from hnas_kit import data, plugins, training
 from hnas_kit.data.textures import patches
 from hnas_kit.randomness import Generators
-from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, make_supernet
 from hnas_kit.training import Checkpoints
 
 torch.set_num_threads(1)  # networks this small gain nothing from more, and lose on a busy machine
 
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
-NAMES = [SPACE.format(arch) for arch in ARCHS]
-TRUTH = pd.Series(np.linspace(80, 90, 36), index=NAMES)  # made up
-
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.cuda,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
-        ],
-    ),
+# Files that take minutes; they go first, so that at the end no process waits long for the other.
+LONGEST = [
+    *("05_ablations", "06_imagenet", "04_mcts", "test_cli", "test_runs_sweeps", "test_failures"),
+    *("test_runs_brought", "test_processes_distributed", "test_studies_imagenet", "test_jupyterlab"),
+    *("test_samplers_budget", "test_extend", "01_pretrain", "02_distances", "03_tree", "test_wheel"),
 ]
 
 PETS = {"train": {"cat": 9, "dog": 6, "eel": 6}, "val": {"cat": 2, "dog": 2, "eel": 1}}
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def random_images(*shape: int, low: int = 0) -> Tensor:
-    return torch.randint(low, 256, shape, generator=generator(), dtype=torch.uint8)
-
-
-def texts(things: Iterable) -> list[str]:
-    """What the texts of a figure say."""
-    return [thing.get_text() for thing in things]
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
 
 
 def _picture(seed: int, height: int, width: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import generator
+from common import generator
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import generator, random_images
+from common import generator, random_images
 from PIL import Image
 from scipy.stats import kendalltau
 from sklearn.datasets import load_digits

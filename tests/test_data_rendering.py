@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from conftest import generator, random_images
+from common import generator, random_images
 from PIL import Image
 from torch import Tensor
 

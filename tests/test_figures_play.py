@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ARCHS, NAMES, SPACE
-from conftest import TRUTH as SERIES
+from common import ARCHS, NAMES, SPACE
+from common import TRUTH as SERIES
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import NAMES, TRUTH, texts
+from common import NAMES, TRUTH, texts
 
 from hnas_kit import figures
 from hnas_kit.figures import style

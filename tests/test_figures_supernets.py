@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ARCHS, NAMES, SPACE, TRUTH, texts
+from common import ARCHS, NAMES, SPACE, TRUTH, texts
 
 from hnas_kit import figures, spaces
 from hnas_kit.figures.supernets import ROWS

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ARCHS, NAMES, SPACE, TRUTH, texts
+from common import ARCHS, NAMES, SPACE, TRUTH, texts
 
 from hnas_kit import figures, spaces, trees
 from hnas_kit.figures import trees as tree_figures

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ARCHS, DEVICES
+from common import ARCHS, DEVICES
 from torch import Tensor
 
 from hnas_kit import data

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import ARCHS, DEVICES
+from common import ARCHS, DEVICES
 from torch import Tensor, nn
 
 from hnas_kit import data
