@@ -256,6 +256,7 @@ def _readings(seeds: int, _: list[str]) -> None:
         print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")
     print(readings.error(table).round(3).to_string())
     print(readings.same(table).round(3).to_string())
+    print(readings.nearest(table).round(1).to_string())
 
 
 def _trees(seeds: int, names: list[str]) -> None:

@@ -41,6 +41,27 @@ def test_every_combination_is_looked_at_and_what_decides_with_most_seeds():
         assert cell["seeds"] == (100 if usual else 40)
 
 
+def test_the_nearest_reading_is_by_the_ratio_of_ranks():
+    """The paper has 6 and 246 on NAS-Bench-Macro, 3 and 15.3 on Pooling."""
+    trees = {
+        "macro": {"learned": 3, "learned 1": 12, "default": 246},
+        "pooling": {"learned": 6, "default": 15.3},
+    }
+    cell = readings.DEFAULTS | {"share": "1", "exploration": 0.5, "rewards": "true"}
+    rows = [
+        cell
+        | {"bonus": bonus, "benchmark": name, "tree": tree, "found": found * (1 + 9 * (bonus == "linear"))}
+        for bonus in ("linear", "sqrt")
+        for name, ranks in trees.items()
+        for tree, found in ranks.items()
+    ]
+    left_out = [rows[0] | {"exploration": 2.0}, rows[0] | {"share": "3"}, rows[0] | {"tree": "random"}]
+    table = readings.nearest(pd.DataFrame(rows + [row | {"found": 1} for row in left_out]))
+    assert list(table.index.get_level_values("bonus")) == ["sqrt", "linear"]
+    assert table["factor"].tolist() == pytest.approx([2 ** (1 / 4), 10 * 2 ** (1 / 4)])
+    assert table["macro, learned"].tolist() == pytest.approx([6, 60])
+
+
 def test_a_cell_is_what_the_simulator_gives(monkeypatch):
     cell = next(c for c in readings.cells() if c["benchmark"] == "pooling" and c["bonus"] == "linear")
     monkeypatch.setattr(readings, "cells", lambda: iter([cell]))

@@ -16,7 +16,7 @@ from hnas_kit import benchmarks, distances, trees
 from hnas_kit.names import READINGS
 from hnas_kit.samplers import Method
 from hnas_kit.spaces import make_space
-from hnas_kit.studies import study
+from hnas_kit.studies import paper, study
 from hnas_kit.studies.rule import RULE, advised
 from hnas_kit.studies.study import Setting
 
@@ -178,6 +178,28 @@ def error(table: pd.DataFrame) -> pd.DataFrame:
         {"cells": groups.size(), "cost": groups["cost"].mean(), "worst": groups["cost"].max(),
          "factor": np.exp(groups["log"].mean()), "too large": groups["much"].sum()}
     )  # fmt: skip
+
+
+def nearest(table: pd.DataFrame) -> pd.DataFrame:
+    """How near each combination of readings comes to the paper's ranks at the paper's lambda and length.
+
+    Returns:
+        Indexed by the readings, the nearest first: what the default and the learned tree find on both
+        benchmarks, of several learned trees the geometric mean; and ``factor``, by which these four differ
+        from the paper's ranks (Tables 1 and 4), geometric mean.
+    """
+    kinds = {"default": "default"} | dict.fromkeys(LEARNED, "learned")
+    there = (table["rewards"] == "true") & (table["share"] == "1") & (table["exploration"] == 0.5)
+    rows = table[there & table["tree"].isin(kinds)]
+    rows = rows.assign(kind=rows["tree"].map(kinds), log=np.log(rows["found"]))
+    found = rows.pivot_table(index=list(READINGS), columns=["benchmark", "kind"], values="log")
+    published = paper.TABLES["table1"]
+    apart = [
+        found[name, kind] - np.log(published[name].loc[paper.LABELS[kind], "average rank"])
+        for name, kind in found
+    ]
+    shown = np.exp(found).set_axis([f"{name}, {kind}" for name, kind in found], axis=1)
+    return shown.assign(factor=np.exp(np.abs(apart).mean(axis=0))).sort_values("factor")
 
 
 def same(table: pd.DataFrame) -> pd.DataFrame:
