@@ -146,6 +146,14 @@ def nearest() -> Iterator[str]:
     own = factor[tuple(readings.DEFAULTS.values())]
     yield f"With Eq. 3's bonus it is {ranges['sqrt']}, with Algorithm 1's {ranges['linear']}, and with the"
     yield f" defaults of this kit {own:.1f}."
+    changed, every = readings.same(table("readings")), table("readings")
+    (pairs,) = changed["pairs"].unique()
+    papers = readings.same(every[every["exploration"] == 0.5]).loc["refresh", "changed"]
+    bonus, start, uniform, refresh, its = (f"{100 * share:.0f} %" for share in [*changed["changed"], papers])
+    yield f"Of {pairs:,} pairs of cells"
+    yield f"by more than 0.05 in {bonus} for the bonus, {start} for the start of C, {uniform} for the uniform"
+    yield f" phases and {refresh} for when R is recomputed ({its} at the paper's lambda)"
+    assert list(changed.index) == ["bonus", "start", "warmup", "refresh"]
     macro, pooling = (rows[f"{name}, default"] for name in ("macro", "pooling"))
     yield f"the default tree finds ranks {macro.min():.0f} to {macro.max():.0f}, and on Pooling"
     yield f" {pooling.min():.0f} to {pooling.max():.0f}, where the paper has"

@@ -128,10 +128,9 @@ def test_what_a_reading_changes_is_told_from_pairs():
     table = made({"sqrt": 0.1, "linear": 0.1}, {"1": 100}, 100, "macro")
     second = table.assign(start="first", best_quarter=table["best_quarter"] + 0.25, found=2 * table["found"])
     changes = readings.same(pd.concat([table, second], ignore_index=True))
-    assert changes.loc["start", ["pairs", "best quarter", "spread", "found"]].tolist() == pytest.approx(
-        [len(table), 0.25, 0, 2]
-    )
-    assert changes.loc["bonus", "best quarter"] == pytest.approx(0)
+    names = ["pairs", "best quarter", "spread", "changed", "found"]
+    assert changes.loc["start", names].tolist() == pytest.approx([len(table), 0.25, 0, 1, 2])
+    assert changes.loc["bonus", ["best quarter", "changed"]].tolist() == pytest.approx([0, 0])
 
 
 def test_the_map_has_a_number_in_each_cell(drawn):

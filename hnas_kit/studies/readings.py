@@ -207,8 +207,8 @@ def same(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Indexed by reading: number of ``pairs``; ``best quarter``, the mean difference of the second value to
-        the first, and ``spread``, its standard deviation over pairs; ``found``, the median of the ratio of
-        found ranks.
+        the first, ``spread``, its standard deviation over pairs, and ``changed``, the share of pairs in which
+        it is above 0.05 either way; ``found``, the median of the ratio of found ranks.
     """
     rows = {}
     truly = table[(table["rewards"] == "true") & (table["share"] != "3")]
@@ -218,5 +218,6 @@ def same(table: pd.DataFrame) -> pd.DataFrame:
         both = one.join(other, suffixes=("_1", "_2"), how="inner")
         change = both["best_quarter_2"] - both["best_quarter_1"]
         rows[name] = {"pairs": len(both), "best quarter": change.mean(), "spread": change.std(),
+                      "changed": (change.abs() > 0.05).mean(),
                       "found": (both["found_2"] / both["found_1"]).median()}  # fmt: skip
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("reading")
