@@ -101,7 +101,8 @@ def test_macro_is_there_without_a_data_folder_and_without_a_network(empty_folder
     assert table.loc["22212220", "accuracy"] == pytest.approx(93.1267, abs=5e-5)
     assert table.loc["22212220", ["macs", "params"]].tolist() == [85_164_544, 1_985_514]
     assert list(empty_folders.iterdir()) == []
-    pd.testing.assert_frame_equal(benchmarks.for_dataset("macro", "cifar10_jpeg"), table)
+    known = benchmarks.for_dataset("macro", "cifar10_jpeg")
+    pd.testing.assert_frame_equal(known, table[["accuracy", "rank"]])
 
 
 @pytest.mark.data
@@ -208,9 +209,8 @@ def test_a_comparison_by_rank_needs_ground_truth():
 
 
 def test_cifar10_in_another_coding_is_ranked_by_the_same_table():
-    pd.testing.assert_frame_equal(
-        benchmarks.for_dataset("pooling", "cifar10_jpeg"), benchmarks.load("cifar10-pooling")
-    )
+    table = benchmarks.load("cifar10-pooling")[["accuracy", "rank"]]
+    pd.testing.assert_frame_equal(benchmarks.for_dataset("pooling", "cifar10_jpeg"), table)
     assert benchmarks.for_dataset("pooling", "folder:photos") is None
     assert benchmarks.for_dataset("macro", "digits") is None
 

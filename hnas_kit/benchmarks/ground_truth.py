@@ -126,6 +126,12 @@ def _read(name: str) -> pd.DataFrame:
         return read_csv(file, comment="#", index_col="architecture")
 
 
+def _ranked(name: str) -> pd.DataFrame:
+    accuracy = _read(name).filter(regex="^(accuracy|seed)").mean(axis=1)
+    rank = accuracy.rank(ascending=False, method="min").astype(int)
+    return pd.DataFrame({"accuracy": accuracy, "rank": rank})
+
+
 def load(name: str) -> pd.DataFrame:
     """A ground truth table, indexed by the architectures' text form, in the space's order.
 
@@ -135,15 +141,13 @@ def load(name: str) -> pd.DataFrame:
     Raises:
         HnasError: for an unknown name.
     """
-    (protocol, num_classes), table = protocol_of(name), _read(name)
-    accuracy = table.filter(regex="^(accuracy|seed)").mean(axis=1)
-    rank = accuracy.rank(ascending=False, method="min").astype(int)
-    space = make_space(protocol.space)
+    protocol, num_classes = protocol_of(name)
+    table, space = _ranked(name), make_space(protocol.space)
     archs = [space.parse(text) for text in table.index]
     size = {"width": protocol.width, "in_channels": protocol.in_channels, "num_classes": num_classes}
     macs = [cost.macs(space, a, image_size=protocol.image_size, **size) for a in archs]
     params = [cost.params(space, a, **size) for a in archs]
-    return pd.DataFrame({"accuracy": accuracy, "rank": rank, "macs": macs, "params": params})
+    return table.assign(macs=macs, params=params)
 
 
 def per_seed(name: str) -> pd.DataFrame:
@@ -155,13 +159,13 @@ def per_seed(name: str) -> pd.DataFrame:
 
 
 def for_dataset(space: str, dataset: str) -> pd.DataFrame | None:
-    """The ground truth of a space on a data set (see :func:`load`), None if there is none.
+    """``accuracy`` and ``rank`` of a space on a data set (see :func:`load`), None if nobody trained them all.
 
     A copy of CIFAR-10 in another coding is ranked by the table published for CIFAR-10. What the package has
     not may have been made here, see :func:`own`.
     """
     name = _packaged(space, dataset) or f"{dataset}-{space}"
-    return load(name) if name in PROTOCOLS or own(name) else None
+    return _ranked(name) if name in PROTOCOLS or own(name) else None
 
 
 def _packaged(space: str, dataset: str) -> str:

@@ -36,7 +36,7 @@ KEYS = ["benchmark", "tree", "share", "steps", *READINGS, "exploration", "reward
 
 def pooling() -> Setting:
     """The Pooling space to study; its learned tree is that of ``tables/pooling-tree.json``."""
-    space, truth = make_space("pooling"), benchmarks.load("cifar10-pooling")
+    space, truth = make_space("pooling"), benchmarks.for_dataset("pooling", "cifar10")
     archs = space.enumerate()
     forest = {
         "learned": trees.load((files("hnas_kit.benchmarks") / "tables/pooling-tree.npz").read_bytes()),

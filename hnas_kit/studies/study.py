@@ -62,7 +62,7 @@ def macro(supernet: int = 0) -> Setting:
     Args:
         supernet: whose estimates.
     """
-    space, truth = make_space("macro"), benchmarks.load("cifar10-macro")
+    space, truth = make_space("macro"), benchmarks.for_dataset("macro", "cifar10")
     archs, supernets = space.enumerate(), [benchmarks.supernet(i) for i in range(SUPERNETS)]
     estimate = supernets[supernet].accuracy
     forest = {name: one.tree for name, one in zip(LEARNED, supernets, strict=True)}
