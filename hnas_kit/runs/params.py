@@ -151,9 +151,7 @@ class Imagenet(Phased):
     notebook = "06_imagenet"
 
     dataset: fields.Dataset = "textures"
-    image_size: int = Field(
-        36, ge=8, le=4096, description="images are resized to so many pixels (paper: 224)"
-    )
+    image_size: int = Field(36, ge=8, le=4096, description="images are resized to so many pixels")
     workers: fields.Readers = 0
     width: fields.Width = 8
     low: fields.Positive = Field(
@@ -161,7 +159,7 @@ class Imagenet(Phased):
     )
     high: fields.Positive = Field(280.0, description="likewise")
     pool: int = Field(
-        64, ge=2, le=20_000, description="architectures under the learned tree (paper: 5000)"
+        64, ge=2, le=20_000, description="architectures under the learned tree"
     )  # distances of 20,000 are 3 GB
     images: Images = 128
     measure: one_of(MEASURES) = Field("kl", description="of the distance between outputs")
