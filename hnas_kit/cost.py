@@ -9,7 +9,6 @@ from functools import cache, cached_property, lru_cache
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch, SearchSpace, completions, make_space
@@ -23,6 +22,8 @@ def _size(module: nn.Module) -> int:
 
 def _run(module: nn.Module, shape: tuple[int, ...], *args: int) -> tuple[int, tuple[int, ...]]:
     """MACs of a module on an input of that shape, and the shape of its output."""
+    from torch.utils.flop_counter import FlopCounterMode  # it brings Triton with it, where there is one
+
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         out = module(torch.empty(shape, device="meta"), *args)
     return counter.get_total_flops() // 2, tuple(out.shape)

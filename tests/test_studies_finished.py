@@ -16,8 +16,6 @@ from hnas_kit.runs import project_root
 from hnas_kit.studies import finished
 
 ROWS = read_csv(project_root() / "docs" / "results" / "searches.csv")
-
-
 DATA = {"mine": "textures", "your": "digits", "macro": "textures"}
 
 
@@ -104,7 +102,7 @@ def test_rows_are_those_of_the_sweeps_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
 
     def of(run: str, _: str) -> SimpleNamespace:
-        pretrain = {"space": "pooling" if run != "macro" else "nasbench_macro", "dataset": DATA[run]}
+        pretrain = {"space": "macro" if run == "macro" else "pooling", "dataset": DATA[run]}
         return SimpleNamespace(manifest={"lineage": {"01_pretrain": pretrain}})
 
     monkeypatch.setattr(finished, "Finished", of)
@@ -125,7 +123,7 @@ def test_rows_are_those_of_the_sweeps_tables(tmp_path, monkeypatch):
     ]
     with pytest.raises(HnasError, match="holds no table of a sweep"):
         finished.collect(["nothing"])
-    with pytest.raises(HnasError, match="no ground truth of nasbench_macro on textures"):
+    with pytest.raises(HnasError, match="no ground truth of macro on textures"):
         finished.collect(["mine", "macro"])
 
 
