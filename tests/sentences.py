@@ -366,7 +366,7 @@ def mapped() -> Iterator[str]:
     worst = layers.query("benchmark == 'macro'")["found"].max()
     yield f"(default and one-hot) find one of the {worst:.0f} best everywhere."
     worst = rows.query("benchmark == 'pooling' and tree == 'learned'")["found"].max()
-    yield f"The learned tree always finds one of the {WORDS[int(worst)]} best."
+    yield f"The one learned tree here always finds one of the {WORDS[int(worst)]} best."
     bad = layers.query("benchmark == 'pooling'").groupby(["bonus", "share", "exploration"])["found"].min() > 9
     least = bad[bad].reset_index("exploration").groupby(level=[0, 1])["exploration"].min()
     assert least["sqrt", "1/12"] == least["sqrt", "1/3"]
