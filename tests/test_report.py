@@ -248,7 +248,7 @@ def test_a_run_without_a_window_says_nothing_of_it():
 
 def test_the_papers_profile_is_the_papers_set_up():
     finish("a", "pooling_cifar10")
-    assert differences(page("a")) == "The set-up is the paper's."
+    assert differences(page("a")) == "What differs from the paper's set-up: linkage ward (paper: not said)."
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,6 @@ def test_the_papers_profile_is_the_papers_set_up():
         ({"dataset": "cifar10_jpeg"}, "data cifar10_jpeg (paper: cifar10)"),
         ({"width": 8}, "width of the network 8 (paper: 16)"),
         ({"measure": "l2"}, "measure l2 (paper: kl)"),
-        ({"linkage": "average"}, "linkage average (paper: ward)"),
         ({"exploration": 0.1}, "lambda 0.1 (paper: 0.5)"),
         ({"beta": 0.9}, "beta 0.9 (paper: 0.95)"),
         ({"warmup_share": 0.2}, "share of warm-up 0.2 (paper: 0.25)"),
@@ -277,7 +276,8 @@ def test_the_papers_profile_is_the_papers_set_up():
 )
 def test_what_differs_from_the_paper_is_named_and_nothing_else(changes, said):
     finish("a", "pooling_cifar10", **changes)
-    assert differences(page("a")) == f"What differs from the paper's set-up: {said}."
+    also = "linkage ward (paper: not said)"
+    assert differences(page("a")) == f"What differs from the paper's set-up: {said}; {also}."
 
 
 def test_without_ground_truth_there_are_words_instead_of_ranks(tmp_path, monkeypatch):

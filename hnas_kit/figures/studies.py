@@ -11,18 +11,21 @@ from matplotlib.patches import Rectangle
 
 from hnas_kit.figures import style
 from hnas_kit.figures.style import BLACK, BLUE, GRAY, ORANGE, PURPLE, VERMILLION
-from hnas_kit.names import MEASURES
+from hnas_kit.names import MEASURES, READINGS
 from hnas_kit.studies import beyond as priors
 from hnas_kit.studies import forests
-from hnas_kit.studies.readings import LAMBDAS, LEARNED, TREES, usual
+from hnas_kit.studies.readings import DEFAULTS, LAMBDAS, LEARNED, LEAVES, SHARES, TREES
 
-LARGEST = {"macro": 3969, "pooling": 36}
-PANELS = {
-    "NAS-Bench-Macro, 3,969 architectures, trees learned from four supernets": ("macro", LEARNED),
-    "NAS-Bench-Macro, other trees": ("macro", TREES[1:]),
-    "Pooling, 36 architectures": ("pooling", TREES),
-}
+SHOWN = (*LEARNED, *TREES[1:])
+PANELS = {"macro": "NAS-Bench-Macro, 3,969 architectures", "pooling": "Pooling, 36 architectures"}
 BONUSES = {"sqrt": "Eq. 3", "linear": "Algorithm 1"}
+READ = {  # a reading in a few words
+    **{("bonus", bonus): name for bonus, name in BONUSES.items()},
+    ("start", "one"): "C starts at 1",
+    ("start", "first"): "C: first reward",
+    ("warmup", "architectures"): "uniform: networks",
+    ("warmup", "branches"): "uniform: branches",
+}
 LINKAGE = {"ward": BLUE, "average": ORANGE, "complete": PURPLE}
 NAMES = {"cifar10-macro": "NAS-Bench-Macro", "cifar10-pooling": "Pooling"}
 PROPERTY = {
@@ -35,40 +38,52 @@ PROPERTY = {
 
 
 def readings(table: pd.DataFrame) -> Figure:
-    """True rank of what is found: bonus and lambda by tree and length; the paper's own cells are framed.
+    """True rank of what is found: readings and lambda by tree and length; the paper's own cells are framed.
+
+    ``refresh`` is at its default: it changes next to nothing.
 
     Args:
-        table: of :func:`hnas_kit.studies.readings.run`.
+        table: of :func:`hnas_kit.studies.readings.run`; what was not simulated stays grey.
     """
-    rows = usual(table)
-    figure, axes = plt.subplots(3, 1, figsize=(10.5, 12))
-    for axis, (title, (benchmark, shown)) in zip(axes, PANELS.items(), strict=True):
-        own = rows[(rows["benchmark"] == benchmark) & rows["tree"].isin(shown)]
-        found = own.pivot(index=["bonus", "exploration"], columns=["tree", "share"], values="found")
-        shares = list(own["share"].unique())
-        trees = [tree for tree in shown if tree in set(own["tree"])]
-        found = found.reindex(
-            index=pd.MultiIndex.from_product([BONUSES, LAMBDAS]),
-            columns=pd.MultiIndex.from_product([trees, shares]),
+    rows = table[(table["rewards"] == "true") & table["exploration"].isin(LAMBDAS)]
+    rows = rows[rows["refresh"] == DEFAULTS["refresh"]]
+    drawn = {name: values for name, values in READINGS.items() if name != "refresh"}
+    index = pd.MultiIndex.from_product([*drawn.values(), LAMBDAS], names=[*drawn, "exploration"])
+    shown = {}
+    for name, own in rows.groupby("benchmark"):
+        shown[name] = [tree for tree in SHOWN if tree in set(own["tree"])]
+    widths = [len(trees) for trees in shown.values()]
+    figure, axes = plt.subplots(1, len(shown), figsize=(10.5, 10.5), sharey=True, width_ratios=widths)
+    bar = {"location": "bottom", "label": "found rank", "aspect": 40, "pad": 0.02}
+    for axis, (name, trees) in zip(axes, shown.items(), strict=True):
+        columns = pd.MultiIndex.from_product([trees, SHARES], names=["tree", "share"])
+        found = rows[rows["benchmark"] == name].pivot(
+            index=index.names, columns=columns.names, values="found"
         )
-        sns.heatmap(
-            found, ax=axis, cmap="viridis", norm=LogNorm(1, LARGEST[benchmark]),
-            annot=True, fmt=".0f", annot_kws={"size": 8}, linewidths=0.4, cbar_kws={"label": "found rank"},
-        )  # fmt: skip
-        style.plain(axis.collections[0].colorbar.ax.yaxis)
-        axis.set_xticklabels([share for _, share in found.columns], rotation=0)
-        axis.set_yticklabels([f"{BONUSES[bonus]}, λ = {value:g}" for bonus, value in found.index])
+        found = found.reindex(index, columns=columns)
+        norm = LogNorm(1, LEAVES[name])
+        sns.heatmap(found, ax=axis, cmap="viridis", norm=norm, linewidths=0.3, cbar_kws=bar)
+        style.plain(axis.collections[0].colorbar.ax.xaxis)
+        axis.set_facecolor("0.9")
+        shares = columns.get_level_values("share")
+        axis.set_xticks(np.arange(len(columns)) + 0.5, shares, rotation=90, fontsize=7)
         for x, tree in enumerate(trees):
-            axis.text((x + 0.5) * len(shares), -0.2, f"{tree} tree", ha="center", va="bottom")
-        for x in range(1, len(trees)):
-            axis.axvline(x * len(shares), color="white", linewidth=4)
-        axis.axhline(len(LAMBDAS), color="white", linewidth=4)
-        for y, (_, value) in enumerate(found.index):
-            for x, (_, share) in enumerate(found.columns):
-                if (value, share) == (0.5, "1"):
-                    axis.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor="black", linewidth=1.8))
-        axis.set_title(title, loc="left", pad=22)
+            axis.text((x + 0.5) * len(SHARES), -0.3, tree, rotation=60, ha="left", va="bottom", fontsize=8)
+            axis.axvline(x * len(SHARES), color="white", linewidth=2.5)
+        for y, (*_, value) in enumerate(index):
+            if y % len(LAMBDAS) == 0:
+                axis.axhline(y, color="white", linewidth=2.5)
+            if value == 0.5:
+                for x in range(len(trees)):
+                    place = x * len(SHARES) + list(SHARES).index("1"), y
+                    axis.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor="black", linewidth=1.2))
+        axis.set_title(PANELS[name], loc="left", pad=46)
         axis.set(xlabel="share of the paper's number of steps", ylabel="")
+    lambdas = [f"λ {value:g}" for *_, value in index]
+    axes[0].set_yticks(np.arange(len(index)) + 0.5, lambdas, fontsize=7, rotation=0)
+    for y, values in enumerate(index.droplevel("exploration").unique()):
+        words = "\n".join(READ[item] for item in zip(drawn, values, strict=True))
+        axes[0].text(-4.2, (y + 0.5) * len(LAMBDAS), words, ha="right", va="center", fontsize=8)
     return figure
 
 

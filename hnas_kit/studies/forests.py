@@ -23,6 +23,9 @@ from hnas_kit.studies.study import Setting
 from hnas_kit.trees import ArchTree
 
 IMAGES = (64, 128, 256, 512)
+# outputs and encodings together: distances by this measure and by one-hot encodings with 1/2^l, both over
+# their mean, added
+MIXED = {"kl + one-hot": "kl", "sqrt_kl + one-hot": "sqrt_kl"}
 # on NAS-Bench-Macro 1/12, 1/3 and all of the paper's; on Pooling fewer: long searches find it on any tree
 STEPS = {"macro": (980, 3920, 11_760), "pooling": (300, 1000, 3000)}
 LENGTHS = ("short", "middle", "long")
@@ -63,7 +66,8 @@ def without_outputs(subject: Setting) -> dict[str, ArchTree]:
 def from_outputs(outputs: np.ndarray, subject: Setting) -> Iterator[tuple[dict[str, Any], ArchTree]]:
     """Trees of a supernet by measure and images, the first ``IMAGES`` as far as there are so many.
 
-    All are clustered by Ward's criterion, those on most images by each linkage.
+    All are clustered by Ward's criterion, those on most images by each linkage. On most images also by Ward's
+    criterion those of ``MIXED``.
 
     Args:
         outputs: (N, B, C), see :func:`hnas_kit.evaluation.outputs`.
@@ -77,6 +81,12 @@ def from_outputs(outputs: np.ndarray, subject: Setting) -> Iterator[tuple[dict[s
             for linkage in LINKAGES if images == counts[-1] else ("ward",):
                 kind = {"measure": measure, "linkage": linkage, "images": images}
                 yield kind, trees.learned(distance, archs, linkage)
+    encoded = distances.from_encodings(subject.space.encode(archs, "onehot"), 0.5)
+    for name, measure in MIXED.items():
+        distance = distances.from_outputs(outputs[:, : counts[-1]], measure)
+        mixed = distance / distance.mean() + encoded / encoded.mean()
+        kind = {"measure": name, "linkage": "ward", "images": counts[-1]}
+        yield kind, trees.learned(mixed, archs)
 
 
 def properties(tree: ArchTree, truth: pd.DataFrame) -> dict[str, float]:
