@@ -157,7 +157,8 @@ def nearest() -> Iterator[str]:
     assert list(changed.index) == ["bonus", "start", "warmup", "refresh"]
     random, macro = every["tree"].str.startswith("random"), every["benchmark"] == "macro"
     told = [readings.same(every[which]).loc["refresh", "told"] for which in (random & macro, ~random & macro)]
-    yield f"({100 * told[0]:.0f} % of pairs on NAS-Bench-Macro, {100 * told[1]:.0f} % on the other trees there"
+    random, others = (f"{100 * share:.0f} %" for share in told)
+    yield f"({random} of pairs on NAS-Bench-Macro, {others} on the other trees there"
     assert readings.same(every[~macro]).loc["refresh", "told"] == 0
     macro, pooling = (rows[f"{name}, default"] for name in ("macro", "pooling"))
     yield f"the default tree finds ranks {macro.min():.0f} to {macro.max():.0f}, and on Pooling"
@@ -241,27 +242,31 @@ def kinds_of_trees() -> Iterator[str]:
     found = forests.summary(table("trees"))
     labels = {f"estimates {i}, Ward": f"accuracies in supernet {i}, Ward" for i in range(SUPERNETS)}
     labels |= {"true accuracies, Ward": "true accuracies, Ward: nobody has them before a search"}
-    labels |= {ONEHOT: "one-hot encodings, 1/2^l", "default": "default", "kl, ward": "outputs, KL, Ward (13)"}
-    labels |= {"hellinger, ward": "outputs, Hellinger, Ward (13 trees)", "l2, ward": "outputs, L2, Ward (13)"}
-    labels |= {"sqrt_kl, ward": "outputs, square root of KL, Ward (13)"}
-    labels |= {"cross_entropy, ward": "outputs, cross-entropy, Ward (13)"}
+    labels |= {ONEHOT: "one-hot encodings, 1/2^l", "default": "default", "kl, ward": "outputs, KL, Ward (21)"}
+    labels |= {"hellinger, ward": "outputs, Hellinger, Ward (21 trees)", "l2, ward": "outputs, L2, Ward (21)"}
+    labels |= {"sqrt_kl, ward": "outputs, square root of KL, Ward (21)"}
+    labels |= {"cross_entropy, ward": "outputs, cross-entropy, Ward (21)"}
     labels |= {"learned": "learned tree of supernet 0"}
     for label, said in labels.items():
         row = found.loc[("cifar10-macro", label)]
-        assert row["trees"] == (13 if "(13" in said else 1)
+        assert row["trees"] == (21 if "(21" in said else 1)
         cells = [f"{row[f'best_quarter {at}']:.2f} ({row[f'found {at}']:,.1f})" for at in forests.LENGTHS]
         yield f"| {said} | {' | '.join(cells)} |".replace(".0)", ")")
+    whole = table("trees")  # without the supernets on textures whose pre-training was cut short
+    found = forests.summary(whole[~whole["source"].str.contains("epochs-")])
     labels = {"kl, ward": "KL", "sqrt_kl, ward": "square root of KL", "hellinger, ward": "Hellinger"}
-    for label, said in (labels | {"default": "default tree", "one-hot": "one-hot encodings"}).items():
+    labels |= {"default": "default tree", "one-hot": "one-hot encodings", ONEHOT: "one-hot encodings, 1/2^l"}
+    labels |= {f"random {i}": f"random tree {i}" for i in range(3)}
+    for label, said in labels.items():
         rows = [found.loc[(f"{data}-pooling", label)] for data in ("cifar10", "textures", "digits")]
         cells = [f"{row[f'best_quarter {at}']:.2f}" for row in rows for at in forests.LENGTHS]
         yield f"| {said} | {' | '.join(cells)} |"
 
 
 def macro() -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The trees over NAS-Bench-Macro, and those from outputs by Ward's criterion."""
+    """The trees over NAS-Bench-Macro, and those from outputs alone by Ward's criterion."""
     rows = table("trees").query("benchmark == 'cifar10-macro'")
-    return rows, rows[rows["linkage"] == "ward"]
+    return rows, rows[(rows["linkage"] == "ward") & ~rows["measure"].isin(forests.MIXED)]
 
 
 def beaten() -> Iterator[str]:
@@ -269,18 +274,26 @@ def beaten() -> Iterator[str]:
     steers = ward.groupby([*forests.TREE[1:], "steps"])["best_quarter"].mean().unstack()
     finds = ward.groupby([*forests.TREE[1:], "steps"])["found"].median().unstack()
     default, onehot = (every[every["source"] == name].groupby("steps") for name in ("default", ONEHOT))
+    supernets = WORDS[ward["source"].str.removesuffix("_64").nunique()]
     short, middle, long = (steers > default["best_quarter"].mean()).sum()
-    yield f"of {len(steers)} trees by Ward's criterion, from outputs of three supernets, {short} steer"
+    yield f"of {len(steers)} trees by Ward's criterion, from outputs of {supernets} supernets, {short} steer"
     yield f"searches of 980 steps better ({middle} at 3,920 steps, {long} at 11,760)"
     short, middle, long = (finds < default["found"].median()).sum()
     yield f"only {short} find a better network ({middle}, {long})"
     short, middle, long = (steers > onehot["best_quarter"].mean()).sum()
-    yield f"{WORDS[short]} of the {len(steers)} steers the short searches better ({middle} at 3,920 steps,"
-    yield f" {long} at 11,760). What"
+    yield f"{WORDS[short]} of the {len(steers)} steer the short searches better ({middle} at 3,920 steps,"
+    yield f" {long} at 11,760)."
+    best = steers[980].nlargest(2)
+    assert set(best.index) == {("macro_w16", measure, "ward", 512.0) for measure in ("hellinger", "sqrt_kl")}
+    ranks = of(sorted(finds.loc[best.index, 980]), "g")
+    yield f"on 512 images of a supernet of twice the width: {best.mean():.2f} with ranks {ranks},"
+    own = steers[980].xs("macro_w16").xs(256.0, level="images")
+    yield f"on 256 images they have {of(own[[('sqrt_kl', 'ward'), ('hellinger', 'ward')]])}."
 
 
 def what_it_takes() -> Iterator[str]:
-    begun, ward = (rows[rows["steps"] == 980] for rows in macro())
+    every, ward = (rows[rows["steps"] == 980] for rows in macro())
+    begun = every[~every["measure"].isin(forests.MIXED)]
     most = begun[begun["images"] == 512].groupby(["linkage", "measure"])["best_quarter"].mean()
     yield f"with {span(most['average'])} of the third phase at 980 steps on 512 images"
     yield f"complete linkage has {span(most['complete'])}, Ward's {span(most['ward'])}."
@@ -288,9 +301,16 @@ def what_it_takes() -> Iterator[str]:
     yield f"(64 to 512 give {of(images)}, all distances)"
     means = of(source[["macro_s1", "macro_s2", "macro_s3"]])
     yield f"supernets 1, 2 and 3, at Kendall {of(KENDALL[1:])}, give {means}."
+    yield f"Nor a longer training, which gives {source['macro_s4']:.2f}. Twice the width gives"
+    yield f" {source['macro_w16']:.2f}."
+    mixed = every[every["measure"].isin(forests.MIXED)]
+    alone = ward[(ward["images"] == 512) & ward["source"].isin(mixed["source"])]
+    mixed, alone = (rows.groupby("measure")["best_quarter"].mean() for rows in (mixed, alone))
+    yield f"{of(mixed[list(forests.MIXED)])} on these two, the outputs alone"
+    yield f" {of(alone[list(forests.MIXED.values())])}."
     named = begun.set_index("source").loc[[f"estimates {number}, Ward" for number in range(SUPERNETS)]]
     zero, *rest = named.groupby(level=0)["best_quarter"].mean()
-    yield f"{of(rest)} for these three, but {zero:.2f} for supernet 0."
+    yield f"{of(rest)} for supernets 1 to 3, but {zero:.2f} for supernet 0."
     zero, *rest = named.groupby(level=0)["depth"].first()
     yield f"these trees are {min(rest)} to {max(rest)} levels deep, supernet 0's {zero}."
 
@@ -303,17 +323,30 @@ def outlier() -> Iterator[str]:
     trees = len(kl.drop_duplicates(forests.TREE))
     yield f"The {trees} trees by KL and Ward's criterion from the other supernets"
     yield f"have it {span(kl['group_depth'], 'd')} deep and reach it in {span(kl['blind'], '.0f', by=100)} %."
-    short = kl[kl["steps"] == 980].groupby(["source", "images"])
-    share, found, depth = short["best_quarter"].mean(), short["found"].median(), short["group_depth"].first()
-    key = ("macro_s2", 64)
-    assert depth.idxmax() == key
-    yield f"fails in short searches, too ({share[key]:.2f}, rank {found[key]:,.0f})"
-    yield f"with 128 images of the same supernet the share is {share['macro_s2', 128]:.2f}."
-    few = share.xs(64, level="images").drop("macro_s2")
-    yield f"{WORDS[len(few)].capitalize()} more trees of 64 images do not fail ({span(few)})."
-    root = ward[(ward["steps"] == 980) & (ward["measure"] == "sqrt_kl")]
-    root = root.groupby(["source", "images"])["best_quarter"].mean()
-    yield f"The square root of KL gave none ({root.min():.2f} or more)."
+    short = ward[ward["steps"] == 980].groupby(["measure", "source", "images"])
+    share = short["best_quarter"].mean()
+    failed = share[share < 0.1]
+    assert list(failed.index) == [
+        ("kl", "macro_s2", 64), ("kl", "macro_s4", 128), ("kl", "macro_s4", 256), ("sqrt_kl", "macro_s4", 256)
+    ]  # fmt: skip
+    fewer = WORDS[len(failed["kl"])].capitalize()
+    yield f"{fewer} of them fail in short searches, too, with {of(failed['kl'])}"
+    kept = share.drop(failed.index)
+    two = kept["kl"].loc[["macro_s2", "macro_s4"]]
+    yield f"on other numbers of images the same two supernets have {span(two)}."
+    yield f"The square root of KL gave one ({failed['sqrt_kl'].item():.2f}, the others"
+    yield f"{kept['sqrt_kl'].min():.2f} or more), Hellinger none ({share['hellinger'].min():.2f} or more)."
+
+
+def untrained() -> Iterator[str]:
+    """Trees on textures by the length of the pre-training."""
+    rows = table("trees").query("benchmark == 'textures-pooling' and linkage == 'ward' and images == 256")
+    rows = rows[rows["measure"].isin(["kl", "hellinger"]) & (rows["steps"] == 300)]
+    epochs = rows["source"].str.extract(r"epochs-(\d+)/")[0].fillna("12").astype(int)
+    share = rows.groupby(["measure", epochs])["best_quarter"].mean()
+    yield f"By Ward's criterion and {rows['images'].unique().item():.0f} images they have"
+    yield f"at 300 steps {of(share['kl'])} by KL after {of(share['kl'].index, 'd')} epochs, and"
+    yield f"{of(share['hellinger'])} by Hellinger distance"
 
 
 def worth() -> Iterator[str]:
@@ -324,7 +357,7 @@ def worth() -> Iterator[str]:
     yield f" {span(pooling['group_depth'])} on Pooling; that of the second is {here['blind']:.2f}, and"
     low, high = pooling.min(), pooling.max()
     yield f" {high['blind']:.2f} to {low['blind']:.2f} (medians over bonuses"
-    yield f"nothing: {here['early_variance']:.2f} on NAS-Bench-Macro, and"
+    yield f"less: {here['early_variance']:.2f} on NAS-Bench-Macro, and"
     yield f" {high['early_variance']:.2f} to {low['early_variance']:.2f} on Pooling."
 
 
@@ -374,7 +407,7 @@ def mapped() -> Iterator[str]:
     yield f" {least['sqrt', '1']:g} in all, under Algorithm 1 at {least['linear', '1/12']:g} in the shortest."
 
 
-STUDY = (kinds_of_trees, beaten, what_it_takes, outlier, worth)
+STUDY = (kinds_of_trees, beaten, what_it_takes, outlier, untrained, worth)
 FILES = {
     "README.md": {
         "notebooks/04_mcts.ipynb": (example,),

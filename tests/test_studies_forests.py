@@ -59,10 +59,20 @@ def test_trees_of_a_run_are_those_of_its_first_images(outputs):
     assert key == ("pooling", "cifar10")
     found = list(forests.from_outputs(part.load("outputs.npz")["outputs"], forests.setting(*key)))
     assert {kind["images"] for kind, _ in found} == {64}  # there are fewer than 128
-    assert len(found) == len({tuple(kind.values()) for kind, _ in found}) == 5 * 3
+    assert len(found) == len({tuple(kind.values()) for kind, _ in found}) == 5 * 3 + 2
     kind, tree = found[4]
     exact = trees.learned(distances.from_outputs(made[:, :64], kind["measure"]), ARCHS, kind["linkage"])
     np.testing.assert_array_equal(tree.to_linkage(), exact.to_linkage())
+
+
+def test_outputs_and_encodings_count_alike(outputs):
+    made = finish("a")
+    found = {kind["measure"]: tree for kind, tree in forests.from_outputs(made, readings.pooling())}
+    encoded = distances.from_encodings(POOLING.encode(ARCHS, "onehot"), 0.5)
+    for name, measure in forests.MIXED.items():
+        own = distances.from_outputs(made[:, :64], measure)
+        exact = trees.learned(own * encoded.mean() + encoded * own.mean(), ARCHS)
+        np.testing.assert_array_equal(found[name].to_linkage()[:, :2], exact.to_linkage()[:, :2])
 
 
 def test_a_row_is_what_the_simulator_gives():
@@ -96,7 +106,7 @@ def test_the_command_prints_and_keeps_the_table(outputs, small, capsys):
     named = table.loc[table["measure"].isna(), "source"].unique()
     assert {"learned", "default", "one-hot", "one-hot, 1/2^l", "random 2"} < set(named)
     assert {"true accuracies, Ward", "true accuracies, halved"} < set(named)
-    count = len(named) + 15
+    count = len(named) + 15 + len(forests.MIXED)
     assert f"{count} trees, 2 seeds a cell" in printed
     assert len(table) == count * 2 * 2 * 2
     summary = forests.summary(table)
@@ -174,4 +184,7 @@ def test_the_committed_table_is_of_all_supernets():
         assert packaged == of_run[known].to_numpy().tolist()
     assert not table.duplicated([*forests.TREE, *forests.CELL]).any()
     kinds = len(MEASURES) * (len(LINKAGES) + len(forests.IMAGES) - 1)
-    assert set(macro[macro["images"].notna()].groupby("source").size() / 12) == {kinds, 5 * len(LINKAGES)}
+    alone = macro[macro["images"].notna() & ~macro["measure"].isin(forests.MIXED)]
+    assert set(alone.groupby("source").size() / 12) == {kinds, 5 * len(LINKAGES)}
+    mixed = macro[macro["measure"].isin(forests.MIXED)]
+    assert (mixed.groupby("source").size() / 12 == len(forests.MIXED)).all()
