@@ -52,7 +52,7 @@ def test_finished_searches_are_summed_up_data_set_by_data_set():
     assert found.loc[("a", "MCTS"), ["mean difference", "wins", "losses"]].tolist() == pytest.approx(
         [0.3, 2, 0]
     )
-    assert found["p"].isna().tolist() == [True, False, False]
+    assert found["p"].isna().tolist() == [True, False, True]
 
 
 def test_what_goes_beyond_is_set_against_what_differs_in_nothing_else():

@@ -270,7 +270,7 @@ def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
 
     Returns:
         Indexed by the other label: ``seeds``, ``mean difference`` (positive: ``label`` is better), ``wins``,
-        ``losses`` and the two-sided ``p`` of the signed-rank test (1 if no seed differs).
+        ``losses`` and the two-sided ``p`` of the signed-rank test (1 if no seed differs, nan without a pair).
     """
     compared = {}
     for other in [name for name in rows["label"].unique() if name != label]:
@@ -280,6 +280,10 @@ def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
             "mean difference": difference.mean(),
             "wins": int((difference > 0).sum()),
             "losses": int((difference < 0).sum()),
-            "p": wilcoxon(difference).pvalue if np.any(difference != 0) else 1.0,
+            "p": wilcoxon(difference).pvalue
+            if np.any(difference != 0)
+            else 1.0
+            if len(difference)
+            else np.nan,
         }
     return pd.DataFrame.from_dict(compared, orient="index").rename_axis(f"{label} against")
