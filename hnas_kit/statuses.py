@@ -37,7 +37,7 @@ def status_of(command: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written goes nowhere
         return 141
     except KeyboardInterrupt:
-        return _ended("stopped; the same command goes on from here", 130)
+        return _ended("stopped; the same command starts anew", 130)
     except HnasError as error:
         return _ended(str(error), error.status)
     except OSError as error:

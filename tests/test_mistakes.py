@@ -23,6 +23,7 @@ from hnas_kit import cli, commands
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import profiles
 from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.studies import beyond, forests, readings, study
 
 ROOT = Path(__file__).resolve().parents[1]
 LONG = "n" * 300
@@ -342,6 +343,19 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys, empty):
     monkeypatch.setattr(profiles, "load_profile", stop)
     assert cli.main(["run", "quick"]) == 130
     assert capsys.readouterr() == ("", "hnas: stopped; the same command goes on from here\n")
+
+
+def test_what_keeps_nothing_does_not_say_that_it_goes_on(monkeypatch, capsys, empty):
+    def stop(*args, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(readings, "run", stop)
+    monkeypatch.setattr(forests, "run", stop)
+    monkeypatch.setattr(beyond, "run", stop)
+    monkeypatch.setattr(study, "setting", stop)
+    for command in ("simulate readings", "simulate trees", "simulate beyond", "simulate"):
+        assert cli.main(command.split()) == 130
+        assert capsys.readouterr().err == "hnas: stopped; the same command starts anew\n"
 
 
 def test_signs_that_a_terminal_lacks_do_not_end_a_command(tmp_path):
