@@ -56,6 +56,16 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise Failure(f"cannot write {path}: {reason}; free space or choose another folder") from error
 
 
+def require_place(path: Path) -> None:
+    """Raise :class:`HnasError` where :func:`write_atomic` would fail for its folder: before hours of work."""
+    folder = next(above for above in path.absolute().parents if above.exists())
+    reason = "it is a folder" if path.is_dir() else ""
+    reason = reason or ("" if folder.is_dir() else f"{folder} is a file")
+    reason = reason or ("" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written")
+    if reason:
+        raise HnasError(f"cannot write {path}: {reason}; choose another folder (HNAS_OUTPUTS)")
+
+
 def torch_bytes(value: object) -> bytes:
     """``torch.save`` to bytes: values made alike give equal bytes, whatever the file will be called."""
     import torch

@@ -79,6 +79,23 @@ def example() -> dict:
     return {"weights": torch.arange(6.0).view(2, 3), "step": 3, "names": ["a", "b"], "big": 2**100}
 
 
+def test_whether_a_file_can_be_written_is_told_before_it_is_made(tmp_path, monkeypatch):
+    files.require_place(tmp_path / "new" / "folder" / "a.csv")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path, said in {
+        "file/a.csv": f"{tmp_path / 'file'} is a file",
+        "file/deeper/a.csv": f"{tmp_path / 'file'} is a file",
+        "folder": "it is a folder",
+    }.items():
+        with pytest.raises(HnasError, match=rf"\Acannot write {tmp_path / path}: {said}; choose another"):
+            files.require_place(tmp_path / path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(HnasError, match=rf"{tmp_path} cannot be written; choose another"):
+        files.require_place(tmp_path / "a.csv")
+
+
 def test_values_made_alike_give_equal_bytes_that_hold_the_value():
     data = torch_bytes(example())
     assert data == torch_bytes(example())

@@ -358,6 +358,17 @@ def test_what_keeps_nothing_does_not_say_that_it_goes_on(monkeypatch, capsys, em
         assert capsys.readouterr().err == "hnas: stopped; the same command starts anew\n"
 
 
+@pytest.mark.parametrize("what", ["readings", "trees", "beyond", "simulate"])
+def test_a_table_that_cannot_be_written_is_told_before_anything_is_simulated(
+    tmp_path, monkeypatch, capsys, what
+):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
+    (tmp_path / f"{what}.csv").mkdir()
+    monkeypatch.setattr(study, "run", None)
+    assert cli.main(["simulate", *([what] if what != "simulate" else [])]) == 2
+    assert f"cannot write {tmp_path / what}.csv: it is a folder" in capsys.readouterr().err
+
+
 def test_signs_that_a_terminal_lacks_do_not_end_a_command(tmp_path):
     folder = shutil.copytree(ROOT / "params" / "quick", tmp_path / "λ")
     (folder / "01_pretrain.yaml").write_text("# λ is a comment\nepoch: 3\n", encoding="utf-8")
