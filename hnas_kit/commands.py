@@ -249,8 +249,10 @@ def _studied(name: str, what: str, total: int | None, study: Callable[..., pd.Da
 
 
 def _readings(seeds: int, _: list[str]) -> None:
-    from hnas_kit.studies import readings
+    from hnas_kit.studies import readings, study
 
+    longest = round(max(readings.SHARES.values()) * readings.PAPER["macro"]["steps"])
+    study.require_memory(len({*readings.TREES, *readings.OTHERS}), longest, seeds or 100)
     total = len(list(readings.cells()))
     table, took = _studied("readings", "cells", total, lambda done: readings.run(done, seeds))
     print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {took}")
@@ -262,9 +264,10 @@ def _readings(seeds: int, _: list[str]) -> None:
 
 
 def _trees(seeds: int, names: list[str]) -> None:
-    from hnas_kit.studies import forests
+    from hnas_kit.studies import forests, study
 
     seeds = seeds or forests.SEEDS
+    study.require_memory(1, max(map(max, forests.STEPS.values())), seeds)
     table, took = _studied("trees", "trees", None, lambda done: forests.run(names, done, seeds))
     count = len(table[forests.TREE].drop_duplicates())
     print(f"{count} trees, {seeds} seeds a cell, {took}")
@@ -273,9 +276,11 @@ def _trees(seeds: int, names: list[str]) -> None:
 
 
 def _beyond(seeds: int, _: list[str]) -> None:
-    from hnas_kit.studies import beyond
+    from hnas_kit.studies import beyond, readings, study
 
     subjects, seeds = beyond.settings(), seeds or beyond.SEEDS
+    for name, subject in subjects.items():
+        study.require_memory(len(subject.forest), readings.PAPER[name]["steps"], seeds)
     total = beyond.count(subjects)
     table, took = _studied("beyond", "cells", total, lambda done: beyond.run(subjects, done, seeds))
     print(f"{len(table):,} cells of {seeds} seeds, {took}")

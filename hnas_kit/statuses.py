@@ -40,6 +40,8 @@ def status_of(command: Callable[[], object]) -> int:
         return _ended("stopped; the same command starts anew", 130)
     except HnasError as error:
         return _ended(str(error), error.status)
+    except MemoryError as error:
+        return _ended(f"memory does not suffice ({error})", 1)
     except OSError as error:
         if _nowhere():
             return _ended("the working folder is not there any more; change to another", 2)
