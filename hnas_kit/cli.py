@@ -12,7 +12,7 @@ from typing import Any
 
 from hnas_kit import commands as do
 from hnas_kit import places
-from hnas_kit.errors import HnasError
+from hnas_kit.errors import HnasError, Interrupted
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.statuses import Parser, status_of
 
@@ -167,6 +167,19 @@ def parser() -> argparse.ArgumentParser:
     return main
 
 
+# which keep what is done so far; the others start anew
+GO_ON = (do.run, do.sweep, do.retrain, do.benchmark)
+
+
+def _stoppable(args: argparse.Namespace) -> None:
+    try:
+        _call(args)
+    except KeyboardInterrupt:
+        if args.call in GO_ON:
+            raise Interrupted("stopped; the same command goes on from here") from None
+        raise
+
+
 def _call(args: argparse.Namespace) -> None:
     if platform.system() == "Windows":
         raise HnasError(
@@ -187,7 +200,7 @@ def _call(args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit status, see :func:`hnas_kit.statuses.status_of`."""
-    return status_of(lambda: _call(parser().parse_args(argv)))
+    return status_of(lambda: _stoppable(parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from hnas_kit import places
 from hnas_kit.errors import HnasError
-from hnas_kit.files import write_atomic, yaml_value
+from hnas_kit.files import require_place, write_atomic, yaml_value
 from hnas_kit.runs import brought, command_params, params, profiles
 from hnas_kit.runs.params import NOTEBOOKS
 
@@ -183,7 +183,7 @@ def judge(args: argparse.Namespace) -> None:
 
     from hnas_kit.studies import judges
 
-    searches = [judges.search(run) for run in args.runs]
+    searches, target = [judges.search(run) for run in args.runs], _table("judges")
 
     def judged(done: Callable[[], object]) -> Iterator[dict]:
         for search in searches:
@@ -192,7 +192,7 @@ def judge(args: argparse.Namespace) -> None:
 
     table, _ = _studied("judges", "searches", len(searches), lambda done: pd.DataFrame(judged(done)))
     print(table.round(2).to_string(index=False))
-    print(_table("judges"))
+    print(target)
 
 
 def results(args: argparse.Namespace) -> None:
@@ -232,7 +232,9 @@ def ffcv(args: argparse.Namespace) -> None:
 
 
 def _table(name: str) -> Path:
-    return places.outputs_root() / f"{name}.csv"
+    """Where a study's table goes; HnasError if it cannot be written there."""
+    require_place(path := places.outputs_root() / f"{name}.csv")
+    return path
 
 
 def _studied(name: str, what: str, total: int | None, study: Callable[..., pd.DataFrame]) -> tuple:
@@ -247,8 +249,10 @@ def _studied(name: str, what: str, total: int | None, study: Callable[..., pd.Da
 
 
 def _readings(seeds: int, _: list[str]) -> None:
-    from hnas_kit.studies import readings
+    from hnas_kit.studies import readings, study
 
+    longest = round(max(readings.SHARES.values()) * readings.PAPER["macro"]["steps"])
+    study.require_memory(len({*readings.TREES, *readings.OTHERS}), longest, seeds or 100)
     total = len(list(readings.cells()))
     table, took = _studied("readings", "cells", total, lambda done: readings.run(done, seeds))
     print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {took}")
@@ -260,9 +264,10 @@ def _readings(seeds: int, _: list[str]) -> None:
 
 
 def _trees(seeds: int, names: list[str]) -> None:
-    from hnas_kit.studies import forests
+    from hnas_kit.studies import forests, study
 
     seeds = seeds or forests.SEEDS
+    study.require_memory(1, max(map(max, forests.STEPS.values())), seeds)
     table, took = _studied("trees", "trees", None, lambda done: forests.run(names, done, seeds))
     count = len(table[forests.TREE].drop_duplicates())
     print(f"{count} trees, {seeds} seeds a cell, {took}")
@@ -271,9 +276,11 @@ def _trees(seeds: int, names: list[str]) -> None:
 
 
 def _beyond(seeds: int, _: list[str]) -> None:
-    from hnas_kit.studies import beyond
+    from hnas_kit.studies import beyond, readings, study
 
     subjects, seeds = beyond.settings(), seeds or beyond.SEEDS
+    for name, subject in subjects.items():
+        study.require_memory(len(subject.forest), readings.PAPER[name]["steps"], seeds)
     total = beyond.count(subjects)
     table, took = _studied("beyond", "cells", total, lambda done: beyond.run(subjects, done, seeds))
     print(f"{len(table):,} cells of {seeds} seeds, {took}")
@@ -291,9 +298,9 @@ def simulate(args: argparse.Namespace) -> None:
             line = f"simulate {args.what} goes through all of them: it takes --seeds, no other setting"
             raise HnasError(line)
         command_params.Simulate.checked(_changes(args, seeds=args.seeds), "simulate")
-        go_through = {"readings": _readings, "trees": _trees, "beyond": _beyond}[args.what]
-        go_through(args.seeds or 0, args.runs)
-        return print(_table(args.what))
+        go_through, target = {"readings": _readings, "trees": _trees, "beyond": _beyond}, _table(args.what)
+        go_through[args.what](args.seeds or 0, args.runs)
+        return print(target)
     given = _changes(args, seeds=args.seeds, steps=args.steps, rewards=args.rewards)
     how = command_params.Simulate.checked(given, "simulate")
     target, start = _table("simulate"), time.perf_counter()

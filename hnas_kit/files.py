@@ -13,6 +13,7 @@ import re
 import uuid
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -53,6 +54,16 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.unlink()
         reason = "no space left on the disk" if error.errno == errno.ENOSPC else error.strerror
         raise Failure(f"cannot write {path}: {reason}; free space or choose another folder") from error
+
+
+def require_place(path: Path) -> None:
+    """Raise :class:`HnasError` where :func:`write_atomic` would fail for its folder: before hours of work."""
+    folder = next(above for above in path.absolute().parents if above.exists())
+    reason = "it is a folder" if path.is_dir() else ""
+    reason = reason or ("" if folder.is_dir() else f"{folder} is a file")
+    reason = reason or ("" if os.access(folder, os.W_OK | os.X_OK) else f"{folder} cannot be written")
+    if reason:
+        raise HnasError(f"cannot write {path}: {reason}; choose another folder (HNAS_OUTPUTS)")
 
 
 def torch_bytes(value: object) -> bytes:
@@ -120,6 +131,42 @@ def read_csv(source: Path | IO, **options: Any) -> pd.DataFrame:
 
     given = {"dtype": dict.fromkeys(TEXTS, str), "keep_default_na": False, "na_values": [""]}
     return pd.read_csv(source, **given | options)
+
+
+def read_table(path: Path, texts: Iterable[str] = (), numbers: Iterable[str] = ()) -> pd.DataFrame:
+    """A table that this kit wrote, see :func:`read_csv`, with what every row must have.
+
+    Raises:
+        Failure: one line that names the file, if it is something else or was cut short.
+    """
+    import pandas as pd
+
+    data = path.read_bytes()
+    try:
+        rows = read_csv(io.BytesIO(data))
+        if not isinstance(rows.index, pd.RangeIndex):
+            raise ValueError("lines have more parts than there are columns")
+    except ValueError as error:
+        raise Failure(f"{path} is not a table that can be read ({first_line(error)})") from None
+    require_values(rows, texts, numbers, path)
+    if not data.endswith(b"\n"):
+        raise Failure(f"{path} was cut short: its last line has no end")
+    return rows
+
+
+def require_values(rows: pd.DataFrame, texts: Iterable[str], numbers: Iterable[str], path: Path) -> None:
+    """Raise :class:`Failure` unless every row of a table has these texts and finite numbers."""
+    import numpy as np
+    import pandas as pd
+
+    for name in (texts := [*texts]) + [*numbers]:
+        if name not in rows:
+            raise Failure(f"{path} has no column {name}")
+        kind, sound = "text", rows[name].notna()
+        if name not in texts:
+            kind, sound = "number", np.isfinite(pd.to_numeric(rows[name], errors="coerce"))
+        if not sound.all():
+            raise Failure(f"{path}: line {rows.index[sound.argmin()] + 2} has no {kind} in column {name}")
 
 
 class _Yaml(yaml.SafeLoader):

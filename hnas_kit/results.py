@@ -10,9 +10,21 @@ import pandas as pd
 
 from hnas_kit import figures
 from hnas_kit.errors import HnasError
-from hnas_kit.files import read_csv, write_atomic
-from hnas_kit.studies import evidence, finished, paper
+from hnas_kit.files import read_table, write_atomic
+from hnas_kit.studies import ablations, evidence, finished, paper
 
+# the tables that the section is written from, with the texts and the numbers that every row must have
+_NEEDED = {
+    "evidence": (
+        ("label", "run", "readings", "commit", "hardware", "versions"),
+        ("seed", "seconds", *ablations.MEASURED),
+    ),
+    "judges": (
+        ("run",),
+        ("found_rank", "favourite_rank", "tau_before", "tau", "best_before", "best", "all_before", "all"),
+    ),
+    "evidence_again": (("label",), ("seed", "rank")),
+}
 BEGIN, END = "<!-- hnas results: begin -->", "<!-- hnas results: end -->"
 
 
@@ -89,19 +101,33 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
     )
 
 
-def _tables(folder: Path, runs: Sequence[str]) -> None:
-    """Write the tables that sum up ``searches.csv``; sweeps of ``runs`` first replace those of their data."""
-    rows, new = read_csv(folder / "searches.csv"), {}
+def _tables(path: Path, runs: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """What sums up ``searches.csv``; sweeps of ``runs`` first replace those of their data; none is lost."""
+    rows, new = read_table(path, ("data", "sweep", "label"), ("seed", *ablations.MEASURED)), {}
+    of = ["data", "sweep"]
+    search = [*of, "label", "seed"]
     if runs:
-        own, of = finished.collect(runs), ["data", "sweep"]
+        own = finished.collect(runs)
         known = pd.MultiIndex.from_frame(rows[of]).isin(pd.MultiIndex.from_frame(own[of]))
+        kept = pd.MultiIndex.from_frame(rows[search]).isin(pd.MultiIndex.from_frame(own[search]))
+        if lost := rows[known & ~kept].to_dict("records"):
+            raise HnasError(
+                f"--runs {' '.join(runs)} lacks {len(lost)} of the rows that it would replace in {path} "
+                f"({_named(lost[0])}); finish the sweep, or take these rows out of that file"
+            )
         place = list(dict.fromkeys([*rows["data"], *own["data"]])).index
         rows = pd.concat([rows[~known], own]).sort_values("data", key=lambda d: d.map(place), kind="stable")
         rows = rows.reset_index(drop=True).infer_objects()
         new["searches.csv"] = rows
-    new |= {name: summary(rows) for name, summary in finished.TABLES.items()}
-    for name, table in new.items():
-        write_atomic(folder / name, table.to_csv(index=False).encode())
+    if twice := rows[rows.duplicated(search)].to_dict("records"):
+        raise HnasError(
+            f"{_named(twice[0])} is there twice, in {', '.join(runs or [str(path)])}; name it once"
+        )
+    return new | {name: summary(rows) for name, summary in finished.TABLES.items()}
+
+
+def _named(row: dict) -> str:
+    return "{label}, seed {seed} of {sweep} on {data}".format(**row)
 
 
 def write(folder: Path, runs: Sequence[str] = ()) -> Path:
@@ -112,7 +138,8 @@ def write(folder: Path, runs: Sequence[str] = ()) -> Path:
         runs: of finished sweeps, which replace the same ones of their data sets in ``results/searches.csv``.
 
     Raises:
-        HnasError: if there is no such page, or it lacks the marks.
+        HnasError: if there is no such page, or it lacks the marks; if a table is damaged, has a search twice,
+            or the runs lack one that they would replace. Nothing is written then.
     """
     page = folder / "results.md"
     if not page.is_file():
@@ -121,13 +148,18 @@ def write(folder: Path, runs: Sequence[str] = ()) -> Path:
     _, end, after = rest.partition(END)
     if not (mark and end):
         raise HnasError(f"{page} lacks the lines {BEGIN} and {END}, between which the section stands")
-    _tables(folder / "results", runs)
-    rows = read_csv(folder / "results" / "evidence.csv")
-    more = [folder / "results" / name for name in ("judges.csv", "evidence_again.csv")]
-    judged, again = (read_csv(path) if path.exists() else None for path in more)
+    tables = _tables(folder / "results" / "searches.csv", runs)
+    own = [folder / "results" / f"{name}.csv" for name in _NEEDED]
+    rows, judged, again = (
+        read_table(path, *needed) if path.exists() or path == own[0] else None
+        for path, needed in zip(own, _NEEDED.values(), strict=True)
+    )
+    section = text(rows, judged, again)
+    for name, table in tables.items():
+        write_atomic(folder / "results" / name, table.to_csv(index=False).encode())
     figures.use_style()
     figure = figures.ranks(rows, 36, paper.TABLE_1["average rank"])
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "hnas"}):
         figure.savefig(folder / "results" / "evidence.svg", metadata={"Date": None})
-    write_atomic(page, f"{before}{mark}{text(rows, judged, again)}\n{END}{after}".encode())
+    write_atomic(page, f"{before}{mark}{section}\n{END}{after}".encode())
     return page

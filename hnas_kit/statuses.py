@@ -37,9 +37,11 @@ def status_of(command: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written goes nowhere
         return 141
     except KeyboardInterrupt:
-        return _ended("stopped; the same command goes on from here", 130)
+        return _ended("stopped; the same command starts anew", 130)
     except HnasError as error:
         return _ended(str(error), error.status)
+    except MemoryError as error:
+        return _ended(f"memory does not suffice ({error})", 1)
     except OSError as error:
         if _nowhere():
             return _ended("the working folder is not there any more; change to another", 2)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from hnas_kit import files
 from hnas_kit.errors import Failure, HnasError
-from hnas_kit.files import read_csv, sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.files import read_csv, read_table, sha256, torch_bytes, torch_value, write_atomic
 
 
 def test_sha256_of_bytes_and_of_a_file(tmp_path):
@@ -77,6 +77,23 @@ def test_a_place_that_cannot_hold_the_file_is_refused(tmp_path, name):
 
 def example() -> dict:
     return {"weights": torch.arange(6.0).view(2, 3), "step": 3, "names": ["a", "b"], "big": 2**100}
+
+
+def test_whether_a_file_can_be_written_is_told_before_it_is_made(tmp_path, monkeypatch):
+    files.require_place(tmp_path / "new" / "folder" / "a.csv")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    for path, said in {
+        "file/a.csv": f"{tmp_path / 'file'} is a file",
+        "file/deeper/a.csv": f"{tmp_path / 'file'} is a file",
+        "folder": "it is a folder",
+    }.items():
+        with pytest.raises(HnasError, match=rf"\Acannot write {tmp_path / path}: {said}; choose another"):
+            files.require_place(tmp_path / path)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(HnasError, match=rf"{tmp_path} cannot be written; choose another"):
+        files.require_place(tmp_path / "a.csv")
 
 
 def test_values_made_alike_give_equal_bytes_that_hold_the_value():
@@ -169,3 +186,30 @@ def test_a_file_of_names_and_values_is_utf_8_and_nothing_else(tmp_path):
     for missing, said in ((tmp_path, "Is a directory"), (tmp_path / "b.yaml", "No such file")):
         with pytest.raises(HnasError, match=f"cannot read .*{said}"):
             files.read_yaml(missing)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is not a table that can be read (No columns to parse from file)"),
+        (b"\x89PNG\r\n\x1a\n\xff\x00", "is not a table that can be read ('utf-8' codec can't decode"),
+        (b"label,seed\na,0,1,2\nb\n", "(lines have more parts than there are columns)"),
+        (b"label,seed\na,0\nb,0,1\n", "is not a table that can be read (Error tokenizing data"),
+        (b"seed\n0\n", "has no column label"),
+        (b"label,seed\na,0\n,1\n", "line 3 has no text in column label"),
+        (b"label,seed\na,0\nb\n", "line 3 has no number in column seed"),
+        (b"label,seed\na,many\n", "line 2 has no number in column seed"),
+        (b"label,seed\na,inf\n", "line 2 has no number in column seed"),
+        (b"label,seed\na,0\nb,1", "was cut short: its last line has no end"),
+    ],
+)
+def test_a_table_that_is_none_or_not_whole_is_one_line_that_names_it(tmp_path, content, said):
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content)
+    with pytest.raises(Failure) as raised:
+        read_table(path, ["label"], ["seed"])
+    assert str(raised.value).startswith(str(path))
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+    path.write_bytes(b"label,seed\nNone,7\n")
+    assert read_table(path, ["label"], ["seed"]).to_numpy().tolist() == [["None", 7]]

@@ -21,8 +21,10 @@ from PIL import Image
 
 from hnas_kit import cli, commands
 from hnas_kit.errors import HnasError
+from hnas_kit.processes import parallel
 from hnas_kit.runs import profiles
 from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.studies import beyond, forests, readings, study
 
 ROOT = Path(__file__).resolve().parents[1]
 LONG = "n" * 300
@@ -342,6 +344,50 @@ def test_ctrl_c_is_one_line(monkeypatch, capsys, empty):
     monkeypatch.setattr(profiles, "load_profile", stop)
     assert cli.main(["run", "quick"]) == 130
     assert capsys.readouterr() == ("", "hnas: stopped; the same command goes on from here\n")
+
+
+def test_what_keeps_nothing_does_not_say_that_it_goes_on(monkeypatch, capsys, empty):
+    def stop(*args, **settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(readings, "run", stop)
+    monkeypatch.setattr(forests, "run", stop)
+    monkeypatch.setattr(beyond, "run", stop)
+    monkeypatch.setattr(study, "setting", stop)
+    for command in ("simulate readings", "simulate trees", "simulate beyond", "simulate"):
+        assert cli.main(command.split()) == 130
+        assert capsys.readouterr().err == "hnas: stopped; the same command starts anew\n"
+
+
+def test_memory_that_does_not_suffice_is_one_line(monkeypatch, capsys, empty):
+    def take(*args, **settings):
+        raise MemoryError("Unable to allocate 9 TiB")
+
+    monkeypatch.setattr(study, "run", take)
+    assert cli.main(["simulate", "-p", "space", "pooling"]) == 1
+    assert capsys.readouterr() == ("", "hnas: memory does not suffice (Unable to allocate 9 TiB)\n")
+
+
+@pytest.mark.parametrize("what", ["readings", "trees", "beyond", "simulate"])
+def test_a_table_that_cannot_be_written_is_told_before_anything_is_simulated(
+    tmp_path, monkeypatch, capsys, what
+):
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
+    (tmp_path / f"{what}.csv").mkdir()
+    monkeypatch.setattr(study, "run", None)
+    assert cli.main(["simulate", *([what] if what != "simulate" else [])]) == 2
+    assert f"cannot write {tmp_path / what}.csv: it is a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["readings", "trees", "beyond", "methods"])
+def test_what_does_not_fit_in_memory_is_told_before_anything_is_simulated(empty, monkeypatch, capsys, what):
+    monkeypatch.setattr(study, "simulate", None)
+    monkeypatch.setattr(parallel, "memory", lambda: 10**9)
+    assert cli.main(["simulate", what, "--seeds", "100000"]) == 2
+    line = capsys.readouterr().err
+    assert "GB of memory, and there are 1.0: one of them must be lower" in line
+    assert line.startswith("hnas: seeds 100000, steps ")
+    assert line.count("\n") == 1
 
 
 def test_signs_that_a_terminal_lacks_do_not_end_a_command(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from hnas_kit import results
@@ -81,6 +82,50 @@ def test_sweeps_of_a_run_replace_the_same_ones_of_their_data_set(docs, monkeypat
     monkeypatch.setattr(finished, "collect", lambda _: first)
     results.write(docs, ["d"])
     assert read_csv(path)["data"].unique().tolist() == [*order, "mine"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda own: pd.concat([own, own]),
+            r"\AUniform, seed 0 of table1 on textures is there twice, in a, b; ",
+        ),
+        (
+            lambda own: own[own["seed"] != 3],
+            r"\A--runs a b lacks \d+ of the rows that it would replace in .*searches.csv ",
+        ),
+        (
+            lambda own: own[own["label"] != "MCTS"],
+            r"\(MCTS, seed 0 of table1 on textures\); finish the sweep",
+        ),
+    ],
+)
+def test_what_would_count_a_search_twice_or_lose_one_writes_nothing(docs, monkeypatch, change, said):
+    before = {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
+    rows = read_csv(docs / "results" / "searches.csv")
+    own = rows[(rows["sweep"] == "table1") & (rows["data"] == "textures")]
+    monkeypatch.setattr(finished, "collect", lambda _: change(own))
+    with pytest.raises(HnasError, match=said):
+        results.write(docs, ["a", "b"])
+    assert before == {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["searches", "evidence", "judges", "evidence_again"])
+def test_a_damaged_table_is_named_and_nothing_is_written(docs, name):
+    path = docs / "results" / f"{name}.csv"
+    path.write_bytes(path.read_bytes()[:-5])
+    before = {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
+    with pytest.raises(HnasError, match=rf"results/{name}.csv"):
+        results.write(docs)
+    assert before == {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
+
+
+def test_a_search_without_a_rank_changes_no_mean(docs):
+    path = docs / "results" / "searches.csv"
+    read_csv(path).assign(rank=lambda rows: rows["rank"].where(rows.index != 4)).to_csv(path, index=False)
+    with pytest.raises(HnasError, match=r"searches.csv: line 6 has no number in column rank\Z"):
+        results.write(docs)
 
 
 def test_a_page_without_marks_or_no_page_is_one_line(docs, tmp_path):

@@ -107,6 +107,13 @@ def test_only_seeds_that_both_have_are_compared():
     assert test.loc["other", ["seeds", "wins", "losses"]].tolist() == [2, 1, 1]
 
 
+def test_without_a_pair_of_seeds_there_is_no_p():
+    apart = rows(other=[90.0, 91.0]).assign(seed=[5, 6])
+    test = ablations.paired(pd.concat([rows(**{"MCTS + Learned": [91.0, 92.0]}), apart]))
+    assert test.loc["other", ["seeds", "wins", "losses"]].tolist() == [0, 0, 0]
+    assert test.loc["other", ["mean difference", "p"]].isna().all()
+
+
 def test_gathering_takes_what_is_done(tmp_path, monkeypatch):
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
     with pytest.raises(HnasError, match=r"holds no table of a sweep .*hnas sweep params/sweeps/table1"):

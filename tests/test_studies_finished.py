@@ -52,7 +52,7 @@ def test_finished_searches_are_summed_up_data_set_by_data_set():
     assert found.loc[("a", "MCTS"), ["mean difference", "wins", "losses"]].tolist() == pytest.approx(
         [0.3, 2, 0]
     )
-    assert found["p"].isna().tolist() == [True, False, False]
+    assert found["p"].isna().tolist() == [True, False, True]
 
 
 def test_what_goes_beyond_is_set_against_what_differs_in_nothing_else():
@@ -121,6 +121,17 @@ def test_rows_are_those_of_the_sweeps_tables(tmp_path, monkeypatch):
         ["textures", "beyond", 3, 2.0],
         ["textures", "table1", 3, 2.0],
     ]
+    path = tmp_path / "your" / "table2.csv"
+    kept = path.read_text()
+    for old, new, said in [
+        ("done", "failed", r"table2.csv: 1 of 1 rows are not done \(A, seed 0: failed\); finish the sweep"),
+        (",3,", ",,", "table2.csv: line 2 has no number in column rank"),
+        (",rank", ",range", "table2.csv has no column rank"),
+    ]:
+        path.write_text(kept.replace(old, new))
+        with pytest.raises(HnasError, match=said):
+            finished.collect(["mine", "your"])
+    path.write_text(kept)
     with pytest.raises(HnasError, match="holds no table of a sweep"):
         finished.collect(["nothing"])
     with pytest.raises(HnasError, match="no ground truth of macro on textures"):

@@ -134,6 +134,28 @@ def test_the_command_refuses_in_one_line(outputs, capsys, options, complaint):
     assert line.count("\n") == 1
 
 
+def test_without_runs_there_is_a_table_too(outputs, monkeypatch, capsys):
+    space = make_space("macro")
+    few = {"default": trees.default(space), "random": trees.random(space.enumerate(), 0)}
+    monkeypatch.setattr(forests, "without_outputs", lambda subject: few)
+    monkeypatch.setattr(forests, "STEPS", {"macro": (20, 30)})
+    assert cli.main(["simulate", "trees", "--seeds", "2"]) == 0
+    assert "2 trees, 2 seeds a cell" in capsys.readouterr().out
+    table = pd.read_csv(outputs / "trees.csv")
+    assert set(table["source"]) == set(few)
+    assert table[["measure", "linkage", "images"]].isna().all(axis=None)
+
+
+def test_damaged_outputs_are_told_before_any_tree_is_made(outputs, monkeypatch, capsys):
+    finish("a")
+    finish("b")
+    path = outputs / "b" / "02_distances" / "outputs.npz"
+    path.write_bytes(path.read_bytes()[:1000])
+    monkeypatch.setattr(forests, "setting", None)
+    assert cli.main(["simulate", "trees", "--runs", "a", "b", "--seeds", "2"]) == 1
+    assert "b/02_distances/outputs.npz is corrupt" in capsys.readouterr().err
+
+
 def test_other_spaces_are_refused():
     with pytest.raises(HnasError, match=r"\Atrees are studied over macro, pooling, not over mobile\Z"):
         forests.setting("mobile", "cifar10")

@@ -398,6 +398,8 @@ def test_random_search_chooses_among_the_highest_rewards():
         ({"seeds": []}, r"seeds are \[\]; allowed: one or more from 0"),
         ({"seeds": [0, 2**32]}, "allowed: one or more from 0 to 4294967295"),
         ({"schedule": Schedule(1)}, "of 1 steps none is left for the third phase"),
+        ({"schedule": Schedule(60, temperature_end=1e-20)}, "T is from 0.0 to 0.02; allowed: 1e-300 or more"),
+        ({"schedule": Schedule(60, temperature_start=math.nan)}, "T is from nan to nan; allowed"),
         ({"sampler": Evolution(ARCHS, population=0)}, "population 0, tournament 10; allowed"),
         ({"sampler": Evolution(ARCHS[:1])}, "1 architectures, .* allowed: two architectures or more"),
     ],

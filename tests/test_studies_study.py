@@ -250,6 +250,19 @@ def test_the_command_prints_and_keeps_the_table(outputs, monkeypatch, capsys):
         (["-p", "explorations", "0.5"], "unknown parameter explorations (did you mean exploration?)"),
         (["-p", "beta", "1.0"], "beta is 1.0: Input should be less than 1"),
         (["-p", "bonus", "cubic"], "bonus is 'cubic': Input should be 'sqrt' or 'linear'"),
+        (
+            ["-p", "temperature_start", "1e-20"],
+            "temperature_start is 1e-20: Input should be greater than or equal",
+        ),
+        (
+            ["-p", "temperature_end", "1e-20"],
+            "temperature_end is 1e-20: Input should be greater than or equal",
+        ),
+        (["-p", "temperature_flat", "1e9"], "temperature_flat is 1000000000.0: Input should be less than or"),
+        (
+            ["-p", "exploration", "1e300"],
+            "exploration is 1e+300: Input should be less than or equal to 1000000",
+        ),
         (["-p", "learning", "-1.0"], "learning is -1.0: Input should be greater than or equal to 0"),
     ],
 )

@@ -90,7 +90,8 @@ Count = Annotated[int, Field(ge=1, le=10**7)]  # beyond it are slips of the hand
 Whole = Annotated[int, Field(ge=0, le=10**7)]
 Cores = Annotated[int, Field(ge=0, le=1024)]  # and threads
 Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+NotNegative = Annotated[float, Field(ge=0, le=10**6)]
+Temperature = Annotated[float, Field(ge=1e-6, le=10**6)]  # so that none in between is rounded to 0
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 # parameters of several notebooks or commands, whose defaults differ
@@ -127,6 +128,6 @@ Settings = Annotated[
 Models = Annotated[int, Field(ge=1, le=64, description="supernets of a mixture")]
 FirstShare = Annotated[Share, Field(description="first phase, of the steps (paper: 0.4)")]
 SecondShare = Annotated[Share, Field(description="second phase, of the steps (paper: 0.25)")]
-FirstTemperature = Annotated[Positive, Field(description="T at the start of the third phase")]
+FirstTemperature = Annotated[Temperature, Field(description="T at the start of the third phase")]
 Exploration = Annotated[NotNegative, Field(description="lambda (paper: 0.5)")]
 Beta = Annotated[Share, Field(description="smoothing of C, Eq. 4 (paper: 0.95)")]

@@ -130,8 +130,8 @@ class Own(Checked):
         "tree", description="these phases are for tree search alone, or for all methods"
     )
     temperature_start: fields.FirstTemperature = 0.02
-    temperature_end: fields.Positive = Field(0.0025, description="T at its end")
-    temperature_flat: fields.Positive = Field(
+    temperature_end: fields.Temperature = Field(0.0025, description="T at its end")
+    temperature_flat: fields.Temperature = Field(
         0.2, description="T at the first step of methods without phases"
     )
 

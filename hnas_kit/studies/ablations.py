@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from scipy.stats import wilcoxon
 
 from hnas_kit import benchmarks, distances, evaluation, samplers, search, trees
 from hnas_kit.errors import HnasError
-from hnas_kit.files import read_csv, torch_value
+from hnas_kit.files import read_table, require_values, torch_value
 from hnas_kit.problem import Problem
 from hnas_kit.processes import parallel
 from hnas_kit.runs import Finished, grids, outputs_root, provided
@@ -28,17 +29,19 @@ from hnas_kit.supernets import Supernet
 from hnas_kit.training import pretrain
 
 SWEEPS = ("table1", "table2", "table3", "table7", "figure3", "trees")
+MEASURED = ("accuracy", "rank", "best_quarter")
 
 
-def gather(run: str, sweeps: Sequence[str] = SWEEPS) -> pd.DataFrame:
+def gather(run: str, sweeps: Sequence[str] = SWEEPS, whole: bool = False) -> pd.DataFrame:
     """The finished rows that ``hnas sweep`` wrote into ``outputs/<run>``; column ``sweep`` says which file.
 
     Args:
         run: folder in ``outputs/``.
         sweeps: the files of ``params/sweeps`` whose rows are wanted; those not there are left out.
+        whole: refuse a table with rows that are not done, or lack one of ``MEASURED``.
 
     Raises:
-        HnasError: if there are none, or none is done.
+        HnasError: if there are none, or none is done; or a table is damaged.
     """
     folder = outputs_root() / run
     names = {name: name for name in sweeps} | {"table4": "table1"}  # the same methods, on NAS-Bench-Macro
@@ -48,12 +51,23 @@ def gather(run: str, sweeps: Sequence[str] = SWEEPS) -> pd.DataFrame:
             f"{folder} holds no table of a sweep ({', '.join(f'{n}.csv' for n in sweeps)}); "
             f"make one with hnas sweep params/sweeps/table1.yaml -p run {run}"
         )
-    rows = pd.concat({name: read_csv(path) for name, path in found.items()}, names=["sweep"])
-    rows = rows.reset_index("sweep").reset_index(drop=True)
+    tables = {name: _swept(path, whole) for name, path in found.items()}
+    rows = pd.concat(tables, names=["sweep"]).reset_index("sweep").reset_index(drop=True)
     done = rows[rows["status"] == "done"]
     if done.empty:
         raise HnasError(f"no run of {', '.join(map(str, found.values()))} is done; column error says why")
     return done
+
+
+def _swept(path: Path, whole: bool) -> pd.DataFrame:
+    rows = read_table(path, ("label", "status"), ("seed",))
+    left = rows[rows["status"] != "done"]
+    if whole and len(left):
+        first = "{label}, seed {seed}: {status}".format(**left.iloc[0])
+        raise HnasError(f"{path}: {len(left)} of {len(rows)} rows are not done ({first}); finish the sweep")
+    if whole:
+        require_values(rows, ("run",), MEASURED, path)
+    return rows
 
 
 def history(run: str) -> pd.DataFrame:
@@ -270,7 +284,7 @@ def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
 
     Returns:
         Indexed by the other label: ``seeds``, ``mean difference`` (positive: ``label`` is better), ``wins``,
-        ``losses`` and the two-sided ``p`` of the signed-rank test (1 if no seed differs).
+        ``losses`` and the two-sided ``p`` of the signed-rank test (1 if no seed differs, nan without a pair).
     """
     compared = {}
     for other in [name for name in rows["label"].unique() if name != label]:
@@ -280,6 +294,10 @@ def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
             "mean difference": difference.mean(),
             "wins": int((difference > 0).sum()),
             "losses": int((difference < 0).sum()),
-            "p": wilcoxon(difference).pvalue if np.any(difference != 0) else 1.0,
+            "p": wilcoxon(difference).pvalue
+            if np.any(difference != 0)
+            else 1.0
+            if len(difference)
+            else np.nan,
         }
     return pd.DataFrame.from_dict(compared, orient="index").rename_axis(f"{label} against")

@@ -46,11 +46,12 @@ def collect(runs: Sequence[str]) -> pd.DataFrame:
         the truly ``best_quarter``, the share of the time that relearning took (%), and what it ran on.
 
     Raises:
-        HnasError: see :func:`hnas_kit.studies.ablations.gather`; if a data set has no ground truth.
+        HnasError: see :func:`hnas_kit.studies.ablations.gather`, of whole tables; if a data set has no ground
+            truth.
     """
     parts = []
     for run in runs:
-        rows = ablations.gather(run, SWEEPS)
+        rows = ablations.gather(run, SWEEPS, whole=True)
         pretrain = Finished(rows["run"].iloc[0], "04_mcts").manifest["lineage"]["01_pretrain"]
         data = pretrain["dataset"]
         benchmarks.needed(pretrain["space"], data)

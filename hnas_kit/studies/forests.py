@@ -155,11 +155,14 @@ def run(
         HnasError: if a run's outputs are missing, or of a space that is not studied.
     """
     parts, rows = {name: outputs_of(name) for name in runs}, []
+    for part, _ in parts.values():
+        part.load("outputs.npz")  # a damaged one is told now, not after all trees that need none
     subjects = {key: setting(*key) for key in [("macro", "cifar10"), *(key for _, key in parts.values())]}
 
     def add(key: tuple[str, str], kind: dict[str, Any], tree: ArchTree) -> None:
         subject = subjects[key]
-        known = {"benchmark": "-".join(key[::-1])} | kind | properties(tree, subject.truth)
+        known = dict.fromkeys(TREE) | {"benchmark": "-".join(key[::-1])} | kind
+        known |= properties(tree, subject.truth)
         rows.extend(known | row for row in searched(tree, subject, seeds))
         progress(1)
 

@@ -19,7 +19,7 @@ from hnas_kit.samplers import MCTS, Boltzmann, Independent, MCTSReg, Mixture, Sa
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.studies import compiled_searches
-from hnas_kit.studies.compiled_searches import ByLayer, Later, OnTree, Plan, Record
+from hnas_kit.studies.compiled_searches import GREEDY, ByLayer, Later, OnTree, Plan, Record
 from hnas_kit.training import Schedule
 
 
@@ -190,17 +190,22 @@ def simulate(
         raise HnasError(f"seeds are {list(seeds)}; allowed: one or more from 0 to {2**32 - 1}")
     if schedule.starts[2] >= schedule.steps:
         raise HnasError(f"of {schedule.steps} steps none is left for the third phase")
+    steps, on_path = np.arange(schedule.steps), final == "path"
+    temperature = schedule.temperature(steps)
+    if not (temperature.min() >= GREEDY and temperature.max() < np.inf):  # the compiled loops divide by it
+        raise HnasError(f"T is from {temperature.min()} to {temperature.max()}; allowed: {GREEDY} or more")
     archs = tuple(sampler.archs)
     names = _names(space, archs)
     accuracy = _accuracies(benchmark["accuracy"], names, "benchmark")
     seen = accuracy if estimate is None else _accuracies(estimate, names, "estimate")
-    steps, on_path = np.arange(schedule.steps), final == "path"
+    with np.errstate(over="ignore"):  # then nothing is to be learned any more
+        growth = 1 - np.exp(-(steps + 1) / schedule.steps / learning) if learning else np.ones(len(steps))
     plan = Plan(
         seeds=np.array(seeds, dtype=np.uint32),
         learns_from=schedule.learns_from,
         draws_from=schedule.draws_from(getattr(sampler, "own_draws", 0)),
-        temperature=schedule.temperature(steps),
-        growth=1 - np.exp(-(steps + 1) / schedule.steps / learning) if learning else np.ones(len(steps)),
+        temperature=temperature,
+        growth=growth,
         accuracy=seen,
         batch_size=batch_size,
         path=on_path,

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from hnas_kit import benchmarks, distances, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.names import SUPERNETS
+from hnas_kit.processes import parallel
 from hnas_kit.runs.command_params import Simulate
 from hnas_kit.samplers import METHODS, SAMPLERS, Method
 from hnas_kit.spaces import Arch, SearchSpace, make_space
@@ -106,6 +107,19 @@ def compared(subject: Setting) -> dict[str, Method | type]:
     return {name: one for name, one in COMPARED.items() if getattr(one, "tree", "") in there} | own
 
 
+def require_memory(methods: int, steps: int, seeds: int, final_samples: int = 50) -> None:
+    """Raise :class:`HnasError` unless what so many searches draw and see fits in memory.
+
+    Each step of all methods is kept; while one is searched and summed up, twice as much of its own.
+    """
+    need, there = 8 * seeds * ((methods + 2) * steps + 2 * final_samples), parallel.memory()
+    if need > there:
+        raise HnasError(
+            f"seeds {seeds}, steps {steps} and final_samples {final_samples} of {methods} methods take "
+            f"{need / 1e9:,.1f} GB of memory, and there are {there / 1e9:,.1f}: one of them must be lower"
+        )
+
+
 def run(
     setting: Setting, how: Simulate, methods: Mapping[str, Method | type] = COMPARED
 ) -> dict[str, Simulation]:
@@ -135,6 +149,7 @@ def run(
             samplers[name] = method(setting.space.enumerate())
             schedules[name] = how.phases_of(how.steps)
         require_known(samplers[name])
+    require_memory(len(samplers), how.steps, how.seeds, how.final_samples)
     options = how.model_dump(include={"batch_size", "learning", "final", "final_samples", "scored"})
     return {
         name: simulate(
