@@ -116,8 +116,8 @@ def trees_compared(table: pd.DataFrame) -> Figure:
     """
     benchmarks = [name for name in NAMES if name in set(table["benchmark"])]
     rows = table.assign(row=table["measure"].fillna(table["source"].map(_row)))
-    others = [name for name in rows["row"].unique() if name not in MEASURES]
-    places = [name for name in MEASURES if name in set(rows["row"])] + others
+    learned = [name for name in (*MEASURES, *forests.MIXED) if name in set(rows["row"])]
+    places = learned + [name for name in rows["row"].unique() if name not in learned]
     figure, axes = plt.subplots(
         2, len(benchmarks), figsize=(5.6 * len(benchmarks) + 1, 0.36 * len(places) + 4), sharey="row",
         squeeze=False, height_ratios=(len(places), 6),
