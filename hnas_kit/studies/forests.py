@@ -64,7 +64,7 @@ def without_outputs(subject: Setting) -> dict[str, ArchTree]:
 
 
 def from_outputs(outputs: np.ndarray, subject: Setting) -> Iterator[tuple[dict[str, Any], ArchTree]]:
-    """Trees of a supernet by measure and images, the first ``IMAGES`` as far as there are so many.
+    """Trees of a supernet by measure and images, the first ``IMAGES`` as far as there are so many, else all.
 
     All are clustered by Ward's criterion, those on most images by each linkage. On most images also by Ward's
     criterion those of ``MIXED``.
@@ -74,7 +74,7 @@ def from_outputs(outputs: np.ndarray, subject: Setting) -> Iterator[tuple[dict[s
         subject: whose space they are of.
     """
     archs = subject.space.enumerate()
-    counts = [n for n in IMAGES if n <= outputs.shape[1]]
+    counts = [n for n in IMAGES if n <= outputs.shape[1]] or [outputs.shape[1]]
     for images in counts:
         for measure in MEASURES:
             distance = distances.from_outputs(outputs[:, :images], measure)
