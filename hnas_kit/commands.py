@@ -251,10 +251,11 @@ def _studied(name: str, what: str, total: int | None, study: Callable[..., pd.Da
 def _readings(seeds: int, _: list[str]) -> None:
     from hnas_kit.studies import readings, study
 
-    longest = round(max(readings.SHARES.values()) * readings.PAPER["macro"]["steps"])
-    study.require_memory(len({*readings.TREES, *readings.OTHERS}), longest, seeds or 100)
-    total = len(list(readings.cells()))
-    table, took = _studied("readings", "cells", total, lambda done: readings.run(done, seeds))
+    cells, trees = list(readings.cells()), {*readings.TREES, *readings.OTHERS}
+    for cell in cells:
+        length = readings.steps(cell["benchmark"], cell["share"])
+        study.require_memory(len(trees), length, seeds or cell["seeds"])
+    table, took = _studied("readings", "cells", len(cells), lambda done: readings.run(done, seeds))
     print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {took}")
     for bonus, (a, b) in readings.rule(table).items():
         print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")

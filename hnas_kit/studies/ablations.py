@@ -294,10 +294,8 @@ def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
             "mean difference": difference.mean(),
             "wins": int((difference > 0).sum()),
             "losses": int((difference < 0).sum()),
-            "p": wilcoxon(difference).pvalue
-            if np.any(difference != 0)
-            else 1.0
-            if len(difference)
-            else np.nan,
+            "p": 1.0 if len(difference) else np.nan,
         }
+        if np.any(difference != 0):
+            compared[other]["p"] = wilcoxon(difference).pvalue
     return pd.DataFrame.from_dict(compared, orient="index").rename_axis(f"{label} against")

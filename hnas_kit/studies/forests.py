@@ -75,16 +75,16 @@ def from_outputs(outputs: np.ndarray, subject: Setting) -> Iterator[tuple[dict[s
     """
     archs = subject.space.enumerate()
     counts = [n for n in IMAGES if n <= outputs.shape[1]] or [outputs.shape[1]]
+    by = {}  # in the end distances on most images
     for images in counts:
         for measure in MEASURES:
-            distance = distances.from_outputs(outputs[:, :images], measure)
+            distance = by[measure] = distances.from_outputs(outputs[:, :images], measure)
             for linkage in LINKAGES if images == counts[-1] else ("ward",):
                 kind = {"measure": measure, "linkage": linkage, "images": images}
                 yield kind, trees.learned(distance, archs, linkage)
     encoded = distances.from_encodings(subject.space.encode(archs, "onehot"), 0.5)
     for name, measure in MIXED.items():
-        distance = distances.from_outputs(outputs[:, : counts[-1]], measure)
-        mixed = distance / distance.mean() + encoded / encoded.mean()
+        mixed = by[measure] / by[measure].mean() + encoded / encoded.mean()
         kind = {"measure": name, "linkage": "ward", "images": counts[-1]}
         yield kind, trees.learned(mixed, archs)
 
