@@ -1,20 +1,28 @@
-"""The command line: what commands there are, and their arguments."""
+"""The command line: what commands there are, their arguments, and how one ends."""
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import platform
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hnas_kit import commands as do
 from hnas_kit import places
 from hnas_kit.errors import HnasError, Interrupted
 from hnas_kit.runs.params import NOTEBOOKS
-from hnas_kit.statuses import Parser, status_of
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for a mistake, as everywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        raise HnasError(f"{message} ({self.prog} --help says more)")
 
 
 def _text(value: str) -> str:
@@ -198,8 +206,52 @@ def _call(args: argparse.Namespace) -> None:
             args.call(args)
 
 
+def status_of(command: Callable[[], object]) -> int:
+    """Run a command.
+
+    Returns:
+        0; 2 for a mistake of the user, 1 for a failure, 130 after Ctrl-C, each with one line on standard
+        error; 141, without a word, if nobody reads what is printed.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack signs, a λ for instance
+    try:
+        command()
+        sys.stdout.flush()
+        return 0
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written goes nowhere
+        return 141
+    except KeyboardInterrupt:
+        return _ended("stopped; the same command starts anew", 130)
+    except HnasError as error:
+        return _ended(str(error), error.status)
+    except MemoryError as error:
+        return _ended(f"memory does not suffice ({error})", 1)
+    except OSError as error:
+        if _nowhere():
+            return _ended("the working folder is not there any more; change to another", 2)
+        where = f"{error.filename}: " if error.filename else ""
+        return _ended(f"{where}{error.strerror or error}", 2 if error.errno == errno.ENAMETOOLONG else 1)
+
+
+def _nowhere() -> bool:
+    """Whether the working folder has been removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _ended(line: str, status: int) -> int:
+    print(f"hnas: {' '.join(line.split())}", file=sys.stderr)
+    return status
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; its exit status, see :func:`hnas_kit.statuses.status_of`."""
+    """Run a command; its exit status, see :func:`status_of`."""
     return status_of(lambda: _stoppable(parser().parse_args(argv)))
 
 

@@ -63,7 +63,8 @@ def run(args: argparse.Namespace) -> None:
     mistakes = [p.unused(name.rpartition(".")[2] for name in changes) for p in searches]
     if searches and all(mistakes):  # what concerns one of them is given to it
         raise HnasError(f"{searches[0].notebook}: {mistakes[0]}")
-    from hnas_kit import report, runs
+    from hnas_kit import runs
+    from hnas_kit.reports import report
     from hnas_kit.runs import consistency, execution, folders
 
     for p in checked.values():
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _all(wanted: list[dict[str, dict]], first: str, force: bool) -> None:
     """One run for each seed, and a table over them."""
-    from hnas_kit import report
+    from hnas_kit.reports import report
     from hnas_kit.runs import execution
 
     searched, finished = wanted[0].keys() & set(places.SEARCHES), []
@@ -126,13 +127,13 @@ def sweep(args: argparse.Namespace) -> None:
 
 
 def report(args: argparse.Namespace) -> None:
-    from hnas_kit import report
+    from hnas_kit.reports import report
 
     print(report.write(args.run))
 
 
 def verify(args: argparse.Namespace) -> None:
-    from hnas_kit import verification
+    from hnas_kit.reports import verification
 
     print("\n".join(verification.verify(args.run)))
 
@@ -173,7 +174,7 @@ def export(args: argparse.Namespace) -> None:
 
 
 def compare(args: argparse.Namespace) -> None:
-    from hnas_kit import compare
+    from hnas_kit.reports import compare
 
     print(compare.compare(args.run, args.other, args.notebook))
 
@@ -196,7 +197,7 @@ def judge(args: argparse.Namespace) -> None:
 
 
 def results(args: argparse.Namespace) -> None:
-    from hnas_kit import results
+    from hnas_kit.reports import results
 
     print(results.write(args.folder or places.project_root() / "docs", args.runs))
 

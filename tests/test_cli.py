@@ -478,7 +478,7 @@ def test_a_dry_run_says_what_would_run_and_writes_nothing(empty, monkeypatch, ca
 def test_an_empty_value_is_an_empty_text(empty, monkeypatch):
     given = {}
     monkeypatch.setattr(execution, "run_profile", lambda profile, first, force: given.update(profile) or "a")
-    monkeypatch.setattr("hnas_kit.report.write", lambda run: None)
+    monkeypatch.setattr("hnas_kit.reports.report.write", lambda run: None)
     monkeypatch.setattr(
         "hnas_kit.runs.folders.Finished", lambda *args: type("", (), {"manifest": {"headline": ""}})
     )

@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # each may import what stands before it
 # fmt: off
 ORDER = (
-    "errors", "statuses", "names", "files", "places", "plugins", "randomness", "provenance", "processes",
+    "errors", "names", "files", "places", "plugins", "randomness", "provenance", "processes",
     "spaces", "supernets", "cost", "data", "problem", "training", "evaluation", "distances", "trees",
     "samplers", "rewards", "relearning", "search", "flags", "benchmarks", "runs", "studies", "figures",
-    "report", "results", "compare", "export", "retraining", "verification", "course", "commands", "cli",
+    "reports", "export", "retraining", "course", "commands", "cli",
 )
 # fmt: on
 

@@ -16,7 +16,7 @@ from sentences import FILES, ROOT
 NUMBER = re.compile(r"(?<![\w.,^/-])-?\d[\d,]*(?:\.\d+)?")
 EXEMPT = {
     r"cost 1 to 4 % of a search": "shares of times",
-    r"<!-- hnas results: begin -->.*<!-- hnas results: end -->": "written by a command, see test_results.py",
+    r"<!-- hnas results: begin -->.*<!-- hnas results: end -->": "see test_reports_results.py",
     r"```.*?```|`[^`]*`|\]\([^)]*\)": "code, and where a link goes",
     r"(Tables?|Fig\.|Eq\.|Algorithm|Sec\.) \d(, \d)*( and Fig\. \d)?": "places in the paper",
     r"arXiv:[\d.]+(, 2025)?|AutoML 2023|CVPR 2021": "what is cited",

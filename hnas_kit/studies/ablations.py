@@ -41,17 +41,19 @@ def gather(run: str, sweeps: Sequence[str] = SWEEPS, whole: bool = False) -> pd.
         whole: refuse a table with rows that are not done, or lack one of ``MEASURED``.
 
     Raises:
-        HnasError: if there are none, or none is done; or a table is damaged.
+        HnasError: if there are none, or none is done; if two are of the same methods, or one is damaged.
     """
     folder = outputs_root() / run
     names = {name: name for name in sweeps} | {"table4": "table1"}  # the same methods, on NAS-Bench-Macro
-    found = {names[name]: path for name in names if (path := folder / f"{name}.csv").exists()}
+    found = {name: path for name in names if (path := folder / f"{name}.csv").exists()}
+    if {"table1", "table4"} <= found.keys():
+        raise HnasError(f"{folder} holds table1.csv and table4.csv, of the same methods; remove one of them")
     if not found:
         raise HnasError(
             f"{folder} holds no table of a sweep ({', '.join(f'{n}.csv' for n in sweeps)}); "
             f"make one with hnas sweep params/sweeps/table1.yaml -p run {run}"
         )
-    tables = {name: _swept(path, whole) for name, path in found.items()}
+    tables = {names[name]: _swept(path, whole) for name, path in found.items()}
     rows = pd.concat(tables, names=["sweep"]).reset_index("sweep").reset_index(drop=True)
     done = rows[rows["status"] == "done"]
     if done.empty:

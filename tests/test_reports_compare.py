@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from hnas_kit import cli, compare, report
+from hnas_kit import cli
 from hnas_kit.errors import HnasError
+from hnas_kit.reports import compare, report
 from hnas_kit.runs import Finished, Stage
 from hnas_kit.runs.params import NOTEBOOKS
 

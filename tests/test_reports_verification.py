@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import benchmarks, cli, distances, report, spaces, trees
+from hnas_kit import benchmarks, cli, distances, spaces, trees
 from hnas_kit.errors import Failure
+from hnas_kit.reports import report
+from hnas_kit.reports.verification import verify
 from hnas_kit.runs import Stage
 from hnas_kit.runs.folders import manifest_checksum
 from hnas_kit.runs.params import NOTEBOOKS
-from hnas_kit.verification import verify
 
 NAMES = ["01_pretrain", "02_distances", "03_tree", "04_mcts"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hnas_kit import results
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
+from hnas_kit.reports import results
 from hnas_kit.runs import project_root
 from hnas_kit.studies import evidence, finished
 

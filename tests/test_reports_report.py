@@ -14,8 +14,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from hnas_kit import benchmarks, report
+from hnas_kit import benchmarks
 from hnas_kit.errors import HnasError
+from hnas_kit.reports import report
 from hnas_kit.runs import Finished, Stage
 from hnas_kit.runs.folders import manifest_checksum
 from hnas_kit.runs.params import NOTEBOOKS

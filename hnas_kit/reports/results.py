@@ -75,7 +75,7 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
     found["paper's rank"] = [paper.TABLE_1["average rank"].get(name) for name in found["method"]]
     formats = {"mean rank": "{:.1f}", "median rank": "{:g}", "accuracy": "{:.2f}", "best quarter": "{:.0f} %"}
     template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(
-        (files("hnas_kit") / "results.md").read_text(encoding="utf-8")
+        (files("hnas_kit.reports") / "results.md").read_text(encoding="utf-8")
     )
     readings = rows.loc[rows["label"] == evidence.LEARNED, "readings"].iloc[0]
     machines = rows.groupby(["hardware", "versions"], sort=False)

@@ -117,7 +117,7 @@ def write(run: str) -> Path:
     """
     parts = _parts(run)
     template = jinja2.Environment(autoescape=True).from_string(
-        (files("hnas_kit") / "report.html").read_text(encoding="utf-8")
+        (files("hnas_kit.reports") / "report.html").read_text(encoding="utf-8")
     )
     page = template.render(
         _texts,
