@@ -16,7 +16,7 @@ from hnas_kit.runs import project_root
 from hnas_kit.studies import finished
 
 ROWS = read_csv(project_root() / "docs" / "results" / "searches.csv")
-DATA = {"mine": "textures", "your": "digits", "macro": "textures"}
+DATA = {"mine": "textures", "your": "digits", "macro": "textures", "large": "cifar10_jpeg"}
 
 
 def searches(sweep: str, **ranks: list[int]) -> pd.DataFrame:
@@ -102,11 +102,11 @@ def test_rows_are_those_of_the_sweeps_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path))
 
     def of(run: str, _: str) -> SimpleNamespace:
-        pretrain = {"space": "macro" if run == "macro" else "pooling", "dataset": DATA[run]}
+        pretrain = {"space": "macro" if run in ("macro", "large") else "pooling", "dataset": DATA[run]}
         return SimpleNamespace(manifest={"lineage": {"01_pretrain": pretrain}})
 
     monkeypatch.setattr(finished, "Finished", of)
-    swept = {"mine": ("table1", "beyond"), "your": ("table2",), "macro": ("table1",)}
+    swept = {"mine": ("table1", "beyond"), "your": ("table2",), "macro": ("table1",), "large": ("table7",)}
     for run, sweeps in swept.items():
         (tmp_path / run).mkdir()
         for sweep in sweeps:
@@ -121,6 +121,7 @@ def test_rows_are_those_of_the_sweeps_tables(tmp_path, monkeypatch):
         ["textures", "beyond", 3, 2.0],
         ["textures", "table1", 3, 2.0],
     ]
+    assert finished.collect(["large"])["data"].tolist() == ["cifar10_jpeg-macro"]
     path = tmp_path / "your" / "table2.csv"
     kept = path.read_text()
     for old, new, said in [

@@ -41,9 +41,10 @@ def collect(runs: Sequence[str]) -> pd.DataFrame:
     """The finished rows of the sweeps in run folders, one after another.
 
     Returns:
-        ``COLUMNS``: ``data`` set, ``sweep``, and of each row of the sweep's table what was found, its true
-        ``accuracy`` (%) and ``rank``, its score on ``validation`` images (%), the share of the third phase on
-        the truly ``best_quarter``, the share of the time that relearning took (%), and what it ran on.
+        ``COLUMNS``: ``data`` set, with the space unless that is Pooling, ``sweep``, and of each row of the
+        sweep's table what was found, its true ``accuracy`` (%) and ``rank``, its score on ``validation``
+        images (%), the share of the third phase on the truly ``best_quarter``, the share of the time that
+        relearning took (%), and what it ran on.
 
     Raises:
         HnasError: see :func:`hnas_kit.studies.ablations.gather`, of whole tables; if a data set has no ground
@@ -53,8 +54,9 @@ def collect(runs: Sequence[str]) -> pd.DataFrame:
     for run in runs:
         rows = ablations.gather(run, SWEEPS, whole=True)
         pretrain = Finished(rows["run"].iloc[0], "04_mcts").manifest["lineage"]["01_pretrain"]
-        data = pretrain["dataset"]
-        benchmarks.needed(pretrain["space"], data)
+        space, data = pretrain["space"], pretrain["dataset"]
+        benchmarks.needed(space, data)
+        data = data if space == "pooling" else f"{data}-{space}"
         rows = rows.rename(columns={"relearning_share_relearned": "relearning_share"})
         parts.append(rows.assign(data=data).reindex(columns=COLUMNS))
     return pd.concat(parts, ignore_index=True)
