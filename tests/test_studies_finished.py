@@ -96,6 +96,10 @@ def test_choices_are_in_the_order_of_their_tables():
         ["KL", 2, 2.0, 0.0],
         ["b", 2, 2.0, 1.4],
     ]
+    assert table["paper"].isna().all()
+    label = "MCTS + Learned, absolute validation accuracy"
+    table = finished.choices(searches("table7", **{label: [9]}).assign(data="cifar10_jpeg-macro"))
+    assert table[["rank", "paper"]].to_numpy().tolist() == [[9.0, 6]]
 
 
 def test_rows_are_those_of_the_sweeps_tables(tmp_path, monkeypatch):

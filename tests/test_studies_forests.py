@@ -199,7 +199,7 @@ def test_the_committed_table_is_of_all_supernets():
     assert set(study.LEARNED) < sources
     assert {f"estimates {i}, {how}" for i in range(SUPERNETS) for how in ("Ward", "halved")} < sources
     for number in range(1, SUPERNETS):  # the packaged trees are those of the runs
-        known, own = ["steps", "bonus", "exploration", "found", "best_quarter"], f"macro_s{number}"
+        known, own = ["steps", "bonus", "exploration", "found", "best_quarter"], f"macro_s{number + 3}"
         packaged = macro.loc[macro["source"] == f"learned {number}", known].to_numpy().tolist()
         of_run = macro[(macro["source"] == own) & (macro["measure"] == "kl") & (macro["images"] == 512)]
         of_run = of_run[of_run["linkage"] == "ward"]

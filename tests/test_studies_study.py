@@ -183,11 +183,11 @@ def test_each_kept_tree_holds_all_networks_and_says_how_it_was_made(number):
     space = make_space("macro")
     assert list(tree.archs) == space.enumerate()
     assert list(estimate.index) == [space.format(arch) for arch in tree.archs]
-    assert estimate.nunique() > 100 or (number, estimate.nunique()) == (3, 100)
+    assert estimate.nunique() > 100
     assert estimate.between(5, 100).all()
     pretrained, scored = record["lineage"]["01_pretrain"], record["lineage"]["01_pretrain"]["scored"]
     assert (pretrained["space"], pretrained["dataset"]) == ("macro", "cifar10_jpeg")
-    assert pretrained["seed"] == number
+    assert (pretrained["seed"], pretrained["epochs"]) == ((0, 4, 5, 6)[number], 40)
     assert record["lineage"]["02_distances"]["measure"] == "kl"
     assert record["figures"]["03_tree"]["depth"] == tree.depth
     assert record["seconds"]["01_pretrain"] > 60

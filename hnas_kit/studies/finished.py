@@ -115,10 +115,15 @@ def table1(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def choices(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean ``rank`` and its ``deviation`` for each ``value`` of each ``choice`` inside the method."""
+    """Mean ``rank`` and its ``deviation`` for each ``value`` of each ``choice`` inside the method.
+
+    ``paper`` is the paper's rank where it is of the same space: Table 7's, on NAS-Bench-Macro.
+    """
     found = pd.concat({name: _of(rows, sweep) for sweep, name in CHOICES.items()}, names=["choice"])
     table = _means(found, "data", "choice", "label").drop(columns="best_quarter").round(1)
-    return table.reset_index().rename(columns={"label": "value"})
+    table = table.reset_index().rename(columns={"label": "value"})
+    published = table["value"].map(paper.TABLE_7["average rank"])
+    return table.assign(paper=published.where(table["data"].str.endswith("-macro")).astype("Int64"))
 
 
 def beyond(rows: pd.DataFrame) -> pd.DataFrame:
