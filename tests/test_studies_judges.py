@@ -15,7 +15,7 @@ TRUTH = pd.DataFrame({"accuracy": np.arange(92.0, 80, -1), "rank": range(1, 13)}
 
 def history(*drawn: int) -> pd.DataFrame:
     """Two steps before the third phase, then those that are given."""
-    phases = ["uniform", "warmup"] + ["search"] * len(drawn)
+    phases = ["uniform", "warm-up"] + ["search"] * len(drawn)
     return pd.DataFrame({"phase": phases, "architecture": [NAMES[i] for i in (11, 11, *drawn)]})
 
 
@@ -30,3 +30,14 @@ def test_two_supernets_are_compared_by_hand():
     assert seen["best_before"] == pytest.approx(np.arange(60, 70).mean())  # the truly best ten
     assert seen["best"] == pytest.approx(after[:10].mean())
     assert (seen["all_before"], seen["all"]) == (before.mean(), after.mean())
+
+
+def test_the_best_ten_on_the_way_by_hand():
+    rewards = [0.1, 0.2, 0.3, 0.5, 0.9, 1.0]
+    seen = history(0, 0, 9, 10).assign(
+        reward=rewards
+    )  # in the third phase; the 11th and 12th are no best ones
+    way = judges.on_the_way(TRUTH, seen, "absolute validation accuracy")
+    assert way["best_search"] == pytest.approx(100 * (0.4 + 0.9) / 2)
+    assert np.isnan([way["best_uniform"], way["best_warmup"]]).all()
+    assert np.isnan(list(judges.on_the_way(TRUTH, seen, "relative validation accuracy").values())).all()

@@ -87,7 +87,8 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
         shown = judged.drop(columns=["run", "found", "favourite"]).rename(columns={"label": "method"})
         shown = shown.rename(columns=lambda name: name.replace("_", " "))
         two = dict.fromkeys(("tau before", "tau", "tau visited"), "{:.2f}")
-        shown = _markdown(shown, two | dict.fromkeys(("best before", "best", "all before", "all"), "{:.1f}"))
+        one = dict.fromkeys([name for name in shown if name.startswith(("best", "all"))], "{:.1f}")
+        shown = _markdown(shown, two | one)
     return template.render(
         answer=evidence.answer(rows),
         claims=claims,

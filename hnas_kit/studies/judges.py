@@ -12,7 +12,7 @@ from hnas_kit.data.rendering import layout
 from hnas_kit.errors import HnasError
 from hnas_kit.problem import Problem
 from hnas_kit.runs import Finished, search_of
-from hnas_kit.training import pick_device
+from hnas_kit.training import PHASES, pick_device
 
 BEST = 10  # architectures that count as the truly best
 
@@ -53,7 +53,8 @@ def judge(search: Search) -> dict[str, Any]:
         what its supernet likes best of all; ``tau_before`` and ``tau``, Kendall's rank correlation of the
         supernet's accuracies with the truth, before and after; ``tau_visited``, the same after, within what
         the third phase drew more often than evenly; ``visited``, how many these are; ``best_before`` and
-        ``best``, mean accuracy (%) of the truly 10 best in both; ``all_before`` and ``all``, of all.
+        ``best``, mean accuracy (%) of the truly 10 best in both; ``all_before`` and ``all``, of all; and
+        ``best_uniform``, ``best_warmup`` and ``best_search``, see :func:`on_the_way`.
     """
     part, before, truth = search
     device = pick_device(os.environ.get("HNAS_DEVICE") or part.params["device"])
@@ -67,7 +68,28 @@ def judge(search: Search) -> dict[str, Any]:
     ranking = before.load("ranking.csv")["supernet"].loc[truth.index].to_numpy()
     history = part.load(f"{name}.csv")
     run = {"run": part.params["run"], "found": found}
-    return run | compare(truth, ranking, seen, history, found)
+    way = on_the_way(truth, history, part.params["reward"])
+    return run | compare(truth, ranking, seen, history, found) | way
+
+
+def on_the_way(truth: pd.DataFrame, history: pd.DataFrame, reward: str) -> dict[str, float]:
+    """The accuracy (%) of the truly 10 best on validation mini-batches, phase by phase.
+
+    Args:
+        truth: see :func:`hnas_kit.benchmarks.load`.
+        history: of the search, see :meth:`hnas_kit.search.History.frame`.
+        reward: its name; if it is not the absolute validation accuracy, all is nan.
+
+    Returns:
+        For each phase, the mean over those of them that it drew, each by the mean of its rewards; nan if it
+        drew none.
+    """
+    names = [f"best_{phase.replace('-', '')}" for phase in PHASES]
+    if reward != "absolute validation accuracy":
+        return dict.fromkeys(names, np.nan)
+    best = history[history["architecture"].isin(truth.index[truth["rank"] <= BEST])]
+    each = 100 * best.groupby(["phase", "architecture"])["reward"].mean()
+    return dict(zip(names, each.groupby("phase").mean().reindex(PHASES), strict=True))
 
 
 def compare(
