@@ -21,7 +21,7 @@ def history(*drawn: int) -> pd.DataFrame:
 
 def test_two_supernets_are_compared_by_hand():
     before, after = np.arange(60.0, 72), np.r_[70.0, 60:71]  # upside down; then so but for the truly best
-    seen = judges.compare(TRUTH, before, after, history(0, 0, 1, 1, 2), "[2,1,1]")
+    seen = judges.compare(TRUTH, before, after, history(0, 0, 1, 1, 2), "[2,1,1]", "relative training loss")
     assert (seen["found_rank"], seen["favourite"], seen["favourite_rank"]) == (3, "[0,1,1]", 1)
     assert seen["tau_before"] == pytest.approx(-1)
     assert seen["tau"] == pytest.approx(kendalltau(after, TRUTH["accuracy"]).statistic)

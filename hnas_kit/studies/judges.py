@@ -68,8 +68,7 @@ def judge(search: Search) -> dict[str, Any]:
     ranking = before.load("ranking.csv")["supernet"].loc[truth.index].to_numpy()
     history = part.load(f"{name}.csv")
     run = {"run": part.params["run"], "found": found}
-    way = on_the_way(truth, history, part.params["reward"])
-    return run | compare(truth, ranking, seen, history, found) | way
+    return run | compare(truth, ranking, seen, history, found, part.params["reward"])
 
 
 def on_the_way(truth: pd.DataFrame, history: pd.DataFrame, reward: str) -> dict[str, float]:
@@ -93,7 +92,12 @@ def on_the_way(truth: pd.DataFrame, history: pd.DataFrame, reward: str) -> dict[
 
 
 def compare(
-    truth: pd.DataFrame, before: np.ndarray, after: np.ndarray, history: pd.DataFrame, found: str
+    truth: pd.DataFrame,
+    before: np.ndarray,
+    after: np.ndarray,
+    history: pd.DataFrame,
+    found: str,
+    reward: str,
 ) -> dict[str, Any]:
     """What :func:`judge` says, from the accuracies (%) of two supernets, (N,) in the order of ``truth``."""
     accuracy, rank = truth["accuracy"].to_numpy(), truth["rank"].to_numpy()
@@ -109,6 +113,7 @@ def compare(
         "tau_visited": float(kendalltau(after[often], accuracy[often]).statistic),
         "visited": int(often.sum()),
         "best_before": float(before[best].mean()),
+        **on_the_way(truth, history, reward),
         "best": float(after[best].mean()),
         "all_before": float(before.mean()),
         "all": float(after.mean()),
