@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,8 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HNAS_OUTPUTS", str(tmp_path / "outputs"))
     for backend in (torch.cuda, torch.backends.mps):
-        monkeypatch.setattr(backend, "is_available", lambda: False)
+        # cached, as PyTorch's own: what it imports later looks inside
+        monkeypatch.setattr(backend, "is_available", cache(lambda: False))
     return tmp_path / "outputs"
 
 

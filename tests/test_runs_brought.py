@@ -24,10 +24,10 @@ from hnas_kit import (
     spaces,
     supernets,
     trees,
-    verification,
 )
 from hnas_kit.errors import HnasError
 from hnas_kit.problem import Problem
+from hnas_kit.reports import verification
 from hnas_kit.rewards import make_reward
 from hnas_kit.runs import Finished, Stage, brought, profiles
 from hnas_kit.runs.params import NOTEBOOKS
