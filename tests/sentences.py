@@ -218,7 +218,7 @@ def trees_compared() -> Iterator[str]:
     yield f"of rank {of(own['sqrt'], ',')} under `sqrt` (on the default tree {of(other['sqrt'], ',')}), and"
     yield f"{of(own['linear'], ',')} under `linear` ({of(other['linear'], ',')}), each supernet with its"
     ahead = np.array([*own.values()]) < np.array([*other.values()])
-    yield f"So the learned tree is ahead in {WORDS[ahead.sum()]} of these {WORDS[ahead.size]} cases."
+    yield f"So the learned tree is ahead in {WORDS[ahead.sum()]} of these {WORDS[ahead.size]} cases"
 
 
 def lambdas() -> Iterator[str]:
@@ -246,6 +246,8 @@ def lambdas() -> Iterator[str]:
     learned, random = much.loc[much.index.isin(LEARNED), "share"], much.index.str.startswith("random").sum()
     assert set(learned) == {"1/12", "1/3"}
     assert len(much) == len(learned) + random
+    yield f"(in all {len(LEARNED) * 2} cells of 980 steps)"
+    assert (learned == "1/12").sum() == len(LEARNED) * 2
     yield f"Of {error['cells'].sum()} cells {len(much)} cost more than 10 %: {len(learned)} of learned trees,"
     yield f"and {random} of random trees."
     yield f"by the factor {error.loc['other benchmark', 'factor']:.1f}:"
@@ -265,6 +267,12 @@ def kinds_of_trees() -> Iterator[str]:
         assert row["trees"] == (34 if "(34" in said else 1)
         cells = [f"{row[f'best_quarter {at}']:.2f} ({row[f'found {at}']:,.1f})" for at in forests.LENGTHS]
         yield f"| {said} | {' | '.join(cells)} |".replace(".0)", ")")
+    random = found.loc[[("cifar10-macro", f"random {i}") for i in range(3)]]
+    cells = [
+        f"{span(random[f'best_quarter {at}'])} ({span(random[f'found {at}'], '.0f')})"
+        for at in forests.LENGTHS
+    ]
+    yield f"| random trees (3) | {' | '.join(cells)} |"
     whole = table("trees")  # without the supernets on textures whose pre-training was cut short
     found = forests.summary(whole[~whole["source"].str.contains("epochs-")])
     labels = {"kl, ward": "KL", "sqrt_kl, ward": "square root of KL", "hellinger, ward": "Hellinger"}
@@ -311,7 +319,8 @@ def what_it_takes() -> Iterator[str]:
     yield f"with {span(most['average'])} of the third phase at 980 steps on 512 images"
     yield f"complete linkage has {span(most['complete'])}, Ward's {span(most['ward'])}."
     images, source = (ward.groupby(key)["best_quarter"].mean() for key in ("images", "source"))
-    yield f"(64 to 512 give {of(images)}, all distances)"
+    hellinger = ward[ward["measure"] == "hellinger"].groupby("images")["best_quarter"].mean()
+    yield f"(64 to 512 give {of(images)}, all distances; by Hellinger distance {of(hellinger)}),"
     yield f"Supernets 0 (trained anew) to 3 give {of(source[more.LONG])}"
     yield f"three that were trained for 20, 10 and 10 epochs {of(source[more.SHORT])}."
     yield f"Twice the width, at 20 epochs, gives {source['macro_w16']:.2f}."
@@ -344,6 +353,11 @@ def outlier() -> Iterator[str]:
     yield f"{WORDS[failed['kl'].sum()]} send less than 0.10 of the third phase to the best quarter at 980"
     yield f"{WORDS[failed['kl'][long].sum()]} of the {long.sum()} from supernets of 40 epochs"
     yield f"{WORDS[failed['kl'][~long].sum()]} of the {(~long).sum()} from the others."
+    source = failed["kl"].index.get_level_values("source").str[:8]
+    gave = failed["kl"].groupby(source).any()
+    long, others = gave[more.LONG], gave.drop(more.LONG)
+    yield f"{WORDS[long.sum()].capitalize()} of the {WORDS[len(long)]} supernets of 40 epochs gave one, and"
+    yield f" {WORDS[others.sum()]} of the {WORDS[len(others)]} others"
     same = share["kl"].loc[failed["kl"][failed["kl"]].index.get_level_values("source").str[:8].unique()]
     yield f"On other numbers of images the same supernets have up to {same.max():.2f}."
     one, two = WORDS[failed["sqrt_kl"].sum()], WORDS[failed["cross_entropy"].sum()]

@@ -44,8 +44,9 @@ def _repaired(judged: pd.DataFrame) -> str:
     better = judged["tau"] > judged["tau_before"]
     behind = judged["found_rank"] - judged["favourite_rank"]
     return (
-        f"Kendall's tau rose in {better.sum()} of {len(judged)} searches. The truly best ten gained more "
-        f"accuracy than all 36 did in {(gain > 0).sum()} of them, by {gain.mean():+.2f} points on average. "
+        f"Kendall's tau rose in {better.sum()} of {len(judged)} searches. The mean accuracy of the truly "
+        f"best ten rose more, or fell less, than that of all 36 in {(gain > 0).sum()}; over all searches the "
+        f"difference is {gain.mean():+.2f} points on average. "
         f"What a search took is truly better than its supernet's favourite in {(behind < 0).sum()}, "
         f"worse in {(behind > 0).sum()}."
     )

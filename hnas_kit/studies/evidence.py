@@ -123,10 +123,13 @@ def answer(rows: pd.DataFrame) -> str:
     found, table = methods(rows), claims(rows)
     table = table[table["seeds"] > 0]
     seeds = int(table["seeds"].max()) if len(table) else 0
+    sizes = rows.groupby("label").size()
+    low, high = sizes.min(), sizes.max()
+    over = f"{low} to {high} seeds a method, not all the same," if low < high else f"{low} seeds,"
     told = table[table["answer"] != "cannot tell"]
     ordered = found["mean rank"].sort_values()
     lines = [
-        f"Over {seeds} seed{'s' if seeds > 1 else ''}, mean true ranks of 36 are "
+        f"Over {over.replace('1 seeds', '1 seed')} mean true ranks of 36 are "
         + ", ".join(f"{rank:.1f} ({name})" for name, rank in ordered.items())
         + "."
     ]
@@ -140,6 +143,7 @@ def answer(rows: pd.DataFrame) -> str:
         if told or seeds > 1:
             lines.append(f"{row.claim}{f': {told},' if told else ''}{often}.")
     if LEARNED in found.index:
+        ordered = ordered[~ordered.index.str.endswith(", linear")]
         place = 1 + int((ordered < ordered[LEARNED]).sum())
         lines.append(f"With the bonus of Eq. 3 the learned tree is number {place} of {len(ordered)} methods.")
     return " ".join(lines)
