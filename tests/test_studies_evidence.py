@@ -79,6 +79,11 @@ def test_the_answer_is_read_off_the_table():
     assert "No claim can be decided with fewer than 6 seeds" in lost
     assert "the learned tree is number 2 of 2 methods" in lost
     assert "on 0 of 1" not in lost
+    apart = evidence.answer(pd.concat([won, rows(Boltzmann=[4, 4]).assign(seed=[6, 7])]))
+    assert apart.startswith("Over 2 to 6 seeds a method, not all the same, mean")
+    assert "number 1 of 4 methods" in apart
+    linear = rows(**{"MCTS, linear": [0] * 6})
+    assert "number 1 of 3 methods" in evidence.answer(pd.concat([won, linear]))  # of another bonus
     table = evidence.claims(won)
     assert table.loc[0, ["seeds", "won", "ranks", "median", "answer"]].tolist() == [
         6, 6, "+8, +7, +6, +8, +7, +6", 7.0, "supported",

@@ -34,9 +34,7 @@ def test_two_supernets_are_compared_by_hand():
 
 def test_the_best_ten_on_the_way_by_hand():
     rewards = [0.1, 0.2, 0.3, 0.5, 0.9, 1.0]
-    seen = history(0, 0, 9, 10).assign(
-        reward=rewards
-    )  # in the third phase; the 11th and 12th are no best ones
+    seen = history(0, 0, 9, 10).assign(reward=rewards)  # those at 10 and 11 are not among the best
     way = judges.on_the_way(TRUTH, seen, "absolute validation accuracy")
     assert way["best_search"] == pytest.approx(100 * (0.4 + 0.9) / 2)
     assert np.isnan([way["best_uniform"], way["best_warmup"]]).all()

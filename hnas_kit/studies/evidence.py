@@ -118,18 +118,24 @@ def claims(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+def _seeds(rows: pd.DataFrame) -> str:
+    """How many seeds the methods have, in words."""
+    own = rows.groupby("label")["seed"].agg(frozenset)
+    low, high = own.map(len).min(), own.map(len).max()
+    if own.nunique() > 1:
+        return f"{low} to {high} seeds a method, not all the same"
+    return f"{high} seed{'s' if high > 1 else ''}"
+
+
 def answer(rows: pd.DataFrame) -> str:
     """The plain answer, in a few sentences, from the table alone."""
     found, table = methods(rows), claims(rows)
     table = table[table["seeds"] > 0]
     seeds = int(table["seeds"].max()) if len(table) else 0
-    sizes = rows.groupby("label").size()
-    low, high = sizes.min(), sizes.max()
-    over = f"{low} to {high} seeds a method, not all the same," if low < high else f"{low} seeds,"
     told = table[table["answer"] != "cannot tell"]
     ordered = found["mean rank"].sort_values()
     lines = [
-        f"Over {over.replace('1 seeds', '1 seed')} mean true ranks of 36 are "
+        f"Over {_seeds(rows)}, mean true ranks of 36 are "
         + ", ".join(f"{rank:.1f} ({name})" for name, rank in ordered.items())
         + "."
     ]
