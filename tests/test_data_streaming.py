@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib.util
 import multiprocessing
 import os
@@ -11,10 +12,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -491,7 +492,11 @@ def test_of_a_folder_that_cannot_be_kept_nothing_is_written_and_what_was_there_s
 ):
     def refused(line: str) -> None:
         before = {path: path.read_bytes() for path in betons.iterdir()}
-        assert cli.main(["ffcv", str(damaged), "--out", str(betons)]) == 2
+        with warnings.catch_warnings(record=True) as left_open:
+            warnings.simplefilter("always", ResourceWarning)
+            assert cli.main(["ffcv", str(damaged), "--out", str(betons)]) == 2
+            gc.collect()
+        assert not left_open
         assert re.fullmatch(f"hnas: {line}", capsys.readouterr().err.splitlines()[-1])
         assert {path: path.read_bytes() for path in betons.iterdir()} == before
 
@@ -509,8 +514,10 @@ def test_of_a_folder_that_cannot_be_kept_nothing_is_written_and_what_was_there_s
     with monkeypatch.context() as patch:
         import ffcv.memory_allocator
 
-        full = OSError(errno.ENOSPC, "No space left on device")
-        patch.setattr(ffcv.memory_allocator.MemoryAllocator, "flush_page", Mock(side_effect=full))
+        def full(allocator: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        patch.setattr(ffcv.memory_allocator.MemoryAllocator, "flush_page", full)
         refused(f"cannot write to {betons}: No space left on device; choose another folder")
     for name in ("val", "train"):
         shutil.rmtree(damaged / name)

@@ -200,7 +200,8 @@ def _write(source: Source, path: Path, workers: int) -> None:
     made.metadata_sm.unlink()
     metadata = np.zeros(made.num_samples, made.metadata_type)
     allocator = writer.MemoryAllocator(str(path), made.data_region_start, PAGE)
-    with allocator, ThreadPoolExecutor(workers) as readers:
+    # FFCV's own "with" leaves the file open if its last page cannot be written
+    with path.open("ab", buffering=0) as allocator.fp, ThreadPoolExecutor(workers) as readers:
         for some in np.array_split(range(made.num_samples), -(-made.num_samples // (16 * workers))):
             for i, pixels in zip(some.tolist(), readers.map(read, some.tolist()), strict=True):
                 sample = pixels, int(source.labels[i])
@@ -208,6 +209,7 @@ def _write(source: Source, path: Path, workers: int) -> None:
                     writer.handle_sample(sample, i, metadata.dtype.names, metadata, allocator, made.fields)
                 except ValueError as error:
                     raise _unusable(source, i, error) from error
+        allocator.flush_page()
     made.metadata_sm = SimpleNamespace(buf=metadata.view(np.uint8))
     made.finalize(allocator.allocations)
 
