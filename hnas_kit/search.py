@@ -13,16 +13,16 @@ from hnas_kit import evaluation, trees
 from hnas_kit.data import Batches
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import FINAL_CHOICES
-from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
-from hnas_kit.relearning import Planted, Relearning
-from hnas_kit.relearning import steps as relearned_at
 from hnas_kit.rewards import Brought, Reward, make_reward
 from hnas_kit.samplers import MCTS, Mixture, Sampler
+from hnas_kit.samplers.relearning import Planted, Relearning
+from hnas_kit.samplers.relearning import steps as relearned_at
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, mixture
 from hnas_kit.training import PHASES, Schedule, autocast, train
+from hnas_kit.training.problem import Problem
 
 
 class History:
@@ -307,7 +307,7 @@ def trial(
         seed: of all draws.
         batch_size: images a step, and of a reward.
         reward: a name of ``REWARDS``.
-        relearn: what :meth:`hnas_kit.relearning.Relearning.of` is told, if the tree is learned anew.
+        relearn: what :meth:`hnas_kit.samplers.relearning.Relearning.of` is told, if the tree is learned anew.
         final, final_samples: see :func:`choose_final`.
         scored: validation images for the final choice, from the start; 0 for all.
         training: ``lr``, ``weight_decay`` and so on, see :func:`run`.

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from hnas_kit import benchmarks, relearning
+from hnas_kit import benchmarks
 from hnas_kit.names import MEASURES
 from hnas_kit.runs.command_params import Simulate
+from hnas_kit.samplers import relearning
 from hnas_kit.studies import beyond, forests, readings, rule, study
 from hnas_kit.training import Schedule
 

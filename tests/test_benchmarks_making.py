@@ -12,9 +12,9 @@ import pytest
 
 from hnas_kit import benchmarks, cli, data, training
 from hnas_kit.benchmarks import Protocol, making
-from hnas_kit.problem import Problem
 from hnas_kit.runs.command_params import Benchmark
 from hnas_kit.spaces import PoolingSpace, make_space
+from hnas_kit.training.problem import Problem
 
 SPACE = make_space("pooling")
 

@@ -22,9 +22,9 @@ from PIL import Image
 
 from hnas_kit import benchmarks, cli, data
 from hnas_kit.files import read_csv
-from hnas_kit.problem import Problem
 from hnas_kit.runs import Finished, Stage, execution, meanings
 from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.training.problem import Problem
 
 ROOT = Path(__file__).resolve().parents[1]
 

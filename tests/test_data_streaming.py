@@ -29,12 +29,12 @@ from hnas_kit.data import sources, streaming
 from hnas_kit.data.streaming import MEAN, STD, Stream, StreamedDataset
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
-from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import Team
 from hnas_kit.randomness import Generators
 from hnas_kit.samplers import MCTS
 from hnas_kit.spaces import make_space
 from hnas_kit.training import Schedule
+from hnas_kit.training.problem import Problem
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = 12

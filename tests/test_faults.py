@@ -27,11 +27,11 @@ from matplotlib.figure import Figure
 from hnas_kit import files, retraining, samplers, search, spaces, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, write_atomic
-from hnas_kit.problem import Problem
 from hnas_kit.runs import Finished, Stage, folders, locks
 from hnas_kit.runs.command_params import Retrain
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.training import Schedule
+from hnas_kit.training.problem import Problem
 
 SEED = random.randrange(2**32)  # of the moments that are drawn; every test prints it
 

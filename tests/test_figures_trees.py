@@ -11,7 +11,7 @@ from common import ARCHS, NAMES, SPACE, TRUTH, texts
 
 from hnas_kit import figures, spaces, trees
 from hnas_kit.figures import trees as tree_figures
-from hnas_kit.relearning import Planted
+from hnas_kit.samplers.relearning import Planted
 from hnas_kit.trees.tree import is_numbered
 
 MACRO = spaces.make_space("macro")

@@ -14,9 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # fmt: off
 ORDER = (
     "errors", "names", "files", "places", "plugins", "randomness", "provenance", "processes",
-    "spaces", "supernets", "cost", "data", "problem", "training", "evaluation", "distances", "trees",
-    "samplers", "rewards", "relearning", "search", "flags", "benchmarks", "runs", "studies", "figures",
-    "reports", "export", "retraining", "course", "commands", "cli",
+    "spaces", "supernets", "cost", "data", "training", "evaluation", "distances", "trees",
+    "samplers", "rewards", "search", "benchmarks", "runs", "studies", "figures",
+    "reports", "export", "retraining", "course", "cli",
 )
 # fmt: on
 

@@ -19,7 +19,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from hnas_kit import cli, commands
+from hnas_kit import cli
+from hnas_kit.cli import commands
 from hnas_kit.errors import HnasError
 from hnas_kit.processes import parallel
 from hnas_kit.runs import profiles

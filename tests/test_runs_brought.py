@@ -26,7 +26,6 @@ from hnas_kit import (
     trees,
 )
 from hnas_kit.errors import HnasError
-from hnas_kit.problem import Problem
 from hnas_kit.reports import verification
 from hnas_kit.rewards import make_reward
 from hnas_kit.runs import Finished, Stage, brought, profiles
@@ -34,6 +33,7 @@ from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.studies import study
 from hnas_kit.supernets.blocks import ConvBN
 from hnas_kit.training import Checkpoints, Schedule
+from hnas_kit.training.problem import Problem
 
 pytestmark = pytest.mark.usefixtures("forget")
 

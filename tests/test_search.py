@@ -15,13 +15,13 @@ import torch
 from hnas_kit import cost, data, evaluation, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes
-from hnas_kit.problem import Problem
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
 from hnas_kit.samplers import MCTS, METHODS, Method, Mixture, Sampler, Uniform, make_sampler
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet, mixture
 from hnas_kit.training import Checkpoints, Schedule
+from hnas_kit.training.problem import Problem
 
 SPACE = make_space("pooling")
 ARCHS = SPACE.enumerate()

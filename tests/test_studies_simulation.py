@@ -15,8 +15,8 @@ from scipy.special import softmax
 
 from hnas_kit import trees
 from hnas_kit.errors import HnasError
-from hnas_kit.relearning import Planted
 from hnas_kit.samplers import METHODS, SAMPLERS, Method, Sampler, make_sampler
+from hnas_kit.samplers.relearning import Planted
 from hnas_kit.spaces import make_space
 from hnas_kit.studies import compiled_searches, simulation
 from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation, neighbours, simulate

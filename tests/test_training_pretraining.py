@@ -6,9 +6,9 @@ from collections import Counter
 
 import torch
 
-from hnas_kit.problem import Problem
 from hnas_kit.randomness import Generators
 from hnas_kit.training import pretrain, train
+from hnas_kit.training.problem import Problem
 
 PROBLEM = Problem.of({"space": "pooling", "dataset": "digits", "image_size": 8, "width": 2, "seed": 0})
 HOW = {"seed": 3, "epochs": 2, "batch_size": 50}

@@ -18,12 +18,12 @@ from hnas_kit.data.rendering import layout
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import json_value, write_atomic
 from hnas_kit.names import SPACES
-from hnas_kit.problem import Problem
 from hnas_kit.processes import parallel
 from hnas_kit.provenance import provenance
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.supernets import Supernet, make_supernet, prune
+from hnas_kit.training.problem import Problem
 
 
 @dataclass(frozen=True)

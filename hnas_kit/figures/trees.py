@@ -14,9 +14,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from hnas_kit import relearning
 from hnas_kit.figures.style import ACCURACY, COLOURS
-from hnas_kit.relearning import Planted
+from hnas_kit.samplers import relearning
+from hnas_kit.samplers.relearning import Planted
 from hnas_kit.training import PHASES
 from hnas_kit.trees import ArchTree, variance_explained
 from hnas_kit.trees.tree import number_nodes
@@ -174,7 +174,7 @@ def side_by_side(forest: Mapping[str, ArchTree], truth: ArrayLike | None) -> Fig
 def trees_over_time(planted: Sequence[Planted], truth: ArrayLike | None) -> Figure:
     """The trees of a search that learns its tree anew, beside each other.
 
-    Over each is how far it moved from the one before, see :func:`hnas_kit.relearning.table`.
+    Over each is how far it moved from the one before, see :func:`hnas_kit.samplers.relearning.table`.
 
     Args:
         planted: see :class:`hnas_kit.search.Result`.

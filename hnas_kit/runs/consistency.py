@@ -10,10 +10,10 @@ from typing import Any
 from hnas_kit import data, places, plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.names import MEASURES
-from hnas_kit.problem import Problem
 from hnas_kit.runs import folders
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, Search, result_params
 from hnas_kit.supernets import smallest_features
+from hnas_kit.training.problem import Problem
 
 VALID, BOTH = ("valid",), ("train", "valid")
 # which images a parameter counts

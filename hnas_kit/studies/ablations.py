@@ -18,7 +18,6 @@ from scipy.stats import wilcoxon
 from hnas_kit import benchmarks, distances, evaluation, samplers, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_table, require_values, torch_value
-from hnas_kit.problem import Problem
 from hnas_kit.processes import parallel
 from hnas_kit.runs import Finished, grids, outputs_root, provided
 from hnas_kit.runs.params import NOTEBOOKS, Distances, Parameters, Pretrain, Tree
@@ -27,6 +26,7 @@ from hnas_kit.studies import paper
 from hnas_kit.studies.evidence import LEARNED, differences
 from hnas_kit.supernets import Supernet
 from hnas_kit.training import pretrain
+from hnas_kit.training.problem import Problem
 
 SWEEPS = ("table1", "table2", "table3", "table7", "figure3", "trees")
 MEASURED = ("accuracy", "rank", "best_quarter")

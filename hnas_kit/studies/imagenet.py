@@ -18,16 +18,16 @@ from hnas_kit.cost import BudgetSampler
 from hnas_kit.data import Dataset
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
-from hnas_kit.problem import Problem
 from hnas_kit.processes import distributed
 from hnas_kit.processes.distributed import Team
-from hnas_kit.relearning import Planted
 from hnas_kit.runs.params import Imagenet
 from hnas_kit.samplers import COMPARABLE, Sampler
+from hnas_kit.samplers.relearning import Planted
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.studies import paper
 from hnas_kit.supernets import Supernet
 from hnas_kit.training import Checkpoints
+from hnas_kit.training.problem import Problem
 from hnas_kit.trees import ArchTree
 
 ON_POOL = ("learned", "boltzmann", "relearned")  # draw from the pool; the others from the whole window

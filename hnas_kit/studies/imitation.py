@@ -10,8 +10,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.cluster import hierarchy
 
-from hnas_kit import relearning, trees
-from hnas_kit.relearning import Planted
+from hnas_kit import trees
+from hnas_kit.samplers import relearning
+from hnas_kit.samplers.relearning import Planted
 from hnas_kit.spaces import Arch
 from hnas_kit.training import Schedule
 from hnas_kit.trees import ArchTree
@@ -57,7 +58,7 @@ def planted(
     Args:
         tree: that searches begin with, and of which the distances are that grow.
         schedule: of the search.
-        every: see :func:`hnas_kit.relearning.steps`.
+        every: see :func:`hnas_kit.samplers.relearning.steps`.
         growth, supernets: see :func:`learned`.
     """
     steps = relearning.steps(schedule, every)

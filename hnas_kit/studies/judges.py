@@ -10,9 +10,9 @@ from scipy.stats import kendalltau
 from hnas_kit import benchmarks, evaluation
 from hnas_kit.data.rendering import layout
 from hnas_kit.errors import HnasError
-from hnas_kit.problem import Problem
 from hnas_kit.runs import Finished, search_of
 from hnas_kit.training import PHASES, pick_device
+from hnas_kit.training.problem import Problem
 
 BEST = 10  # architectures that count as the truly best
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from hnas_kit import trees
 from hnas_kit.errors import HnasError, require_one_of, said
-from hnas_kit.relearning import Planted
 from hnas_kit.samplers import MCTS, Boltzmann, Independent, MCTSReg, Mixture, Sampler, Uniform
+from hnas_kit.samplers.relearning import Planted
 from hnas_kit.search import FINAL_CHOICES
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.studies import compiled_searches

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from hnas_kit.problem import Problem
 from hnas_kit.randomness import Generators
 from hnas_kit.spaces import Arch
 from hnas_kit.supernets import Supernet
+from hnas_kit.training.problem import Problem
 from hnas_kit.training.step import train
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hnas_kit import commands as do
 from hnas_kit import places
+from hnas_kit.cli import commands as do
 from hnas_kit.errors import HnasError, Interrupted
 from hnas_kit.runs.params import NOTEBOOKS
 
@@ -253,7 +253,3 @@ def _ended(line: str, status: int) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit status, see :func:`status_of`."""
     return status_of(lambda: _stoppable(parser().parse_args(argv)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -24,7 +24,7 @@ from hnas_kit.supernets import default_width, extract
 from hnas_kit.training import Checkpoints
 
 FORMAT = "hnas_kit retrain 2"
-RECIPES: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_suffix(".yaml"))
+RECIPES: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("recipes.yaml"))
 
 
 def recipe(space: str, dataset: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import torch
 
 from hnas_kit import data
 from hnas_kit.errors import HnasError
-from hnas_kit.problem import Problem
 from hnas_kit.randomness import Generators
+from hnas_kit.training.problem import Problem
 
 PARAMS = {"space": "pooling", "dataset": "digits", "image_size": 0, "width": 3, "seed": 4, "epochs": 9}
 

@@ -14,11 +14,11 @@ from torch import Tensor
 from hnas_kit import distances, evaluation, trees
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import LINKAGES, MEASURES
-from hnas_kit.problem import Problem
 from hnas_kit.processes.distributed import LONE, Team
-from hnas_kit.samplers import MCTS
+from hnas_kit.samplers.mcts import MCTS
 from hnas_kit.supernets import Supernet
 from hnas_kit.training import Schedule
+from hnas_kit.training.problem import Problem
 from hnas_kit.trees import ArchTree
 
 

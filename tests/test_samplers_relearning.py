@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
-from hnas_kit import distances, evaluation, relearning, search, trees
+from hnas_kit import distances, evaluation, search, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes
-from hnas_kit.problem import Problem
-from hnas_kit.relearning import Planted, Relearning
-from hnas_kit.samplers import COMPARABLE, MCTS
+from hnas_kit.samplers import COMPARABLE, MCTS, relearning
+from hnas_kit.samplers.relearning import Planted, Relearning
 from hnas_kit.spaces import make_space
 from hnas_kit.training import Checkpoints, Schedule
+from hnas_kit.training.problem import Problem
 
 SPACE = make_space("pooling")
 ARCHS = tuple(SPACE.enumerate())

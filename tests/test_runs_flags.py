@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import flags
+from hnas_kit.runs import flags
 
 
 def probabilities(answers, classes=3):
