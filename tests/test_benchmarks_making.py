@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from hnas_kit import benchmarks, cli, data, training
 from hnas_kit.benchmarks import Protocol, making
@@ -76,6 +77,17 @@ def test_a_training_alone_is_the_seeds_and_the_settings(monkeypatch):
     assert seen["precision"] == "bfloat16"
     assert (seen["lr"], seen["weight_decay"], seen["momentum"]) == (TINY.lr, TINY.weight_decay, TINY.momentum)
     assert any("running_mean" in name for name in seen["running"])  # ordinary BatchNorm, nothing shared
+
+
+def test_the_half_is_that_of_a_search_with_the_same_seed(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(training, "train", lambda net, batches, *_, **__: seen.append(batches.split))
+    making._job(replace(TINY, half=True), ARCHS[7], 3, tmp_path / "training.json")
+    same = {"space": "pooling", "dataset": "digits", "image_size": 0, "width": 1, "seed": 3}
+    expected = Problem.of(same).train
+    assert torch.equal(seen[0].images, expected.images)
+    assert torch.equal(seen[0].labels, expected.labels)
+    assert len(expected) == 450
 
 
 def test_make_goes_on_where_it_was(tmp_path, monkeypatch):

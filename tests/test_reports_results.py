@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from hnas_kit import benchmarks
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.reports import results
@@ -58,6 +59,21 @@ def test_another_table_gives_another_answer_and_touches_nothing_else(docs):
     results.write(docs)
     assert page.read_text() == said  # twice is once
     assert (docs / "results" / "evidence.svg").read_text() == svg
+
+
+def test_searches_are_ranked_by_networks_trained_alone_as_well(docs):
+    published = benchmarks.load("cifar10-pooling")["accuracy"]
+    own = pd.DataFrame({"seed0": -published, "seed1": -published}).rename_axis("architecture")
+    own.to_csv(docs / "results" / "cifar10_jpeg-pooling.csv")
+    results.write(docs)
+    said = " ".join((docs / "results.md").read_text().split())
+    assert "20 epochs, 2 seeds each" in said
+    assert f"{-published.max():.1f} to {-published.min():.1f} %" in said
+    assert "Kendall's tau -1.00; 0 of the best nine are the same" in said
+    rows = read_csv(docs / "results" / "evidence.csv")
+    turned = evidence.methods(rows.assign(rank=37 - rows["rank"])).loc["Uniform"]
+    assert f"| Uniform | {turned['ranks']} | {turned['mean rank']:.1f} |" in said
+    assert f"{turned['mean rank']:.1f} (Uniform)" in said.partition("the means are ")[2]
 
 
 def test_sweeps_of_a_run_replace_the_same_ones_of_their_data_set(docs, monkeypatch):

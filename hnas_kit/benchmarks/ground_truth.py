@@ -36,6 +36,7 @@ class Protocol:
     lr: float = 0.03
     weight_decay: float = 1.0e-3
     momentum: float = 0.9
+    half: bool = False
 
     @property
     def training(self) -> dict[str, Any]:

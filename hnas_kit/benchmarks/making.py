@@ -52,16 +52,18 @@ def train(
     batch_size: int,
     warmup_epochs: int = 0,
     ema_decay: float = 0.0,
+    half: bool = False,
     **options: Any,
 ) -> Trained:
-    """Train one architecture from new weights on the whole training set.
+    """Train one architecture from new weights on the whole training set, or on the half that a search has.
 
     Args:
         space, dataset, width: of the network.
         arch: the architecture.
         seed: of weights, order and augmentation.
-        epochs: passes over the training set.
+        epochs: passes over these images.
         batch_size: images a step.
+        half: train on that half of the training set on which a search with this seed trains its weights.
         warmup_epochs: the learning rate rises over so many of the epochs.
         ema_decay: d of the moving average after every step, d * average + (1 - d) * weights; it starts as
             the weights after the first step. 0 keeps none.
@@ -71,7 +73,7 @@ def train(
     sizes = dataset.in_channels, dataset.num_classes, width
     new = generators.torch("weights")
     net = prune(make_supernet(space, *sizes, shared=False, generator=new), arch)
-    batches = dataset.batches(dataset.train, batch_size, generators)
+    batches = dataset.batches(_images(dataset, generators, half), batch_size, generators)
     net.to(batches.device, memory_format=layout(batches.device))
     average, states = None, {"generators": generators}
     if ema_decay:
@@ -88,6 +90,11 @@ def train(
         **options,
     )
     return Trained(net, average and average.module, losses)
+
+
+def _images(dataset: data.Dataset, generators: Generators, half: bool) -> data.Split:
+    """What is trained on, see :func:`train`."""
+    return dataset.halves(generators.torch("split"))[0] if half else dataset.train
 
 
 def accuracy(net: Supernet, arch: Arch, dataset: data.Dataset) -> float:
@@ -143,7 +150,8 @@ def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
     space = make_space(protocol.space)
     device = training.pick_device(os.environ.get("HNAS_DEVICE") or "cpu")
     dataset = data.load(protocol.dataset, device, protocol.image_size)
-    accuracy = train_alone(space, dataset, arch, seed, width=protocol.width, **protocol.training)
+    own = {"width": protocol.width, "half": protocol.half}
+    accuracy = train_alone(space, dataset, arch, seed, **own, **protocol.training)
     seconds = time.perf_counter() - start
     result = {"protocol": asdict(protocol), "accuracy": accuracy, "seconds": round(seconds, 2)}
     if code := _code():
@@ -174,7 +182,8 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
         require_one_of("benchmark", name, [*_ours(), *(f"DATASET-{space}" for space in SPACES)])
     where = name.removesuffix(f"-{ending}")
     dataset = data.load(where, image_size=image_size)
-    if (size := training["batch_size"]) > (there := len(dataset.train)):
+    there = len(_images(dataset, Generators(0), training["half"]))
+    if (size := training["batch_size"]) > there:
         raise HnasError(f"batch_size is {size}; data set {where} has {there} images to train on")
     make_space(ending).enumerate()  # raises for a space that is too large
     sizes = {"image_size": dataset.image_size, "in_channels": dataset.in_channels}
@@ -185,9 +194,9 @@ def _done(path: Path, protocol: Protocol) -> dict | None:
     """A finished training of that protocol, None if there is none."""
     try:
         result = json_value(path)
-    except (OSError, ValueError):
+        same = Protocol(**result["protocol"]) == protocol and result.get("plugins", []) == _code()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    same = result.get("protocol") == asdict(protocol) and result.get("plugins", []) == _code()
     return result if same else None
 
 
@@ -203,8 +212,8 @@ def keep_other(name: str, folder: Path, protocol: Protocol) -> None:
     """Raise :class:`HnasError` if a folder has a table of another protocol, which would be replaced."""
     path = folder / f"{stem(name)}.json"
     try:
-        made = json_value(path)["protocol"]
-        old = {key: made.get(key) for key, value in asdict(protocol).items() if made.get(key) != value}
+        made = asdict(Protocol(**json_value(path)["protocol"]))
+        old = {key: made[key] for key, value in asdict(protocol).items() if made[key] != value}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     if old:

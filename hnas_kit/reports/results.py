@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import matplotlib as mpl
 import pandas as pd
+from scipy.stats import kendalltau
 
-from hnas_kit import figures
+from hnas_kit import benchmarks, figures
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_table, write_atomic
 from hnas_kit.studies import ablations, evidence, finished, paper
@@ -16,7 +18,7 @@ from hnas_kit.studies import ablations, evidence, finished, paper
 # the tables that the section is written from, with the texts and the numbers that every row must have
 _NEEDED = {
     "evidence": (
-        ("label", "run", "readings", "commit", "hardware", "versions"),
+        ("label", "run", "architecture", "readings", "commit", "hardware", "versions"),
         ("seed", "seconds", *ablations.MEASURED),
     ),
     "judges": (
@@ -24,6 +26,7 @@ _NEEDED = {
         ("found_rank", "favourite_rank", "tau_before", "tau", "best_before", "best", "all_before", "all"),
     ),
     "evidence_again": (("label",), ("seed", "rank")),
+    "cifar10_jpeg-pooling": (("architecture",), ("seed0",)),
 }
 BEGIN, END = "<!-- hnas results: begin -->", "<!-- hnas results: end -->"
 
@@ -62,7 +65,31 @@ def _machine(hardware: str, versions: str, rows: pd.DataFrame) -> str:
     return f"{how}; {low:.0f} to {high:.0f} minutes each, others beside them"
 
 
-def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataFrame | None = None) -> str:
+def _by_own(rows: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
+    """What is said of searches that are ranked by networks trained alone at their width, on their images."""
+    accuracies = truth.set_index("architecture").mean(axis=1)
+    published = benchmarks.load("cifar10-pooling")["accuracy"]
+    rows = evidence.ranked_by(rows, accuracies)
+    found = evidence.methods(rows).drop(columns="best quarter").reset_index()
+    claims = evidence.claims(rows)[["claim", "seeds", "won", "ranks", "median", "answer"]]
+    nine = [set(table.nlargest(9).index) for table in (accuracies, published)]
+    return {
+        "seeds": truth.shape[1] - 1,
+        "tau": kendalltau(accuracies, published.loc[accuracies.index]).statistic,
+        "shared": len(nine[0] & nine[1]),
+        "spread": accuracies.agg(["min", "max"]),
+        "means": evidence.mean_ranks(rows),
+        "methods": _markdown(found, {"mean rank": "{:.1f}", "median rank": "{:g}", "accuracy": "{:.2f}"}),
+        "claims": _markdown(claims, {"median": "{:+g}"}),
+    }
+
+
+def text(
+    rows: pd.DataFrame,
+    judged: pd.DataFrame | None = None,
+    again: pd.DataFrame | None = None,
+    own: pd.DataFrame | None = None,
+) -> str:
     """The section in Markdown.
 
     Args:
@@ -70,6 +97,8 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
         judged: of ``docs/results/judges.csv`` (:func:`hnas_kit.studies.judges.judge`), None without.
         again: of ``docs/results/evidence_again.csv``: searches of ``rows`` that ran a second time on other
             hardware, and are not counted; None without.
+        own: of ``docs/results/cifar10_jpeg-pooling.csv``: accuracies of all 36 architectures trained alone
+            as the searches were, see :func:`hnas_kit.benchmarks.making.make`; None without.
     """
     claims = evidence.claims(rows)
     found = evidence.methods(rows).reset_index()
@@ -100,6 +129,7 @@ def text(rows: pd.DataFrame, judged: pd.DataFrame | None = None, again: pd.DataF
         judged=shown,
         again=again,
         repaired=None if judged is None else _repaired(judged),
+        own=None if own is None else _by_own(rows, own),
     )
 
 
@@ -151,12 +181,12 @@ def write(folder: Path, runs: Sequence[str] = ()) -> Path:
     if not (mark and end):
         raise HnasError(f"{page} lacks the lines {BEGIN} and {END}, between which the section stands")
     tables = _tables(folder / "results" / "searches.csv", runs)
-    own = [folder / "results" / f"{name}.csv" for name in _NEEDED]
-    rows, judged, again = (
-        read_table(path, *needed) if path.exists() or path == own[0] else None
-        for path, needed in zip(own, _NEEDED.values(), strict=True)
+    needed = {folder / "results" / f"{name}.csv": values for name, values in _NEEDED.items()}
+    rows, judged, again, truth = (
+        read_table(path, *values) if path.exists() or path.stem == "evidence" else None
+        for path, values in needed.items()
     )
-    section = text(rows, judged, again)
+    section = text(rows, judged, again, truth)
     for name, table in tables.items():
         write_atomic(folder / "results" / name, table.to_csv(index=False).encode())
     figures.use_style()

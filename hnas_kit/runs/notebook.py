@@ -44,7 +44,12 @@ def execute(notebook: str, run: str, values: dict) -> None:
         Failure: for whatever goes wrong; the line names the cell.
     """
     places.cells(notebook)
+    # jsonschema takes a grammar of this package where it is installed, which is built for longer than all the
+    # rest is imported; no notebook has what it is for
+    sys.modules["rfc3987_syntax"] = None
     import papermill
+
+    del sys.modules["rfc3987_syntax"]
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 

@@ -46,6 +46,17 @@ def methods(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(found, orient="index").rename_axis("method")
 
 
+def ranked_by(rows: pd.DataFrame, accuracies: pd.Series) -> pd.DataFrame:
+    """The same searches, ranked by other accuracies.
+
+    Args:
+        rows: see :func:`methods`, with the ``architecture`` that was found, as text.
+        accuracies: of all architectures (%), by their text.
+    """
+    ranks = accuracies.rank(ascending=False, method="min")
+    return rows.assign(rank=rows["architecture"].map(ranks), accuracy=rows["architecture"].map(accuracies))
+
+
 def differences(rows: pd.DataFrame, better: str, worse: str, column: str = "rank") -> pd.Series:
     """Seed by seed, how much ``worse`` lies behind ``better``: positive where the claim holds.
 
@@ -127,6 +138,12 @@ def _seeds(rows: pd.DataFrame) -> str:
     return f"{high} seed{'s' if high > 1 else ''}"
 
 
+def mean_ranks(rows: pd.DataFrame) -> str:
+    """Of every method, in words, the best first."""
+    ordered = methods(rows)["mean rank"].sort_values()
+    return ", ".join(f"{rank:.1f} ({name})" for name, rank in ordered.items())
+
+
 def answer(rows: pd.DataFrame) -> str:
     """The plain answer, in a few sentences, from the table alone."""
     found, table = methods(rows), claims(rows)
@@ -134,11 +151,7 @@ def answer(rows: pd.DataFrame) -> str:
     seeds = int(table["seeds"].max()) if len(table) else 0
     told = table[table["answer"] != "cannot tell"]
     ordered = found["mean rank"].sort_values()
-    lines = [
-        f"Over {_seeds(rows)}, mean true ranks of 36 are "
-        + ", ".join(f"{rank:.1f} ({name})" for name, rank in ordered.items())
-        + "."
-    ]
+    lines = [f"Over {_seeds(rows)}, mean true ranks of 36 are {mean_ranks(rows)}."]
     if seeds < ENOUGH:
         lines.append(f"No claim can be decided with fewer than {ENOUGH} seeds.")
     elif told.empty:
