@@ -82,7 +82,7 @@ def test_a_training_alone_is_the_seeds_and_the_settings(monkeypatch):
 def test_the_half_is_that_of_a_search_with_the_same_seed(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(training, "train", lambda net, batches, *_, **__: seen.append(batches.split))
-    making._job(replace(TINY, half=True), ARCHS[7], 3, tmp_path / "training.json")
+    making._job(replace(TINY, train_on="half"), ARCHS[7], 3, tmp_path / "training.json")
     same = {"space": "pooling", "dataset": "digits", "image_size": 0, "width": 1, "seed": 3}
     expected = Problem.of(same).train
     assert torch.equal(seen[0].images, expected.images)

@@ -36,7 +36,7 @@ class Protocol:
     lr: float = 0.03
     weight_decay: float = 1.0e-3
     momentum: float = 0.9
-    half: bool = False
+    train_on: str = "all"  # the training images, or "half" of them, see making.train
 
     @property
     def training(self) -> dict[str, Any]:

@@ -52,10 +52,10 @@ def train(
     batch_size: int,
     warmup_epochs: int = 0,
     ema_decay: float = 0.0,
-    half: bool = False,
+    train_on: str = "all",
     **options: Any,
 ) -> Trained:
-    """Train one architecture from new weights on the whole training set, or on the half that a search has.
+    """Train one architecture from new weights on the training set or half of it.
 
     Args:
         space, dataset, width: of the network.
@@ -63,7 +63,8 @@ def train(
         seed: of weights, order and augmentation.
         epochs: passes over these images.
         batch_size: images a step.
-        half: train on that half of the training set on which a search with this seed trains its weights.
+        train_on: ``all`` images of the training set, or the ``half`` of them on which a search with this seed
+            trains its weights.
         warmup_epochs: the learning rate rises over so many of the epochs.
         ema_decay: d of the moving average after every step, d * average + (1 - d) * weights; it starts as
             the weights after the first step. 0 keeps none.
@@ -73,7 +74,7 @@ def train(
     sizes = dataset.in_channels, dataset.num_classes, width
     new = generators.torch("weights")
     net = prune(make_supernet(space, *sizes, shared=False, generator=new), arch)
-    batches = dataset.batches(_images(dataset, generators, half), batch_size, generators)
+    batches = dataset.batches(_images(dataset, generators, train_on), batch_size, generators)
     net.to(batches.device, memory_format=layout(batches.device))
     average, states = None, {"generators": generators}
     if ema_decay:
@@ -92,9 +93,9 @@ def train(
     return Trained(net, average and average.module, losses)
 
 
-def _images(dataset: data.Dataset, generators: Generators, half: bool) -> data.Split:
+def _images(dataset: data.Dataset, generators: Generators, train_on: str) -> data.Split:
     """What is trained on, see :func:`train`."""
-    return dataset.halves(generators.torch("split"))[0] if half else dataset.train
+    return dataset.train if train_on == "all" else dataset.halves(generators.torch("split"))[0]
 
 
 def accuracy(net: Supernet, arch: Arch, dataset: data.Dataset) -> float:
@@ -150,7 +151,7 @@ def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
     space = make_space(protocol.space)
     device = training.pick_device(os.environ.get("HNAS_DEVICE") or "cpu")
     dataset = data.load(protocol.dataset, device, protocol.image_size)
-    own = {"width": protocol.width, "half": protocol.half}
+    own = {"width": protocol.width, "train_on": protocol.train_on}
     accuracy = train_alone(space, dataset, arch, seed, **own, **protocol.training)
     seconds = time.perf_counter() - start
     result = {"protocol": asdict(protocol), "accuracy": accuracy, "seconds": round(seconds, 2)}
@@ -182,7 +183,7 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
         require_one_of("benchmark", name, [*_ours(), *(f"DATASET-{space}" for space in SPACES)])
     where = name.removesuffix(f"-{ending}")
     dataset = data.load(where, image_size=image_size)
-    there = len(_images(dataset, Generators(0), training["half"]))
+    there = len(_images(dataset, Generators(0), training["train_on"]))
     if (size := training["batch_size"]) > there:
         raise HnasError(f"batch_size is {size}; data set {where} has {there} images to train on")
     make_space(ending).enumerate()  # raises for a space that is too large

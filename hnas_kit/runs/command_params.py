@@ -57,7 +57,9 @@ class Benchmark(Checked):
     lr: fields.LearningRate = 0.03
     momentum: fields.Momentum = 0.9
     weight_decay: fields.WeightDecay = 1e-3
-    half: bool = Field(False, description="train on the half of these that a search with the same seed has")
+    train_on: Literal["all", "half"] = Field(
+        "all", description="of the training images; half: those of a search with the same seed"
+    )
 
 
 class Simulate(Protocol):
