@@ -73,27 +73,29 @@ def from_outputs(outputs: ArrayLike, measure: str = "kl") -> np.ndarray:
     return distances
 
 
-def _column_layers(encodings: np.ndarray) -> np.ndarray:
-    """(D,) the layer of each column of a vector or a one-hot encoding.
+def _column_layers(encodings: np.ndarray, kind: str) -> np.ndarray:
+    """(D,) the layer of each column, from 0 on; of a one-hot encoding unless it is called or cannot be one.
 
-    An encoding is one-hot if equal blocks of columns hold a single 1 each; otherwise a column is a layer.
+    A layer of a one-hot encoding ends where all its rows have had their 1. Columns without a 1 may then count
+    as the next layer's: no distance depends on them.
     """
-    n, columns = encodings.shape
-    for width in range(2, columns + 1):
-        if columns % width == 0 and np.isin(encodings, (0, 1)).all():
-            blocks = encodings.reshape(n, -1, width)
-            if np.all(blocks.sum(axis=2) == 1):
-                return np.arange(columns) // width
-    return np.arange(columns)
+    layers, had = [0], np.zeros(len(encodings))
+    for column in encodings.T:
+        had = had + column
+        layers.append(layers[-1] + bool((had == 1).all()))
+        had = had * (layers[-1] == layers[-2])
+    one_hot = np.isin(encodings, (0, 1)).all() and not had.any()
+    return np.array(layers[:-1]) if one_hot and kind != "vector" else np.arange(encodings.shape[1])
 
 
-def from_encodings(encodings: ArrayLike, decay: float | None = None) -> np.ndarray:
+def from_encodings(encodings: ArrayLike, decay: float | None = None, kind: str = "") -> np.ndarray:
     """Pairwise L2 distances of encoded architectures: no network is needed (Sec. 5.2, Table 3).
 
     Args:
         encodings: (N, D) as :meth:`hnas_kit.spaces.SearchSpace.encode` gives them.
         decay: weigh layer l, counted from 1, with ``decay ** l`` (the paper: 1/2^l), so that early layers
             decide; None for all alike.
+        kind: of the encoding, which says the columns of a layer; "" where zeros and ones alone tell it.
 
     Returns:
         (N, N) float64, symmetric, zero diagonal.
@@ -107,5 +109,5 @@ def from_encodings(encodings: ArrayLike, decay: float | None = None) -> np.ndarr
     if decay is not None:
         if not 0 < decay <= 1:
             raise HnasError(f"decay is {decay}; it must be above 0 and at most 1, or None")
-        encodings = encodings * decay ** (1 + _column_layers(encodings))
+        encodings = encodings * decay ** (1 + _column_layers(encodings, kind))
     return squareform(pdist(encodings))

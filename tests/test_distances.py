@@ -31,6 +31,15 @@ class ThreeOps(ToySpace):
         return list(itertools.product(range(3), repeat=4))
 
 
+class Uneven(ToySpace):
+    """Four layers with different numbers of operations."""
+
+    ops = (("a", "b"), ("a", "b", "c"), ("a", "b"), ("a", "b", "c", "d"))
+
+    def enumerate(self) -> list[tuple[int, ...]]:
+        return list(itertools.product(*map(range, (2, 3, 2, 4))))
+
+
 def random_outputs(n: int, images: int, classes: int, seed: int) -> np.ndarray:
     return softmax(3 * np.random.default_rng(seed).standard_normal((n, images, classes)), axis=2)
 
@@ -168,15 +177,27 @@ def encoded_distance(a: tuple, b: tuple, kind: str, decay: float, resolutions: b
 
 @pytest.mark.parametrize("decay", [None, 1.0, 0.5, 0.9])
 @pytest.mark.parametrize("kind", ["vector", "onehot"])
-@pytest.mark.parametrize("space", [POOLING, ThreeOps(), ToySpace()], ids=lambda space: type(space).__name__)
+@pytest.mark.parametrize(
+    "space", [POOLING, ThreeOps(), Uneven(), ToySpace()], ids=lambda space: type(space).__name__
+)
 def test_distances_of_encodings_are_the_double_loop(space, kind, decay):
     archs = space.enumerate()
     pooling = space is POOLING
     expected = [[encoded_distance(a, b, kind, decay or 1.0, pooling) for b in archs] for a in archs]
-    d = distances.from_encodings(space.encode(archs, kind), decay)
+    d = distances.from_encodings(space.encode(archs, kind), decay, kind)
     np.testing.assert_allclose(d, expected, rtol=1e-12, atol=1e-15)
     np.testing.assert_array_equal(d, d.T)
     assert d.dtype == np.float64
+
+
+def test_what_an_encoding_is_can_be_seen_unless_layers_only_change_together():
+    archs = [arch for arch in Uneven().enumerate() if arch[1] != 2]  # a column that is never 1
+    for kind in ("vector", "onehot"):
+        code = Uneven().encode(archs, kind)
+        assert np.array_equal(distances.from_encodings(code, 0.5), distances.from_encodings(code, 0.5, kind))
+    one_of_two = np.eye(2)
+    assert distances.from_encodings(one_of_two, 0.5)[0, 1] == pytest.approx((2 / 4) ** 0.5)
+    assert distances.from_encodings(one_of_two, 0.5, "vector")[0, 1] == pytest.approx((1 / 4 + 1 / 16) ** 0.5)
 
 
 def test_the_papers_weights_by_hand():

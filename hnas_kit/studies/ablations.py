@@ -122,7 +122,8 @@ def _tree(
     archs, images = problem.space.enumerate(), partial(problem.dataset.fixed, problem.valid)
     if kind == "learned":
         if p2.measure in ENCODINGS:
-            distance = distances.from_encodings(problem.space.encode(archs, p2.measure), p2.decay)
+            code = problem.space.encode(archs, p2.measure)
+            distance = distances.from_encodings(code, p2.decay, p2.measure)
         else:
             net, (x, _) = _supernet(p1, weights, device), images(p2.images)
             distance = distances.from_outputs(evaluation.outputs(net, archs, x[: p2.images]), p2.measure)
