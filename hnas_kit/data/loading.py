@@ -117,11 +117,6 @@ def cifar10(device: torch.device, image_size: int) -> Dataset:
     return from_arrays("cifar10", arrays, tuple(parts["train"].classes), device, image_size)
 
 
-def _images(name: str, source: Path, device: torch.device, image_size: int) -> Dataset:
-    arrays, classes = load_images(source, image_size)
-    return from_arrays(name, arrays, classes, device, image_size)
-
-
 def cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
     """CIFAR-10 as JPEG files, which a data folder must have."""
     source = find(*JPEGS)
@@ -135,7 +130,7 @@ def cifar10_jpeg(device: torch.device, image_size: int) -> Dataset:
         raise HnasError(
             f"{source} is not data set cifar10_jpeg: it has {found}, and there should be {PUBLISHED}"
         )
-    return _images("cifar10_jpeg", source, device, image_size)
+    return from_arrays("cifar10_jpeg", *load_images(source, image_size), device, image_size)
 
 
 def fixed_order(images: int) -> Tensor:
@@ -244,7 +239,7 @@ def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, wor
     if own and own[0] != "folder":
         dataset = _streamed(*own, device, image_size, workers)
     elif own:
-        dataset = _images(own[1].name, own[1], device, image_size)
+        dataset = from_arrays(own[1].name, *load_images(own[1], image_size), device, image_size)
     elif name in DATASETS.brought:
         dataset = _brought(name, device)
     elif name in DATASETS:

@@ -53,26 +53,17 @@ class Independent(Sampler):
             padded[: table.shape[0], : table.shape[1]] = table
         self.padded = np.ones((shape[0], shape[2]))
         self.value = [row[: len(names)] for row, names in zip(self.padded, space.ops, strict=True)]
-        self._tables = np.empty(shape)
-        self._known = False  # whether the tables are up to date
-
-    def _conditionals(self) -> np.ndarray:
-        """p(operation | state) of each layer, (layers, states, operations)."""
-        if not self._known:
-            compiled.conditionals(self.padded, self.transitions, self.temperature, self._tables)
-            self._known = True
-        return self._tables
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draw an architecture; takes one uniform number a layer."""
-        ops = np.empty(len(self.value), dtype=np.int64)
-        compiled.draw_layers(self._conditionals(), self.transitions, rng.random(len(ops)), ops)
+        tables, ops = np.empty(self.transitions.shape), np.empty(len(self.value), dtype=np.int64)
+        compiled.conditionals(self.padded, self.transitions, self.temperature, tables)
+        compiled.draw_layers(tables, self.transitions, rng.random(len(ops)), ops)
         return tuple(ops.tolist())
 
     def update(self, arch: Arch, reward: float) -> None:
         for value, op in zip(self.value, arch, strict=True):
             value[op] = self.beta * value[op] + (1 - self.beta) * reward
-        self._known = False
 
     def layer_probabilities(self) -> list[np.ndarray]:
         """One (operations,) array a layer: p(a_l), before any constraint."""
@@ -91,7 +82,7 @@ class Independent(Sampler):
         return self.archs[int(np.argmax(self._log_probabilities()))]
 
     def anneal(self, temperature: float) -> None:
-        self.temperature, self._known = temperature, False
+        self.temperature = temperature
 
     def state_dict(self) -> dict:
         return {"value": [torch.from_numpy(v.copy()) for v in self.value]}
@@ -99,7 +90,6 @@ class Independent(Sampler):
     def load_state_dict(self, state: dict) -> None:
         for value, saved in zip(self.value, state["value"], strict=True):
             value[:] = saved.numpy()
-        self._known = False
 
 
 class Mixture(Sampler):
@@ -136,23 +126,20 @@ class Mixture(Sampler):
         self._position = {arch: i for i, arch in enumerate(self.archs)}
         self._model = 0  # of the last draw
         self._offset = np.zeros(models)  # what balances the supernets, added to C / T
-        self._known: np.ndarray | None = None  # the conditional, until something changes
 
     def conditional(self) -> np.ndarray:
         """(N, M) probability of each supernet given the architecture; its mean over rows is 1 / M."""
-        if self._known is None:
-            logs = self.value / self.temperature
+        logs = self.value / self.temperature
 
-            def dual(offset: np.ndarray) -> tuple[float, np.ndarray]:
-                """Convex, and at its minimum the mean over rows is uniform."""
-                shifted = logs + offset
-                value = logsumexp(shifted, axis=1).mean() - offset.mean()
-                return value, softmax(shifted, axis=1).mean(axis=0) - 1 / self.models
+        def dual(offset: np.ndarray) -> tuple[float, np.ndarray]:
+            """Convex, and at its minimum the mean over rows is uniform."""
+            shifted = logs + offset
+            value = logsumexp(shifted, axis=1).mean() - offset.mean()
+            return value, softmax(shifted, axis=1).mean(axis=0) - 1 / self.models
 
-            found = minimize(dual, self._offset, jac=True, method="BFGS", options={"gtol": self.TOLERANCE})
-            self._offset = found.x  # where the next search for it starts
-            self._known = softmax(logs + self._offset, axis=1)
-        return self._known
+        found = minimize(dual, self._offset, jac=True, method="BFGS", options={"gtol": self.TOLERANCE})
+        self._offset = found.x  # where the next search for it starts
+        return softmax(logs + self._offset, axis=1)
 
     def sample(self, rng: np.random.Generator) -> Arch:
         arch = Sampler.sample_uniform(self, rng)
@@ -174,26 +161,22 @@ class Mixture(Sampler):
     def update(self, arch: Arch, reward: float) -> None:
         cell = self._position[arch], self._model
         self.value[cell] = self.beta * self.value[cell] + (1 - self.beta) * reward
-        self._known = None
 
     def probabilities(self) -> dict[Arch, float]:
         return dict.fromkeys(self.archs, 1 / len(self.archs))
 
     def anneal(self, temperature: float) -> None:
-        self.temperature, self._known = temperature, None
+        self.temperature = temperature
 
     def exploit(self) -> "Mixture":
         return _BestModel(self)
 
     def state_dict(self) -> dict:
-        known = None if self._known is None else torch.from_numpy(self._known.copy())
-        offset = torch.from_numpy(self._offset.copy())
-        return {"value": torch.from_numpy(self.value.copy()), "offset": offset, "known": known}
+        return {"value": torch.from_numpy(self.value.copy()), "offset": torch.from_numpy(self._offset.copy())}
 
     def load_state_dict(self, state: dict) -> None:
         self.value[:] = state["value"].numpy()
         self._offset = state["offset"].numpy().copy()
-        self._known = None if state["known"] is None else state["known"].numpy().copy()
 
 
 class _BestModel(Mixture):

@@ -42,14 +42,9 @@ def learned(distances: ArrayLike, archs: Sequence[Arch], linkage: str = "ward") 
 
 def from_linkage(merges: np.ndarray, archs: Sequence[Arch]) -> ArchTree:
     """The binary tree of a linkage matrix as scipy's, (N - 1, 4) or its first three columns."""
-    n, pairs, heights = len(archs), merges[:, :2].astype(int).tolist(), merges[:, 2].tolist()
-    return number_nodes(
-        n + len(pairs) - 1,
-        lambda v: [] if v < n else pairs[v - n],
-        lambda v: 0.0 if v < n else heights[v - n],
-        lambda v: v,
-        archs,
-    )
+    below = [[]] * len(archs) + merges[:, :2].astype(int).tolist()
+    heights = [0.0] * len(archs) + merges[:, 2].tolist()
+    return number_nodes(len(below) - 1, below.__getitem__, heights.__getitem__, int, archs)
 
 
 def default(space: SearchSpace, archs: Sequence[Arch] | None = None) -> ArchTree:
@@ -116,11 +111,5 @@ def accuracy(accuracies: ArrayLike, archs: Sequence[Arch]) -> ArchTree:
 def flat(archs: Sequence[Arch]) -> ArchTree:
     """A root with every architecture as its child: a tree that factorises nothing (Fig. 1, "joint")."""
     check_archs(archs, archs, "of them")
-    everything = list(range(len(archs)))
-    return number_nodes(
-        everything,
-        lambda node: [[i] for i in node] if node is everything else [],
-        lambda node: float(node is everything),
-        lambda node: node[0],
-        archs,
-    )
+    below = [[]] * len(archs) + [range(len(archs))]
+    return number_nodes(len(archs), below.__getitem__, lambda v: v == len(archs), int, archs)
