@@ -162,13 +162,5 @@ FINAL_CHOICES = {
     "path": "the path of highest probability (App. B.1)",
     "samples": "the best on validation of some draws at lambda = 0 (Sec. 4)",
 }
-REWARDS = Registry(
-    "reward",
-    {
-        " ".join(words): words
-        for words in itertools.product(
-            ("absolute", "relative"), ("validation", "training"), ("accuracy", "loss")
-        )
-    },
-    check="hnas_kit.rewards:check",
-)
+_WORDS = itertools.product(("absolute", "relative"), ("validation", "training"), ("accuracy", "loss"))
+REWARDS = Registry("reward", {" ".join(words): words for words in _WORDS}, check="hnas_kit.rewards:check")

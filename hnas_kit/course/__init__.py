@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from importlib.resources import files
 from pathlib import Path
 
 import nbformat
@@ -60,7 +59,7 @@ def write(folder: Path) -> list[str]:
                 for file in ("manifest.json", *part.outputs):
                     (beside / file).parent.mkdir(parents=True, exist_ok=True)
                     shutil.copy(outputs_root() / RUN / notebook / file, beside / file)
-        write_atomic(folder / "teacher.md", (files("hnas_kit.course") / "teacher.md").read_bytes())
+        write_atomic(folder / "teacher.md", Path(__file__).with_name("teacher.md").read_bytes())
     except OSError as error:
         raise HnasError(f"cannot write {folder}: {error.strerror}") from error
     return list(there)

@@ -80,15 +80,10 @@ def run_all(
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     known = plugins.everything()
+    how = {"return_as": "generator_unordered", "pre_dispatch": "n_jobs", "batch_size": 1}
     with parallel_config(backend="loky", inner_max_num_threads=1):
         # no more handed out than there are processes; no memory maps, which are read-only
-        pool = Parallel(
-            workers or cores(),
-            return_as="generator_unordered",
-            pre_dispatch="n_jobs",
-            batch_size=1,
-            max_nbytes=None,
-        )
+        pool = Parallel(workers or cores(), max_nbytes=None, **how)
         results = pool(delayed(_one)(known, function, *item) for item in arguments.items())
     try:
         for result in results:  # noqa: UP028 - `yield from` would close it, too, and warn

@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 
 import jinja2
@@ -116,9 +115,8 @@ def write(run: str) -> Path:
         HnasError: if neither the run's search nor its search inside a window of MACs is finished.
     """
     parts = _parts(run)
-    template = jinja2.Environment(autoescape=True).from_string(
-        (files("hnas_kit.reports") / "report.html").read_text(encoding="utf-8")
-    )
+    page = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+    template = jinja2.Template(page, autoescape=True)
     page = template.render(
         _texts,
         run=run,

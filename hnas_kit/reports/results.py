@@ -1,7 +1,6 @@
 """Tables of ``docs/results`` that sum up others, and what ``docs/results.md`` says of the claim."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +103,8 @@ def text(
     found = evidence.methods(rows).reset_index()
     found["paper's rank"] = [paper.TABLE_1["average rank"].get(name) for name in found["method"]]
     formats = {"mean rank": "{:.1f}", "median rank": "{:g}", "accuracy": "{:.2f}", "best quarter": "{:.0f} %"}
-    template = jinja2.Environment(trim_blocks=True, lstrip_blocks=True).from_string(
-        (files("hnas_kit.reports") / "results.md").read_text(encoding="utf-8")
-    )
+    page = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
+    template = jinja2.Template(page, trim_blocks=True, lstrip_blocks=True)
     readings = rows.loc[rows["label"] == evidence.LEARNED, "readings"].iloc[0]
     machines = rows.groupby(["hardware", "versions"], sort=False)
     if again is not None:

@@ -147,17 +147,10 @@ def _train(p: Retrain, label: str, folder: Path) -> dict[str, Any]:
     arch, truth = space.parse(p.architecture), benchmarks.for_dataset(p.space, p.dataset)
     dataset = data.load(p.dataset, device, p.image_size, p.workers)
     steps = p.epochs * -(-len(dataset.train) // p.batch_size)
+    saved = Checkpoints(folder / "checkpoints", p.checkpoint_every)
+    how = {"width": p.width, "checkpoints": saved, **p.optimiser}
     with runs.progress(steps, "retrain") as bar:
-        trained = making.train(
-            space,
-            dataset,
-            arch,
-            p.seed,
-            width=p.width,
-            checkpoints=Checkpoints(folder / "checkpoints", p.checkpoint_every),
-            progress=bar.update,
-            **p.optimiser,
-        )
+        trained = making.train(space, dataset, arch, p.seed, progress=bar.update, **how)
     nets = {"net": trained.net} | ({"average": trained.average} if trained.average else {})
     weights = {name: dict(extract(net, arch).cpu().state_dict()) for name, net in nets.items()}
     contents, known = torch_bytes(weights), None

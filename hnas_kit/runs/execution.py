@@ -5,7 +5,6 @@ import multiprocessing
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from multiprocessing.connection import Connection, wait
-from typing import Any
 
 from hnas_kit import benchmarks
 from hnas_kit.errors import Failure, HnasError
@@ -144,18 +143,13 @@ def _why(params: Parameters, again: list[str]) -> str:
 
 def took(params: Parameters) -> str:
     """About how long a notebook takes: as it took with these parameters before, or else in this run."""
-    known = [(0, "", -1.0)]
+    apart = {"run", "source", "seed", "checkpoint_every"}  # the time does not depend on these
+    known, mine = [(0, "", -1.0)], params.model_dump(mode="json", exclude=apart)
     for path in outputs_root().glob(f"**/{params.notebook}/manifest.json"):
         with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, OSError):  # damaged ones
             manifest = json_value(path)
-            same = _of(manifest["params"]) == _of(params.model_dump(mode="json"))
+            same = {name: v for name, v in manifest["params"].items() if name not in apart} == mine
             if same or manifest["params"]["run"] == params.run:
                 known.append((int(same), str(manifest["started"]), float(manifest["seconds"])))
     seconds = max(known)[2]
     return "time unknown" if seconds < 0 else f"about {seconds:.0f} s"
-
-
-def _of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the time depends on."""
-    apart = {"run", "source", "seed", "checkpoint_every"}
-    return {name: v for name, v in values.items() if name not in apart}

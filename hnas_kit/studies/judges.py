@@ -92,12 +92,7 @@ def on_the_way(truth: pd.DataFrame, history: pd.DataFrame, reward: str) -> dict[
 
 
 def compare(
-    truth: pd.DataFrame,
-    before: np.ndarray,
-    after: np.ndarray,
-    history: pd.DataFrame,
-    found: str,
-    reward: str,
+    truth: pd.DataFrame, before: np.ndarray, after: np.ndarray, history: pd.DataFrame, found: str, reward: str
 ) -> dict[str, Any]:
     """What :func:`judge` says, from the accuracies (%) of two supernets, (N,) in the order of ``truth``."""
     accuracy, rank = truth["accuracy"].to_numpy(), truth["rank"].to_numpy()
