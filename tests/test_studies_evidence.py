@@ -73,7 +73,7 @@ def test_the_answer_is_read_off_the_table():
     assert "than uniform sampling on 2 of 6 seeds, by +0 ranks in the median." in said  # of both signs
     assert "the learned tree is number 1 of 3 methods" in said
     mixed = evidence.answer(rows(**{"MCTS + Learned": [1, 3] * 3, "MCTS": [2] * 6}))
-    assert "methods win on some seeds and lose on others" in mixed
+    assert "No claim is decided: with 6 seeds a method wins on some and not on others" in mixed
     lost = evidence.answer(rows(**{"MCTS + Learned": [30], "Uniform": [15]}))
     assert lost.startswith("Over 1 seed,")
     assert "No claim can be decided with fewer than 6 seeds" in lost

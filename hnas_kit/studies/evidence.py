@@ -70,8 +70,7 @@ def differences(rows: pd.DataFrame, better: str, worse: str, column: str = "rank
     """
     values = rows.pivot(index="seed", columns="label", values=column)
     values = values.reindex(columns=[better, worse]).dropna()
-    difference = values[worse] - values[better]
-    return difference if column == "rank" else -difference
+    return values[worse] - values[better] if column == "rank" else values[better] - values[worse]
 
 
 def verdict(difference: Sequence[float]) -> str:
@@ -155,7 +154,8 @@ def answer(rows: pd.DataFrame) -> str:
     if seeds < ENOUGH:
         lines.append(f"No claim can be decided with fewer than {ENOUGH} seeds.")
     elif told.empty:
-        lines.append("No claim can be decided: methods win on some seeds and lose on others.")
+        few = f", and with fewer than {ENOUGH} seeds it cannot be" if table["seeds"].min() < ENOUGH else ""
+        lines.append(f"No claim is decided: with {seeds} seeds a method wins on some and not on others{few}.")
     for row in table.itertuples():
         often = f" on {row.won} of {row.seeds} seeds, by {row.median:+g} ranks in the median"
         told = row.answer if row.answer != "cannot tell" else ""
