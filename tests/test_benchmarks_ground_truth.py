@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import runpy
-from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 
@@ -187,7 +186,7 @@ def test_a_table_says_how_it_was_made(name):
     record = json.loads((files("hnas_kit.benchmarks") / "tables" / f"{name}.json").read_text())
     assert list(table.columns) == [f"seed{s}" for s in range(record["seeds"])]
     assert record["seeds"] >= 5
-    assert record["protocol"] == asdict(benchmarks.PROTOCOLS[name])
+    assert benchmarks.Protocol(**record["protocol"]) == benchmarks.PROTOCOLS[name]
     assert record["benchmark"] == name
     assert record["core_seconds"] > 0
     assert set(record["versions"]) >= {"python", "torch", "numpy"}
