@@ -132,6 +132,9 @@ def test_a_table_of_another_protocol_is_not_replaced(outputs, capsys):
     folder.mkdir(parents=True)
     (folder / "digits-macro.json").write_text(json.dumps({"protocol": asdict(protocol)}))
     benchmarks.keep_other(name, folder, protocol)
+    older = {key: value for key, value in asdict(protocol).items() if key != "train_on"} | {"gone": 1}
+    (folder / "digits-macro.json").write_text(json.dumps({"protocol": older}))
+    benchmarks.keep_other(name, folder, protocol)
     assert cli.main(["benchmark", name, "-p", "width", "3", "-p", "epochs", "1"]) == 2
     line = f"{folder}/digits-macro.csv was made with width 8, epochs 40; remove it, or name another --out"
     assert capsys.readouterr() == ("", f"hnas: {line}\n")

@@ -10,8 +10,10 @@ from hnas_kit.benchmarks.ground_truth import (
     load,
     needed,
     own,
+    own_table,
     per_seed,
     protocol_of,
+    ranks,
     stem,
     version,
 )

@@ -98,7 +98,7 @@ def protocol_of(name: str) -> tuple[Protocol, int]:
         ) from error
 
 
-def _own_table(path: Path, space: SearchSpace) -> pd.DataFrame:
+def own_table(path: Path, space: SearchSpace) -> pd.DataFrame:
     """A table that was made here; raises :class:`HnasError` unless it has all architectures of the space."""
     try:
         table = read_csv(path, index_col="architecture")
@@ -115,7 +115,7 @@ def _own_table(path: Path, space: SearchSpace) -> pd.DataFrame:
 def _read(name: str) -> pd.DataFrame:
     """A table: of each architecture its accuracies (%), or their mean."""
     if name not in PROTOCOLS:
-        return _own_table(own(name), make_space(protocol_of(name)[0].space))
+        return own_table(own(name), make_space(protocol_of(name)[0].space))
     folder = files("hnas_kit.benchmarks") / "tables"
     if name == "cifar10-macro":
         with (folder / f"{name}.npz").open("rb") as file:
@@ -127,10 +127,14 @@ def _read(name: str) -> pd.DataFrame:
         return read_csv(file, comment="#", index_col="architecture")
 
 
+def ranks(accuracy: pd.Series) -> pd.Series:
+    """1 is best; equal accuracies share the best of their ranks."""
+    return accuracy.rank(ascending=False, method="min").astype(int)
+
+
 def _ranked(name: str) -> pd.DataFrame:
     accuracy = _read(name).filter(regex="^(accuracy|seed)").mean(axis=1)
-    rank = accuracy.rank(ascending=False, method="min").astype(int)
-    return pd.DataFrame({"accuracy": accuracy, "rank": rank})
+    return pd.DataFrame({"accuracy": accuracy, "rank": ranks(accuracy)})
 
 
 def load(name: str) -> pd.DataFrame:

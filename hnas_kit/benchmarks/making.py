@@ -4,7 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -213,7 +213,7 @@ def keep_other(name: str, folder: Path, protocol: Protocol) -> None:
     """Raise :class:`HnasError` if a folder has a table of another protocol, which would be replaced."""
     path = folder / f"{stem(name)}.json"
     try:
-        made = asdict(Protocol(**json_value(path)["protocol"]))
+        made = {field.name: field.default for field in fields(Protocol)} | json_value(path)["protocol"]
         old = {key: made[key] for key, value in asdict(protocol).items() if made[key] != value}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return

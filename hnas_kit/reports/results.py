@@ -12,6 +12,7 @@ from scipy.stats import kendalltau
 from hnas_kit import benchmarks, figures
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_table, write_atomic
+from hnas_kit.spaces import make_space
 from hnas_kit.studies import ablations, evidence, finished, paper
 
 # the tables that the section is written from, with the texts and the numbers that every row must have
@@ -25,7 +26,6 @@ _NEEDED = {
         ("found_rank", "favourite_rank", "tau_before", "tau", "best_before", "best", "all_before", "all"),
     ),
     "evidence_again": (("label",), ("seed", "rank")),
-    "cifar10_jpeg-pooling": (("architecture",), ("seed0",)),
 }
 BEGIN, END = "<!-- hnas results: begin -->", "<!-- hnas results: end -->"
 
@@ -66,19 +66,21 @@ def _machine(hardware: str, versions: str, rows: pd.DataFrame) -> str:
 
 def _by_own(rows: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
     """What is said of searches that are ranked by networks trained alone at their width, on their images."""
-    accuracies = truth.set_index("architecture").mean(axis=1)
+    accuracies = truth.mean(axis=1)
     published = benchmarks.load("cifar10-pooling")["accuracy"]
     rows = evidence.ranked_by(rows, accuracies)
-    found = evidence.methods(rows).drop(columns="best quarter").reset_index()
+    found = evidence.methods(rows).drop(columns="best quarter")
     claims = evidence.claims(rows)[["claim", "seeds", "won", "ranks", "median", "answer"]]
     nine = [set(table.nlargest(9).index) for table in (accuracies, published)]
     return {
-        "seeds": truth.shape[1] - 1,
+        "seeds": truth.shape[1],
         "tau": kendalltau(accuracies, published.loc[accuracies.index]).statistic,
         "shared": len(nine[0] & nine[1]),
         "spread": accuracies.agg(["min", "max"]),
-        "means": evidence.mean_ranks(rows),
-        "methods": _markdown(found, {"mean rank": "{:.1f}", "median rank": "{:g}", "accuracy": "{:.2f}"}),
+        "means": evidence.mean_ranks(found),
+        "methods": _markdown(
+            found.reset_index(), {"mean rank": "{:.1f}", "median rank": "{:g}", "accuracy": "{:.2f}"}
+        ),
         "claims": _markdown(claims, {"median": "{:+g}"}),
     }
 
@@ -179,11 +181,13 @@ def write(folder: Path, runs: Sequence[str] = ()) -> Path:
     if not (mark and end):
         raise HnasError(f"{page} lacks the lines {BEGIN} and {END}, between which the section stands")
     tables = _tables(folder / "results" / "searches.csv", runs)
-    needed = {folder / "results" / f"{name}.csv": values for name, values in _NEEDED.items()}
-    rows, judged, again, truth = (
-        read_table(path, *values) if path.exists() or path.stem == "evidence" else None
-        for path, values in needed.items()
+    own = [folder / "results" / f"{name}.csv" for name in _NEEDED]
+    rows, judged, again = (
+        read_table(path, *needed) if path.exists() or path == own[0] else None
+        for path, needed in zip(own, _NEEDED.values(), strict=True)
     )
+    path = folder / "results" / "cifar10_jpeg-pooling.csv"
+    truth = benchmarks.own_table(path, make_space("pooling")) if path.exists() else None
     section = text(rows, judged, again, truth)
     for name, table in tables.items():
         write_atomic(folder / "results" / name, table.to_csv(index=False).encode())

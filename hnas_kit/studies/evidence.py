@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t
 
+from hnas_kit import benchmarks
 from hnas_kit.studies.paper import LABELS
 
 LEARNED, DEFAULT, UNIFORM = (LABELS[name] for name in ("learned", "default", "uniform"))
@@ -53,8 +54,8 @@ def ranked_by(rows: pd.DataFrame, accuracies: pd.Series) -> pd.DataFrame:
         rows: see :func:`methods`, with the ``architecture`` that was found, as text.
         accuracies: of all architectures (%), by their text.
     """
-    ranks = accuracies.rank(ascending=False, method="min")
-    return rows.assign(rank=rows["architecture"].map(ranks), accuracy=rows["architecture"].map(accuracies))
+    found = rows["architecture"]
+    return rows.assign(rank=found.map(benchmarks.ranks(accuracies)), accuracy=found.map(accuracies))
 
 
 def differences(rows: pd.DataFrame, better: str, worse: str, column: str = "rank") -> pd.Series:
@@ -137,9 +138,9 @@ def _seeds(rows: pd.DataFrame) -> str:
     return f"{high} seed{'s' if high > 1 else ''}"
 
 
-def mean_ranks(rows: pd.DataFrame) -> str:
-    """Of every method, in words, the best first."""
-    ordered = methods(rows)["mean rank"].sort_values()
+def mean_ranks(found: pd.DataFrame) -> str:
+    """Of the :func:`methods`, in words, the best first."""
+    ordered = found["mean rank"].sort_values()
     return ", ".join(f"{rank:.1f} ({name})" for name, rank in ordered.items())
 
 
@@ -150,7 +151,7 @@ def answer(rows: pd.DataFrame) -> str:
     seeds = int(table["seeds"].max()) if len(table) else 0
     told = table[table["answer"] != "cannot tell"]
     ordered = found["mean rank"].sort_values()
-    lines = [f"Over {_seeds(rows)}, mean true ranks of 36 are {mean_ranks(rows)}."]
+    lines = [f"Over {_seeds(rows)}, mean true ranks of 36 are {mean_ranks(found)}."]
     if seeds < ENOUGH:
         lines.append(f"No claim can be decided with fewer than {ENOUGH} seeds.")
     elif told.empty:
