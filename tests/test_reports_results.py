@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -65,10 +67,18 @@ def test_searches_are_ranked_by_networks_trained_alone_as_well(docs):
     published = benchmarks.load("cifar10-pooling")["accuracy"]
     turned = 100 - published
     own = pd.DataFrame({"seed0": turned, "seed1": turned}).rename_axis("architecture")
-    own.to_csv(docs / "results" / "cifar10_jpeg-pooling.csv")
+    path = docs / "results" / "cifar10_jpeg-pooling.csv"
+    own.to_csv(path)
+    with pytest.raises(HnasError, match="cifar10_jpeg-pooling.json does not say how the table beside it was"):
+        results.write(docs)
+    sizes = {"width": 6, "image_size": 32, "in_channels": 3, "epochs": 7, "train_on": "half"}
+    protocol = asdict(benchmarks.Protocol("pooling", "cifar10_jpeg", **sizes))
+    record = {"protocol": protocol, "num_classes": 10, "core_seconds": 9000}
+    path.with_suffix(".json").write_text(json.dumps(record))
     results.write(docs)
     said = " ".join((docs / "results.md").read_text().split())
-    assert "20 epochs, 2 seeds each" in said
+    assert "width 6, JPEG copy, the searches' training half, 7 epochs, 2 seeds each" in said
+    assert "(`cifar10_jpeg-pooling.csv`; 2.5 core-hours)" in said
     assert f"{turned.min():.1f} to {turned.max():.1f} %" in said
     assert "Kendall's tau -1.00; 0 of the best nine are the same" in said
     rows = read_csv(docs / "results" / "evidence.csv")

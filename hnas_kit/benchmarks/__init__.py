@@ -3,6 +3,7 @@
 from hnas_kit.benchmarks.ground_truth import (
     PROTOCOLS,
     Protocol,
+    Record,
     additive,
     folder_of,
     for_dataset,
@@ -14,6 +15,7 @@ from hnas_kit.benchmarks.ground_truth import (
     per_seed,
     protocol_of,
     ranks,
+    record,
     stem,
     version,
 )

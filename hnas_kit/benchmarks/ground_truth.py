@@ -6,14 +6,14 @@ import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from hnas_kit import cost
 from hnas_kit.errors import HnasError, require_one_of
-from hnas_kit.files import read_csv, sha256
+from hnas_kit.files import json_value, read_csv, sha256
 from hnas_kit.places import outputs_root
 from hnas_kit.spaces import SearchSpace, make_space
 from hnas_kit.trees import ArchTree, variance_explained
@@ -43,6 +43,14 @@ class Protocol:
         """How they are trained, by the names of :func:`hnas_kit.benchmarks.making.train`."""
         names = "epochs", "batch_size", "lr", "weight_decay", "momentum"
         return {name: getattr(self, name) for name in names}
+
+
+class Record(NamedTuple):
+    """How a table was made."""
+
+    protocol: Protocol
+    num_classes: int
+    core_seconds: int
 
 
 PROTOCOLS = {
@@ -89,13 +97,18 @@ def protocol_of(name: str) -> tuple[Protocol, int]:
         return PROTOCOLS[name], 10
     if (path := own(name)) is None:
         require_one_of("benchmark", name, PROTOCOLS)
+    made = record(path)
+    return made.protocol, made.num_classes
+
+
+def record(path: Path) -> Record:
+    """How a table that was made here was; raises :class:`HnasError` if the file beside it does not say so."""
+    where = path.with_suffix(".json")
     try:
-        record = json.loads(path.with_suffix(".json").read_text())
-        return Protocol(**record["protocol"]), record["num_classes"]
+        value = json_value(where)
+        return Record(Protocol(**value["protocol"]), int(value["num_classes"]), int(value["core_seconds"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise HnasError(
-            f"{path.with_suffix('.json')} does not say how the table beside it was made"
-        ) from error
+        raise HnasError(f"{where} does not say how the table beside it was made") from error
 
 
 def own_table(path: Path, space: SearchSpace) -> pd.DataFrame:

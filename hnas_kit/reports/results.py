@@ -64,8 +64,9 @@ def _machine(hardware: str, versions: str, rows: pd.DataFrame) -> str:
     return f"{how}; {low:.0f} to {high:.0f} minutes each, others beside them"
 
 
-def _by_own(rows: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
+def _by_own(rows: pd.DataFrame, truth: pd.DataFrame, made: benchmarks.Record) -> dict[str, Any]:
     """What is said of searches that are ranked by networks trained alone at their width, on their images."""
+    half = made.protocol.train_on == "half"
     accuracies = truth.mean(axis=1)
     published = benchmarks.load("cifar10-pooling")["accuracy"]
     rows = evidence.ranked_by(rows, accuracies)
@@ -74,6 +75,9 @@ def _by_own(rows: pd.DataFrame, truth: pd.DataFrame) -> dict[str, Any]:
     nine = [set(table.nlargest(9).index) for table in (accuracies, published)]
     return {
         "seeds": truth.shape[1],
+        "protocol": made.protocol,
+        "images": "the searches' training half" if half else "all training images",
+        "hours": f"{made.core_seconds / 3600:.1f}",
         "tau": kendalltau(accuracies, published.loc[accuracies.index]).statistic,
         "shared": len(nine[0] & nine[1]),
         "spread": accuracies.agg(["min", "max"]),
@@ -89,7 +93,7 @@ def text(
     rows: pd.DataFrame,
     judged: pd.DataFrame | None = None,
     again: pd.DataFrame | None = None,
-    own: pd.DataFrame | None = None,
+    own: tuple[pd.DataFrame, benchmarks.Record] | None = None,
 ) -> str:
     """The section in Markdown.
 
@@ -129,7 +133,7 @@ def text(
         judged=shown,
         again=again,
         repaired=None if judged is None else _repaired(judged),
-        own=None if own is None else _by_own(rows, own),
+        own=own and _by_own(rows, *own),
     )
 
 
@@ -187,8 +191,8 @@ def write(folder: Path, runs: Sequence[str] = ()) -> Path:
         for path, needed in zip(own, _NEEDED.values(), strict=True)
     )
     path = folder / "results" / "cifar10_jpeg-pooling.csv"
-    truth = benchmarks.own_table(path, make_space("pooling")) if path.exists() else None
-    section = text(rows, judged, again, truth)
+    truth = path.exists() and (benchmarks.own_table(path, make_space("pooling")), benchmarks.record(path))
+    section = text(rows, judged, again, truth or None)
     for name, table in tables.items():
         write_atomic(folder / "results" / name, table.to_csv(index=False).encode())
     figures.use_style()

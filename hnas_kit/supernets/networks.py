@@ -193,14 +193,16 @@ def smallest_features(space: str, image_size: int) -> int:
         HnasError: if nothing is left of an image.
     """
     made = make_space(space)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         net = skeleton(made).build(1, 2, 2, False).eval()
     seen: list[int] = []
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.register_forward_hook(lambda m, x, out: seen.append(out.shape[2] * out.shape[3]))
     try:
-        net(torch.empty(1, 1, image_size, image_size, device="meta"), made.first)
+        # not on the meta device: its BatchNorm imports PyTorch's compiler, for longer than this takes
+        with torch.no_grad():
+            net(torch.zeros(1, 1, image_size, image_size), made.first)
     except RuntimeError:
         raise HnasError(f"image_size is {image_size}: nothing is left of it in the {space} network") from None
     return min(seen, default=image_size**2)
