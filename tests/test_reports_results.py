@@ -69,7 +69,7 @@ def test_searches_are_ranked_by_networks_trained_alone_as_well(docs):
     own = pd.DataFrame({"seed0": turned, "seed1": turned}).rename_axis("architecture")
     path = docs / "results" / "cifar10_jpeg-pooling.csv"
     own.to_csv(path)
-    with pytest.raises(HnasError, match="cifar10_jpeg-pooling.json does not say how the table beside it was"):
+    with pytest.raises(HnasError, match=r"cifar10_jpeg-pooling\.json does not say how the table beside"):
         results.write(docs)
     sizes = {"width": 6, "image_size": 32, "in_channels": 3, "epochs": 7, "train_on": "half"}
     protocol = asdict(benchmarks.Protocol("pooling", "cifar10_jpeg", **sizes))
