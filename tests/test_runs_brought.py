@@ -93,7 +93,7 @@ def test_all_four_go_through_every_command(profile, outputs, capsys):
     sweep = profile.parent / "sweep.yaml"
     sweep.write_text(
         "{run: grid, profile: profile, notebook: 04_mcts, seeds: 1, fixed: {compare: [], simulated: 0},"
-        " plugins: [profile/own.py], grid: [{sampler: descent}, {sampler: mcts, settings: {}}]}"
+        " plugins: [profile/own.py], grid: [{sampler: descent}]}"
     )
     run("sweep", sweep, "--workers", 1)
     run("report", "own")
