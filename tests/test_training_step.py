@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
+import platform
+import resource
 
 import numpy as np
 import pytest
@@ -73,6 +75,17 @@ def test_training_is_sgd_with_nesterov_momentum_on_a_cosine_by_hand(momentum):
 def new_alone(space: str, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     return make_supernet(make_space(space), 1, width=2, shared=False, generator=generator)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_memory_that_a_step_frees_is_there_for_the_next_one():
+    train(TwoBranches(), toy_batches(), lambda step: (0,), 1, lr=0.5, weight_decay=0.01)
+    faults = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        del [torch.ones(7_000_000) for _ in range(6)][:]  # 168 MB
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert faults[-1] < 1000  # each page anew would be 41,000
 
 
 def test_one_part_is_the_shortest_loop_to_the_bit():

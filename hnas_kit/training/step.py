@@ -1,5 +1,7 @@
 """Single-path training: at every step one architecture of the supernet."""
 
+import contextlib
+import ctypes
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -43,6 +45,18 @@ def pick_device(name: str) -> torch.device:
             f"device is {name}, but PyTorch finds no {name.upper()} device here; use device: cpu or auto"
         )
     return torch.device(next(kind for kind in there if there[kind]) if name == "auto" else name)
+
+
+def _keep_memory(device: torch.device) -> None:
+    """On the CPU have glibc keep what a step frees: the system gives it anew page by page, which is slow.
+
+    Allocators of other systems stay as they are.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # malloc.h
+    if device.type == "cpu":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(trim_threshold, -1)  # never given back
+            ctypes.CDLL(None).mallopt(mmap_threshold, 2**25)  # nor mapped of its own, up to the most it takes
 
 
 class Losses:
@@ -198,9 +212,9 @@ def train(
     """
     require_one_of("precision", precision, PRECISIONS)
     device = batches.device
-    net.to(device, memory_format=layout(device))
-    rates = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-    optimiser = torch.optim.SGD(net.parameters(), **rates, nesterov=momentum > 0)
+    weights = list(net.to(device, memory_format=layout(device)).parameters())
+    _keep_memory(device)
+    optimiser = torch.optim.SGD(weights, lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
     schedule = _schedule(optimiser, steps, warmup_steps)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
     losses, statistics = Losses(steps, device), Statistics(net, parts)
@@ -221,7 +235,7 @@ def train(
         logits, loss = _gradients(net, share, arch, scaler.scale, precision, label_smoothing, statistics)
         statistics.step_done(team)
         # scaled as they are, so that an overflow in one process is one in all
-        team.mean_gradients(net.parameters())
+        team.mean_gradients(weights)
         scaler.step(optimiser)
         scaler.update()
         with warnings.catch_warnings():  # the scaler may have left out the first step: an overflow
