@@ -179,15 +179,6 @@ def parser() -> argparse.ArgumentParser:
 GO_ON = (do.run, do.sweep, do.retrain, do.benchmark)
 
 
-def _stoppable(args: argparse.Namespace) -> None:
-    try:
-        _call(args)
-    except KeyboardInterrupt:
-        if args.call in GO_ON:
-            raise Interrupted("stopped; the same command goes on from here") from None
-        raise
-
-
 def _call(args: argparse.Namespace) -> None:
     if platform.system() == "Windows":
         raise HnasError(
@@ -206,7 +197,7 @@ def _call(args: argparse.Namespace) -> None:
             args.call(args)
 
 
-def status_of(command: Callable[[], object]) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
     Returns:
@@ -216,15 +207,18 @@ def status_of(command: Callable[[], object]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal may lack signs, a λ for instance
+    args = argparse.Namespace(call=None)
     try:
-        command()
+        parser().parse_args(argv, args)
+        _call(args)
         sys.stdout.flush()
         return 0
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written goes nowhere
         return 141
     except KeyboardInterrupt:
-        return _ended("stopped; the same command starts anew", 130)
+        way = "goes on from here" if args.call in GO_ON else "starts anew"
+        return _ended(f"stopped; the same command {way}", 130)
     except HnasError as error:
         return _ended(str(error), error.status)
     except MemoryError as error:
@@ -248,8 +242,3 @@ def _nowhere() -> bool:
 def _ended(line: str, status: int) -> int:
     print(f"hnas: {' '.join(line.split())}", file=sys.stderr)
     return status
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run a command; its exit status, see :func:`status_of`."""
-    return status_of(lambda: _stoppable(parser().parse_args(argv)))
