@@ -136,8 +136,10 @@ def run(
     def learn(step: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
         if not reward.on_training:
             share = valid_batches.share(team, parts)
+            net.eval()
             with torch.no_grad(), autocast(valid_batches.device, precision):
                 logits = torch.cat([net(x, sampler.path(arch)) for x, _ in share])
+            net.train()
             labels = torch.cat([y for _, y in share])
         value = reward.of(team.mean(reward.measured(logits, labels, arch)))
         history.record(step, arch, value)

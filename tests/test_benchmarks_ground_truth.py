@@ -14,7 +14,7 @@ import pytest
 from scipy.stats import rankdata
 from sklearn.linear_model import LinearRegression
 
-from hnas_kit import benchmarks, cost
+from hnas_kit import benchmarks, cost, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256
 from hnas_kit.runs import project_root
@@ -234,3 +234,14 @@ def test_what_there_is_not_is_refused_in_one_line(tmp_path, call, complaint):
 def test_ranks_are_scipys(name):
     table = benchmarks.load(name)
     assert table["rank"].tolist() == rankdata(-table["accuracy"], method="min").astype(int).tolist()
+
+
+def test_a_tree_of_two_levels_explains_what_both_do():
+    archs = ARCHS[:4]
+    names = [SPACE.format(arch) for arch in archs]
+    truth = pd.DataFrame({"accuracy": [70.0, 71.0, 72.0, 75.0], "rank": [4, 3, 2, 1]}, index=names)
+    tree = trees.accuracy(truth["accuracy"], archs)
+    assert tree.depth == 2
+    history = pd.DataFrame({"phase": "search", "architecture": names[-1:]})
+    judged = benchmarks.judge(truth, names[0], tree, history)
+    assert judged == {"accuracy": 70.0, "rank": 4, "best_quarter": 1.0, "early_variance": pytest.approx(1)}

@@ -19,7 +19,7 @@ EXEMPT = {
     r"<!-- hnas results: begin -->.*<!-- hnas results: end -->": "see test_reports_results.py",
     r"```.*?```|`[^`]*`|\]\([^)]*\)": "code, and where a link goes",
     r"(Tables?|Fig\.|Eq\.|Algorithm|Sec\.) \d(, \d)*( and (Fig\. )?\d)?": "places in the paper",
-    r"arXiv:[\d.]+(, 2025)?|AutoML 2023|CVPR 2021": "what is cited",
+    r"arXiv:[\d.]+(, 2025)?|AutoML 2023|CVPR 2021|Real et al., 2019": "what is cited",
     r"Python 3\.11|PyTorch 2\.14|NumPy 2\.4|about 6 GB": "versions, and their size",
     r"(\d+ min )?\d+ (min|s|minutes)\b|\d+ to \d+ seconds": "times",
     r"06 runs beside 01 to 04, and 05 beside 04|\[0[1-6](_\w+)?|# 5 ·": "names of notebooks",
@@ -34,7 +34,8 @@ EXEMPT = {
     r"(980 steps|300 steps|, 300) \| [13],[09][20]0 \| (11,760|3,000)": "numbers of steps over a table",
     r"95 % interval|one side of 0": "what words mean",
     r"24 seeds a cell|at most 10 %": "forests.SEEDS, and what readings.largest calls little",
-    r"draws have 0\.25|from 0, the more|\$C = 1\$|\(1 for the smallest\)|finds: 1 is": "what words mean",
+    r"draws have 0\.25|from 0, the more|\(1 for the smallest\)|finds: 1 is": "what words mean",
+    r"\$C = 1\$|\$C\$ starts at 1": "the paper's",
     r"drawn on to 100,000 networks": "how far a line goes",
     r"\$m - 1\$|nor above 1|\*\*[12]\. |\$2\^n\$|\$2 / 2\^5 = 0\.0625\$|below 0\.(0[56]|25)": "exercises",
 }

@@ -183,6 +183,14 @@ def test_no_draw_leaves_the_papers_window(mobile, kind):
         sampler.probabilities()
 
 
+def test_the_greedy_path_may_grow_the_tree(mobile):
+    for seed in range(20):
+        sampler, rng = MCTSInBudget(mobile), np.random.default_rng(seed)
+        for _ in range(6):
+            sampler.update(sampler.sample(rng), 0.5)
+        assert 277.2e6 <= cost.macs(MOBILE, sampler.greedy()) <= 280e6
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_state_goes_through_a_file_and_the_sampler_goes_on_the_same(mobile, kind):
     sampler, again = taught(KINDS[kind](mobile), 100), KINDS[kind](mobile)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -118,6 +120,21 @@ def test_a_state_goes_through_a_file_and_the_sampler_goes_on_the_same(name, stat
     assert torch_bytes(first.state_dict()) == torch_bytes(second.state_dict())
     if first.state_dict():
         assert torch_bytes(first.state_dict()) != data
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda sampler: pickle.loads(pickle.dumps(sampler))])
+@pytest.mark.parametrize("name", ALL)
+def test_a_copy_goes_on_by_itself_as_the_sampler_does(name, copied):
+    first, before = taught(name, "young"), taught(name, "young").probabilities()
+    second, third = copied(first), copied(first)
+    rngs = np.random.default_rng(6), np.random.default_rng(6)
+    for step in range(200):
+        drawn, again = (s.sample(rng) for s, rng in zip((first, second), rngs, strict=True))
+        assert drawn == again, step
+        for s in (first, second):
+            s.update(drawn, 0.5 + 0.002 * step)
+    assert second.probabilities() == first.probabilities()
+    assert third.probabilities() == before
 
 
 @pytest.mark.parametrize("name", ALL)

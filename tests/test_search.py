@@ -100,6 +100,15 @@ def assert_same(one: SimpleNamespace, other: SimpleNamespace) -> None:
     assert all(torch.equal(value, weights[name]) for name, value in one.net.state_dict().items())
 
 
+def test_rewards_are_those_of_evaluation(done):
+    """Where it matters, with dropout for instance, a network that is trained goes on in training."""
+    modes = []
+    s = new()
+    s.net.register_forward_pre_hook(lambda net, _: modes.append(net.training))
+    assert_same(run(s), done)
+    assert modes == [True, False] * SCHEDULE.steps
+
+
 # the schedule
 
 

@@ -71,19 +71,22 @@ def test_the_answer_is_read_off_the_table():
     assert "Over 6 seeds" in said
     assert "than the default tree: supported, on 6 of 6 seeds, by +7 ranks in the median." in said
     assert "than uniform sampling on 2 of 6 seeds, by +0 ranks in the median." in said  # of both signs
-    assert "the learned tree is number 1 of 3 methods" in said
+    have = "methods with the bonus of Eq. 3 have, the learned tree is number"
+    assert f"On the 6 seeds that all 3 {have} 1." in said
     mixed = evidence.answer(rows(**{"MCTS + Learned": [1, 3] * 3, "MCTS": [2] * 6}))
     assert "No claim is decided: with 6 seeds a method wins on some and not on others" in mixed
     lost = evidence.answer(rows(**{"MCTS + Learned": [30], "Uniform": [15]}))
     assert lost.startswith("Over 1 seed,")
     assert "No claim can be decided with fewer than 6 seeds" in lost
-    assert "the learned tree is number 2 of 2 methods" in lost
+    assert f"On the 1 seed that all 2 {have} 2." in lost
     assert "on 0 of 1" not in lost
-    apart = evidence.answer(pd.concat([won, rows(Boltzmann=[4, 4]).assign(seed=[6, 7])]))
+    apart = evidence.answer(pd.concat([won, rows(Boltzmann=[4, 1]).assign(seed=[7, 2])]))
     assert apart.startswith("Over 2 to 6 seeds a method, not all the same, mean")
-    assert "number 1 of 4 methods" in apart
-    linear = rows(**{"MCTS, linear": [0] * 6})
-    assert "number 1 of 3 methods" in evidence.answer(pd.concat([won, linear]))  # of another bonus
+    assert f"On the 1 seed that all 4 {have} 3." in apart
+    linear = rows(**{"MCTS, linear": [0] * 6})  # of another bonus
+    assert "On the 6 seeds that all 3 methods" in evidence.answer(
+        pd.concat([won, linear])
+    )  # of another bonus
     table = evidence.claims(won)
     assert table.loc[0, ["seeds", "won", "ranks", "median", "answer"]].tolist() == [
         6, 6, "+8, +7, +6, +8, +7, +6", 7.0, "supported",

@@ -249,6 +249,27 @@ def test_a_seed_gives_the_same_search_alone_and_among_others_and_leaves_the_samp
         assert sampler.probabilities() == new(name).probabilities()
 
 
+def test_a_seed_goes_on_with_the_same_trees_alone_and_among_others():
+    later = [[Planted(30, trees.random(ARCHS, seed))] for seed in range(3)]
+    begins = make_sampler("mcts", tree=FOREST["random"], exploration=0.1)
+    every = simulate(SPACE, TRUTH, begins, SHORT, range(5), later=later)
+    for seed in (1, 4):
+        alone = simulate(SPACE, TRUTH, begins, SHORT, [seed], later=later)
+        np.testing.assert_array_equal(alone.arch_index[0], every.arch_index[seed])
+
+
+@pytest.mark.parametrize("final", ["samples", "path"])
+def test_a_sampler_of_ones_own_that_prefers_nothing_has_as_many_candidates(final):
+    class Mine(SAMPLERS["uniform"]):
+        """The same."""
+
+    ranks = [
+        simulate(SPACE, TRUTH, cls(ARCHS), Schedule(50, phased=False), range(60), final=final).found
+        for cls in (SAMPLERS["uniform"], Mine)
+    ]
+    assert max(np.median(found) for found in ranks) <= 2
+
+
 def test_phases_are_the_schedules():
     """At a low temperature all later draws are of one architecture, none of the earlier phases' are."""
     schedule = Schedule(500, 0.4, 0.4, temperature_start=1e-4, temperature_end=1e-4)

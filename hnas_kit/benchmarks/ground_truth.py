@@ -217,13 +217,13 @@ def judge(
     Returns:
         ``accuracy`` (%) and ``rank``; ``best_quarter``, the share of the third phase's draws that are truly
         among the best quarter; ``early_variance``, the share of the variance of true accuracy that the
-        tree's first three levels explain (nan without a tree).
+        tree's first three levels explain, or all if it has fewer (nan without a tree).
     """
     if truth is None:
         return dict.fromkeys(("accuracy", "rank", "best_quarter", "early_variance"), math.nan)
     drawn = history.loc[history["phase"] == history["phase"].iloc[-1], "architecture"]
     found = truth.loc[architecture]
-    early = math.nan if tree is None else variance_explained(tree, truth["accuracy"])[1][3]
+    early = math.nan if tree is None else variance_explained(tree, truth["accuracy"])[1][:4][-1]
     return {
         "accuracy": float(found["accuracy"]),
         "rank": int(found["rank"]),

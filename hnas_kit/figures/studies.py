@@ -171,7 +171,8 @@ def beyond(table: pd.DataFrame, benchmark: str = "macro", exploration: float = p
             axis.grid(axis="x", alpha=0.3)
             style.plain(axis.xaxis)
     axes[0, 0].invert_yaxis()
+    axes[0, 0].invert_xaxis()
     for axis in axes[-1]:
-        axis.set_xlabel("true rank of what is found")
+        axis.set_xlabel("true rank of what is found (1 is best)")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure

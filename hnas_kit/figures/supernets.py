@@ -179,7 +179,7 @@ def ordered_distances(
         axes[1].set(xticks=[], yticks=[])
         said = "strip: true accuracy (%), which no distance knew"
         figure.colorbar(strip, ax=axes, shrink=0.6, aspect=30, pad=0.01, label=said)
-        title += f": neighbours are {np.abs(np.diff(ordered)).mean():.1f} points of true accuracy apart"
+        title += f": adjacent rows are {np.abs(np.diff(ordered)).mean():.1f} points of true accuracy apart"
     figure.suptitle(title, size="medium")
     return figure
 

@@ -282,7 +282,8 @@ class MCTSInBudget(TreeSearch, InBudget):
         """At every node the child of largest C, with what communication adds to it."""
         node = 0
         while self.tree.nodes["layer"][node] < self.budget.space.num_layers:
-            known = self.tree.nodes[own := self.tree.children(node)]
+            own = self.tree.children(node)  # may grow the tree, whose nodes are others then
+            known = self.tree.nodes[own]
             node = own[int(np.argmax(known["value"] + self.rule.weight * self.table[known["group"]]))]
         return self.tree.arch(node)
 

@@ -52,11 +52,15 @@ class Independent(Sampler):
         for padded, table in zip(self.transitions, space.transitions, strict=True):
             padded[: table.shape[0], : table.shape[1]] = table
         self.padded = np.ones((shape[0], shape[2]))
-        self.value = [row[: len(names)] for row, names in zip(self.padded, space.ops, strict=True)]
+        self._sizes = [len(names) for names in space.ops]
+
+    @property
+    def value(self) -> list[np.ndarray]:  # made anew: kept views would be cut off from ``padded`` in a copy
+        return [row[:size] for row, size in zip(self.padded, self._sizes, strict=True)]
 
     def sample(self, rng: np.random.Generator) -> Arch:
         """Draw an architecture; takes one uniform number a layer."""
-        tables, ops = np.empty(self.transitions.shape), np.empty(len(self.value), dtype=np.int64)
+        tables, ops = np.empty(self.transitions.shape), np.empty(len(self._sizes), dtype=np.int64)
         compiled.conditionals(self.padded, self.transitions, self.temperature, tables)
         compiled.draw_layers(tables, self.transitions, rng.random(len(ops)), ops)
         return tuple(ops.tolist())

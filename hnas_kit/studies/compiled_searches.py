@@ -179,7 +179,7 @@ def _search(tree, rule, exploit, layers, later, plan, rows, s):
         if later is not None:
             k = np.searchsorted(later.starts, step)
             if k < len(later.starts) and later.starts[k] == step:
-                _replant(own, learned, rule, later, s % len(later.nodes), k)
+                _replant(own, learned, rule, later, plan.seeds[s] % len(later.nodes), k)
         by_sampler, i = step >= plan.draws_from, -1
         if tree is not None and (by_sampler or tree.branches):
             i = _tree_draw(own, learned, rule, plan.temperature[step] if by_sampler else np.inf, True)

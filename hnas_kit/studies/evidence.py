@@ -150,7 +150,6 @@ def answer(rows: pd.DataFrame) -> str:
     table = table[table["seeds"] > 0]
     seeds = int(table["seeds"].max()) if len(table) else 0
     told = table[table["answer"] != "cannot tell"]
-    ordered = found["mean rank"].sort_values()
     lines = [f"Over {_seeds(rows)}, mean true ranks of 36 are {mean_ranks(found)}."]
     if seeds < ENOUGH:
         lines.append(f"No claim can be decided with fewer than {ENOUGH} seeds.")
@@ -162,8 +161,10 @@ def answer(rows: pd.DataFrame) -> str:
         told = row.answer if row.answer != "cannot tell" else ""
         if told or seeds > 1:
             lines.append(f"{row.claim}{f': {told},' if told else ''}{often}.")
-    if LEARNED in found.index:
-        ordered = ordered[~ordered.index.str.endswith(", linear")]
-        place = 1 + int((ordered < ordered[LEARNED]).sum())
-        lines.append(f"With the bonus of Eq. 3 the learned tree is number {place} of {len(ordered)} methods.")
+    ranks = rows.pivot(index="seed", columns="label", values="rank").filter(regex="(?<!, linear)$").dropna()
+    if LEARNED in ranks and len(ranks):
+        means = ranks.mean()
+        place, seeds = 1 + int((means < means[LEARNED]).sum()), f"{len(ranks)} seed{'s' * (len(ranks) > 1)}"
+        have = f"On the {seeds} that all {len(means)} methods with the bonus of Eq. 3 have"
+        lines.append(f"{have}, the learned tree is number {place}.")
     return " ".join(lines)

@@ -250,7 +250,7 @@ def _search(
     if later and type(sampler) is not MCTS:
         raise HnasError("trees are replaced in MCTS alone")
     if type(sampler) not in (Uniform, Independent, Boltzmann, MCTS, MCTSReg, RandomSearch, Evolution):
-        return [_step_by_step(sampler, plan, record, i) for i in range(len(plan.seeds))]
+        return [_step_by_step(sampler, plan, record, final_samples, i) for i in range(len(plan.seeds))]
     if isinstance(sampler, Uniform | RandomSearch):
         for seed, chosen, rewards in zip(plan.seeds, record.chosen, record.rewards, strict=True):
             rng = np.random.default_rng(seed)
@@ -315,7 +315,7 @@ def _later(sampler: MCTS, later: Sequence[Sequence[Planted]]) -> Later | None:
 _origins = lru_cache(maxsize=256)(trees.origins)  # many searches go on with the same trees
 
 
-def _step_by_step(sampler: Sampler, plan: Plan, record: Record, i: int) -> np.ndarray:
+def _step_by_step(sampler: Sampler, plan: Plan, record: Record, final_samples: int, i: int) -> np.ndarray:
     """The search of one seed with a sampler of one's own, as :func:`hnas_kit.search.run` does it."""
     rng, walker = np.random.default_rng(plan.seeds[i]), copy.deepcopy(sampler)
     position, arch = {arch: n for n, arch in enumerate(sampler.archs)}, ()
@@ -333,7 +333,7 @@ def _step_by_step(sampler: Sampler, plan: Plan, record: Record, i: int) -> np.nd
         if plan.path and walker.weighs:
             return np.array([position[walker.greedy()]])
         exploit = walker.exploit()
-        return np.array([position[exploit.sample(rng)] for _ in range(record.candidates.shape[1])])
+        return np.array([position[exploit.sample(rng)] for _ in range(final_samples)])
     except Exception as error:
         raise HnasError(f"{type(sampler).__name__} cannot be simulated: {said(error)}") from error
 
