@@ -11,6 +11,17 @@ ROOTS = ("sqrt_kl", "hellinger")
 BLOCK = 1024  # rows and columns that are computed at once, so that nothing but the result is N x N
 
 
+def probabilities(outputs: ArrayLike, measure: str) -> np.ndarray:
+    """Outputs of which distances can be made; raises :class:`HnasError` as :func:`from_outputs` does."""
+    require_one_of("distance measure", measure, MEASURES)
+    p = np.asarray(outputs, dtype=np.float64)
+    if p.ndim != 3 or min(p.shape) < 1:
+        raise HnasError(f"outputs have shape {p.shape}; they must be (architectures, images, classes)")
+    if not (np.all(p >= 0) and np.allclose(p.sum(axis=2), 1, atol=1e-3)):
+        raise HnasError("outputs must be probabilities: not negative, and adding up to 1 over the classes")
+    return p
+
+
 def from_outputs(outputs: ArrayLike, measure: str = "kl") -> np.ndarray:
     """Pairwise distances D_ij = dist(o_i, o_j) of Algorithm 1.
 
@@ -39,12 +50,7 @@ def from_outputs(outputs: ArrayLike, measure: str = "kl") -> np.ndarray:
     Raises:
         HnasError: for an unknown measure, or values that are not probabilities.
     """
-    require_one_of("distance measure", measure, MEASURES)
-    p = np.asarray(outputs, dtype=np.float64)
-    if p.ndim != 3 or min(p.shape) < 1:
-        raise HnasError(f"outputs have shape {p.shape}; they must be (architectures, images, classes)")
-    if not (np.all(p >= 0) and np.allclose(p.sum(axis=2), 1, atol=1e-3)):
-        raise HnasError("outputs must be probabilities: not negative, and adding up to 1 over the classes")
+    p = probabilities(outputs, measure)
     n, images, _ = p.shape
     if measure == "l2":
         return squareform(sum(pdist(p[:, b]) for b in range(images)) / images)

@@ -13,6 +13,7 @@ import torch
 
 from hnas_kit import benchmarks, cli, data, training
 from hnas_kit.benchmarks import Protocol, making
+from hnas_kit.errors import HnasError
 from hnas_kit.runs.command_params import Benchmark
 from hnas_kit.spaces import PoolingSpace, make_space
 from hnas_kit.training.problem import Problem
@@ -38,16 +39,16 @@ def alone(arch: tuple[int, ...], seed: int, **changes: object) -> float:
 
 def test_a_training_is_kept_with_its_protocol(tmp_path):
     path = tmp_path / "new" / "training.json"
-    assert making._done(path, TINY) is None
-    making._job(TINY, ARCHS[0], 3, path)
-    result = making._done(path, TINY)
+    assert making._done(path, TINY, {}) is None
+    making._job(TINY, ARCHS[0], 3, path, {})
+    result = making._done(path, TINY, {})
     assert result["accuracy"] == alone(ARCHS[0], 3)
     assert 0 < result["accuracy"] < 1
     assert result["seconds"] > 0
-    assert making._done(path, replace(TINY, lr=0.1)) is None
+    assert making._done(path, replace(TINY, lr=0.1), {}) is None
     assert [p.name for p in path.parent.iterdir()] == ["training.json"]
     path.write_text(path.read_text()[:-5])
-    assert making._done(path, TINY) is None
+    assert making._done(path, TINY, {}) is None
 
 
 def test_what_was_found_is_trained_again_with_every_seed():
@@ -82,7 +83,7 @@ def test_a_training_alone_is_the_seeds_and_the_settings(monkeypatch):
 def test_the_half_is_that_of_a_search_with_the_same_seed(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr(training, "train", lambda net, batches, *_, **__: seen.append(batches.split))
-    making._job(replace(TINY, train_on="half"), ARCHS[7], 3, tmp_path / "training.json")
+    making._job(replace(TINY, train_on="half"), ARCHS[7], 3, tmp_path / "training.json", {})
     same = {"space": "pooling", "dataset": "digits", "image_size": 0, "width": 1, "seed": 3}
     expected = Problem.of(same).train
     assert torch.equal(seen[0].images, expected.images)
@@ -124,6 +125,28 @@ def test_make_goes_on_where_it_was(tmp_path, monkeypatch):
     )
     assert reports == [(6, 6)]
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("seed*")} == stamps
+
+
+def test_what_was_made_of_other_images_counts_for_nothing(tmp_path, outputs, monkeypatch):
+    path = tmp_path / "training.json"
+    made = {"protocol": asdict(TINY), "accuracy": 0.5, "seconds": 1.0}
+    path.write_text(json.dumps(made | {"images": "20 a"}))
+    assert making._done(path, TINY, {"images": "20 a"})["accuracy"] == 0.5
+    assert making._done(path, TINY, {"images": "20 b"}) is None
+    assert making._done(path, TINY, {}) is None
+
+    table = outputs / "benchmarks" / "mine-pooling" / "mine-pooling.csv"
+    table.parent.mkdir(parents=True)
+    pd.DataFrame({"seed0": 50.0}, pd.Index(map(SPACE.format, ARCHS), name="architecture")).to_csv(table)
+    record = {"protocol": asdict(TINY), "num_classes": 10, "core_seconds": 1, "images": "20 a"}
+    table.with_suffix(".json").write_text(json.dumps(record))
+    monkeypatch.setattr(data, "version", lambda name: "20 a")
+    assert len(benchmarks.for_dataset("pooling", "mine")) == 36
+    monkeypatch.setattr(data, "version", lambda name: "20 b")
+    with pytest.raises(
+        HnasError, match="made of other images than mine has now: hnas benchmark mine-pooling"
+    ):
+        benchmarks.for_dataset("pooling", "mine")
 
 
 def test_a_table_of_another_protocol_is_not_replaced(outputs, capsys):

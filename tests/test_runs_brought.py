@@ -239,6 +239,23 @@ class Mine(samplers.Sampler):
         return {probabilities}
 samplers.register("mine", Mine)
 """
+VIEWS = """
+import numpy as np
+class Mine(samplers.Sampler):
+    def __init__(self, archs):
+        super().__init__(archs)
+        self.table = np.ones((len(archs), 2))
+        self.total, self.count = self.table.T
+    def sample(self, rng):
+        return self.archs[rng.integers(len(self.archs))]
+    def update(self, arch, reward):
+        self.total[self.archs.index(arch)] += reward
+        self.count[self.archs.index(arch)] += 1
+    def probabilities(self):
+        mean = self.table[:, 0] / self.table[:, 1]
+        return dict(zip(self.archs, (mean / mean.sum()).tolist()))
+samplers.register("mine", Mine)
+"""
 REWARD = "rewards.register('mine', {})"
 DATA = "data.register('mine', {})"
 FINE = "ConvBN(width, width, 3, shared)"
@@ -262,6 +279,7 @@ UNIFORM = "{a: 1 / len(self.archs) for a in self.archs}"
         (SPACE.format(block="ConvBN(width, width + op, 3, shared)"), "numbers of channels (a 16, b 17)"),
         (SPACE.format(block="nn.Bilinear(width, width, 3)"), "cells and graphs are not served"),
         (SPACE.format(block="nn.BatchNorm2d(width)"), "keeps running statistics"),
+        (SPACE.format(block=f"nn.Sequential(nn.ReLU(True), {FINE})"), "operation a changes its input, which"),
         # samplers
         ("samplers.register('mine', int)", "sampler mine is no subclass of samplers.Sampler"),
         ("class A(samplers.Sampler): pass\nsamplers.register('a', A)", "sampler a has no probabilities, no"),
@@ -272,6 +290,7 @@ UNIFORM = "{a: 1 / len(self.archs) for a in self.archs}"
         (SAMPLER.format(sample="self.archs[0]", probabilities="{self.archs[0]: 2}"), "add up to 2"),
         (SAMPLER.format(sample="self.archs[0]", probabilities=UNIFORM).replace("'mine'", "'mcts'").replace(
             '"mine", Mine', '"mcts", Mine'), "there is a sampler 'mcts' already"),
+        (VIEWS, "sampler mine: restored from its state_dict it goes on otherwise"),
         # rewards
         (REWARD.format("3"), "reward mine cannot be called: it is of type int"),
         (REWARD.format("lambda logits, labels: 0"), "reward mine must take (arch, logits, labels)"),

@@ -112,6 +112,12 @@ def test_rewards_are_those_of_evaluation(done):
 # the schedule
 
 
+@pytest.mark.parametrize("wrong", [{"steps": -1}, {"uniform": -0.1}, {"uniform": 0.8, "warmup": 0.5}])
+def test_phases_that_cannot_be_are_refused(wrong):
+    with pytest.raises(HnasError, match="shares that are not negative and at most 1 together"):
+        Schedule(**{"steps": 100} | wrong)
+
+
 @pytest.mark.parametrize(
     ("steps", "phases"), [(20, (8, 5, 7)), (100, (40, 25, 35)), (39_200, (15_680, 9_800, 13_720))]
 )

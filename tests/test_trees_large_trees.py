@@ -95,6 +95,7 @@ def test_the_seed_decides():
         ({"measure": "kll"}, "unknown distance measure 'kll'"),
         ({"archs": CODES[:9]}, r"shape \(10, 4, 5\) and there are 9 architectures"),
         ({"outputs": np.ones((10, 4, 5))}, "must be probabilities"),
+        ({"outputs": np.full((10, 4, 5), np.nan), "group": 3}, "must be probabilities"),
     ],
 )
 def test_what_makes_no_tree_is_refused_in_one_line(change, complaint):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hnas_kit import cost
+from hnas_kit import cost, data
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import json_value, read_csv, sha256
 from hnas_kit.places import outputs_root
@@ -46,11 +46,12 @@ class Protocol:
 
 
 class Record(NamedTuple):
-    """How a table was made."""
+    """How a table was made; ``images`` see :func:`hnas_kit.data.version`."""
 
     protocol: Protocol
     num_classes: int
     core_seconds: int
+    images: str = ""
 
 
 PROTOCOLS = {
@@ -106,7 +107,8 @@ def record(path: Path) -> Record:
     where = path.with_suffix(".json")
     try:
         value = json_value(where)
-        return Record(Protocol(**value["protocol"]), int(value["num_classes"]), int(value["core_seconds"]))
+        numbers = int(value["num_classes"]), int(value["core_seconds"])
+        return Record(Protocol(**value["protocol"]), *numbers, str(value.get("images", "")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise HnasError(f"{where} does not say how the table beside it was made") from error
 
@@ -180,10 +182,18 @@ def for_dataset(space: str, dataset: str) -> pd.DataFrame | None:
     """``accuracy`` and ``rank`` of a space on a data set (see :func:`load`), None if nobody trained them all.
 
     A copy of CIFAR-10 in another coding is ranked by the table published for CIFAR-10. What the package has
-    not may have been made here, see :func:`own`.
+    not may have been made here, see :func:`own`; raises :class:`HnasError` if that was of other images.
     """
     name = _packaged(space, dataset) or f"{dataset}-{space}"
-    return _ranked(name) if name in PROTOCOLS or own(name) else None
+    if name in PROTOCOLS:
+        return _ranked(name)
+    if (path := own(name)) is None:
+        return None
+    if (before := record(path).images) and before != data.version(dataset):
+        raise HnasError(
+            f"{path} was made of other images than {dataset} has now: hnas benchmark {name} again"
+        )
+    return _ranked(name)
 
 
 def _packaged(space: str, dataset: str) -> str:

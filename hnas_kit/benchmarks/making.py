@@ -146,7 +146,7 @@ def retrained(
     return pd.DataFrame({"retrained": alone_again.mean(), "retrained_sd": alone_again.std()})
 
 
-def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
+def _job(protocol: Protocol, arch: Arch, seed: int, path: Path, of: dict[str, Any]) -> None:
     start = time.perf_counter()
     space = make_space(protocol.space)
     device = training.pick_device(os.environ.get("HNAS_DEVICE") or "cpu")
@@ -155,14 +155,13 @@ def _job(protocol: Protocol, arch: Arch, seed: int, path: Path) -> None:
     accuracy = train_alone(space, dataset, arch, seed, **own, **protocol.training)
     seconds = time.perf_counter() - start
     result = {"protocol": asdict(protocol), "accuracy": accuracy, "seconds": round(seconds, 2)}
-    if code := _code():
-        result["plugins"] = code
-    write_atomic(path, json.dumps(result).encode())
+    write_atomic(path, json.dumps(result | of).encode())
 
 
-def _code() -> list[str]:
-    """Digests of the files of one's own that were imported."""
-    return plugins.digests(plugins.everything()[0])
+def _of(protocol: Protocol) -> dict[str, Any]:
+    """What a training follows from besides: files of one's own that were imported, and images in files."""
+    code, images = plugins.digests(plugins.everything()[0]), data.version(protocol.dataset)
+    return ({"plugins": code} if code else {}) | ({"images": images} if images else {})
 
 
 def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol, int]:
@@ -191,11 +190,12 @@ def make_protocol(name: str, image_size: int, **training: Any) -> tuple[Protocol
     return Protocol(ending, where, **sizes, **training), dataset.num_classes
 
 
-def _done(path: Path, protocol: Protocol) -> dict | None:
+def _done(path: Path, protocol: Protocol, of: dict[str, Any]) -> dict | None:
     """A finished training of that protocol, None if there is none."""
     try:
         result = json_value(path)
-        same = Protocol(**result["protocol"]) == protocol and result.get("plugins", []) == _code()
+        same = Protocol(**result["protocol"]) == protocol
+        same = same and of == {name: result[name] for name in ("plugins", "images") if name in result}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return result if same else None
@@ -251,21 +251,21 @@ def make(
         protocol = PROTOCOLS[name], 10
     protocol, num_classes = protocol
     space = make_space(protocol.space)
-    archs = space.enumerate()
+    archs, of = space.enumerate(), _of(protocol)
     paths = {(s, i): folder / f"seed{s}-{i:03d}.json" for s in range(seeds) for i in range(len(archs))}
-    todo = [key for key, path in paths.items() if not _done(path, protocol)]
+    todo = [key for key, path in paths.items() if not _done(path, protocol, of)]
     report(len(paths) - len(todo), len(paths))
-    jobs = {(s, i): (protocol, archs[i], s, paths[s, i]) for s, i in todo}
+    jobs = {(s, i): (protocol, archs[i], s, paths[s, i], of) for s, i in todo}
     for count, _ in enumerate(parallel.run_all(_job, jobs), start=len(paths) - len(todo) + 1):
         report(count, len(paths))
-    results = {key: _done(path, protocol) for key, path in paths.items()}
+    results = {key: _done(path, protocol, of) for key, path in paths.items()}
     accuracy = {
         f"seed{s}": [100 * results[s, i]["accuracy"] for i in range(len(archs))] for s in range(seeds)
     }
     table = pd.DataFrame(accuracy, pd.Index([space.format(a) for a in archs], name="architecture"))
     seconds = round(sum(r["seconds"] for r in results.values()))
     record = {"benchmark": name, "protocol": asdict(protocol), "seeds": seeds, "core_seconds": seconds}
-    record["num_classes"] = num_classes
+    record |= {"num_classes": num_classes} | of
     write_atomic(folder / f"{stem(name)}.csv", table.to_csv(float_format="%.4f").encode())
     write_atomic(folder / f"{stem(name)}.json", json.dumps(record | provenance(), indent=2).encode() + b"\n")
     if name not in PROTOCOLS:  # a run finds it there

@@ -62,11 +62,16 @@ def _made(
 
 
 def _ran(space: SearchSpace, what: str, module: nn.Module, x: Tensor) -> Tensor:
-    shape = "x".join(map(str, x.shape))
+    shape, version = "x".join(map(str, x.shape)), x._version
     with torch.no_grad(), foreign(f"space {space.name}, {what} on {shape}: ", f" ({NO_CHAIN})"):
         out = module(x)
     if not isinstance(out, Tensor):
         raise HnasError(f"space {space.name}, {what} gives {_kind(out)}, not a tensor ({NO_CHAIN})")
+    if x._version > version:
+        raise HnasError(
+            f"space {space.name}, {what} changes its input, which other operations get as well; "
+            "what comes first in it must not work in place (inplace=False)"
+        )
     return out
 
 

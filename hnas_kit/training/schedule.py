@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hnas_kit.errors import HnasError
+
 PHASES = ("uniform", "warm-up", "search")
 
 
@@ -29,6 +31,13 @@ class Schedule:
     temperature_start: float = 0.02
     temperature_end: float = 0.0025
     phased: bool = True
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or min(self.uniform, self.warmup) < 0 or self.uniform + self.warmup > 1 + 1e-9:
+            raise HnasError(
+                f"steps is {self.steps}, uniform {self.uniform}, warmup {self.warmup}; allowed: steps >= 0, "
+                "and shares that are not negative and at most 1 together"
+            )
 
     @property
     def starts(self) -> tuple[int, int, int]:

@@ -57,6 +57,7 @@ def learned(
             f"outputs have shape {outputs.shape} and there are {n} architectures; "
             "they must be (architectures, images, classes), of at least two"
         )
+    distances.probabilities(outputs, measure)  # k-means would refuse others in its own words
     # straight lines in the square roots are near to what the divergences measure
     points = outputs.reshape(n, -1) if measure == "l2" else np.sqrt(outputs).reshape(n, -1)
     merges: list[tuple[int, int, float]] = []  # as in a linkage matrix
