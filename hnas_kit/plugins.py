@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Collection, Iterable, Mapping
+from os.path import expanduser  # that of Path raises where there is no such user
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,7 +33,7 @@ def listed(value: Any, folder: Path | None = None) -> Any:
     files = [value] if isinstance(value, str) and value else value
     if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
         return value
-    return [str((folder or Path()).joinpath(Path(file).expanduser()).resolve()) for file in files]
+    return [str((folder or Path()).joinpath(expanduser(file)).resolve()) for file in files]
 
 
 def load(files: Iterable[str]) -> None:

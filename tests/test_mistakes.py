@@ -304,6 +304,8 @@ NAMES = sorted({name for cls in NOTEBOOKS.values() for name in cls.model_fields}
 @given(st.sampled_from(NAMES), TEXTS)
 @example("lr", "!!python/object/apply:os.system [ls]")
 @example("run", "2024")
+@example("plugins", "~0")
+@example("dataset", "folder:~0")
 @example("compare", "[{label: a, sampler: mcts, tree: learned, beta: {}}]")
 @example("compare", "{a: &x [*x]}")
 @example("methods", "[[]]")

@@ -4,6 +4,7 @@ import inspect
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from os.path import expanduser  # that of Path raises where there is no such user
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +148,7 @@ def _own_folder(name: str) -> tuple[str, Path] | None:
     layout, colon, path = name.partition(":")
     if not colon or layout not in LAYOUTS:
         return None
-    folder = Path(path).expanduser()
+    folder = Path(expanduser(path))
     if not folder.exists():
         raise HnasError(f"data set {name!r}: there is no {folder}")
     return layout, folder

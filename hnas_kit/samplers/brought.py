@@ -104,6 +104,6 @@ def try_out(
     found, again = sampler.probabilities(), restored.probabilities()
     if not all(math.isclose(again[one], share, rel_tol=1e-6) for one, share in found.items()):
         raise HnasError(
-            f"sampler {name}: restored from its state_dict it goes on otherwise; an attribute may be missing, "
+            f"sampler {name}: restored from its state_dict it goes on otherwise; an attribute may be missing "
             "or a view of another: give it a state_dict and a load_state_dict"
         )
