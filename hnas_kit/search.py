@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from hnas_kit import evaluation, trees
 from hnas_kit.data import Batches
@@ -77,6 +78,27 @@ class History:
         ]
 
 
+def _of_two_modes(net: nn.Module) -> list[nn.Module]:
+    """The modules that may answer otherwise in evaluation than in training; the kit's own have none.
+
+    ``net.eval()`` and ``net.train()`` go through all modules, thousands in a large supernet, at every step.
+    """
+
+    def alike(module: nn.Module) -> bool:
+        kind = type(module)
+        if kind.__module__.partition(".")[0] not in ("hnas_kit", "torch", "torchvision"):
+            return False
+        without = getattr(module, "track_running_stats", True) is False  # BatchNorm by each batch
+        return without or "training" not in kind.forward.__code__.co_names
+
+    return [module for module in net.modules() if not alike(module)]
+
+
+def _set_modes(modules: Sequence[nn.Module], training: bool) -> None:
+    for module in modules:
+        module.training = training
+
+
 def run(
     net: Supernet,
     sampler: Sampler,
@@ -115,7 +137,7 @@ def run(
         The history of all steps.
     """
     rng, reward = generators.numpy("architectures"), reward or Reward()
-    history = History(schedule.steps)
+    history, modes = History(schedule.steps), _of_two_modes(net)
     own, learning = schedule.draws_from(sampler.own_draws), schedule.learns_from
     replants = relearned_at(schedule, relearning.every) if relearning else ()
     states = {"sampler": sampler, "reward": reward, "validation": valid_batches}
@@ -136,10 +158,10 @@ def run(
     def learn(step: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
         if not reward.on_training:
             share = valid_batches.share(team, parts)
-            net.eval()
+            _set_modes(modes, training=False)
             with torch.no_grad(), autocast(valid_batches.device, precision):
                 logits = torch.cat([net(x, sampler.path(arch)) for x, _ in share])
-            net.train()
+            _set_modes(modes, training=True)
             labels = torch.cat([y for _, y in share])
         value = reward.of(team.mean(reward.measured(logits, labels, arch)))
         history.record(step, arch, value)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from hnas_kit import cost, data, evaluation, search, trees
 from hnas_kit.errors import HnasError
@@ -101,12 +102,29 @@ def assert_same(one: SimpleNamespace, other: SimpleNamespace) -> None:
 
 
 def test_rewards_are_those_of_evaluation(done):
-    """Where it matters, with dropout for instance, a network that is trained goes on in training."""
-    modes = []
-    s = new()
-    s.net.register_forward_pre_hook(lambda net, _: modes.append(net.training))
-    assert_same(run(s), done)
-    assert modes == [True, False] * SCHEDULE.steps
+    """Where it matters, with dropout or a class of one's own; and training goes on in training."""
+
+    class Mine(nn.Module):
+        def forward(self, x):
+            modes.append((dropout.training, self.training))
+            return x
+
+    modes, s, dropout = [], new(), nn.Dropout(0.0)
+    own = Mine()
+    s.net.head.register_forward_hook(lambda head, _, out: own(dropout(out)))
+    s.net.head.add_module("own", nn.Sequential(own, dropout))
+    s.history = run(s).history
+    assert s.history.archs == done.history.archs
+    np.testing.assert_array_equal(s.history.reward, done.history.reward)
+    assert modes == [(True, True), (False, False)] * SCHEDULE.steps
+
+
+@pytest.mark.parametrize("name", ["pooling", "macro", "mobile"])
+def test_networks_of_the_kit_have_one_mode(name):
+    net = make_supernet(make_space(name), 3, width=4)
+    assert search._of_two_modes(net) == []
+    net.head.add_module("own", nn.Dropout())
+    assert search._of_two_modes(net) == [net.head.own]
 
 
 # the schedule

@@ -16,7 +16,7 @@ from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.files import json_value, read_csv, sha256
 from hnas_kit.places import outputs_root
 from hnas_kit.spaces import SearchSpace, make_space
-from hnas_kit.trees import ArchTree, variance_explained
+from hnas_kit.trees import ArchTree, early_variance
 
 
 @dataclass(frozen=True)
@@ -233,12 +233,12 @@ def judge(
         return dict.fromkeys(("accuracy", "rank", "best_quarter", "early_variance"), math.nan)
     drawn = history.loc[history["phase"] == history["phase"].iloc[-1], "architecture"]
     found = truth.loc[architecture]
-    early = math.nan if tree is None else variance_explained(tree, truth["accuracy"])[1][:4][-1]
+    early = math.nan if tree is None else early_variance(tree, truth["accuracy"])
     return {
         "accuracy": float(found["accuracy"]),
         "rank": int(found["rank"]),
         "best_quarter": float((truth.loc[drawn, "rank"] <= len(truth) / 4).mean()),
-        "early_variance": float(early),
+        "early_variance": early,
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from hnas_kit import places
 from hnas_kit.cli import commands as do
-from hnas_kit.errors import HnasError, Interrupted
+from hnas_kit.errors import HnasError
 from hnas_kit.runs.params import NOTEBOOKS
 
 

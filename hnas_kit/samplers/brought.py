@@ -96,13 +96,13 @@ def try_out(
         arch("greedy", sampler.greedy)
     arch("sample of exploit", call("exploit", sampler.exploit).sample, rng)
     state = call("state_dict", lambda: torch_value(torch_bytes(sampler.state_dict())))
-    restored = kind(over, **settings)
+    restored = call("making it", lambda: kind(over, **settings))
     call("load_state_dict", restored.load_state_dict, state)
     for one in (sampler, restored):
         call("anneal", one.anneal, 0.02)
         call("update", one.update, arch("sample", one.sample, np.random.default_rng(1)), 0.25)
-    found, again = sampler.probabilities(), restored.probabilities()
-    if not all(math.isclose(again[one], share, rel_tol=1e-6) for one, share in found.items()):
+    found, again = (call("probabilities", one.probabilities) for one in (sampler, restored))
+    if not all(math.isclose(again.get(drawn, 0), share, rel_tol=1e-6) for drawn, share in found.items()):
         raise HnasError(
             f"sampler {name}: restored from its state_dict it goes on otherwise; an attribute may be missing "
             "or a view of another: give it a state_dict and a load_state_dict"

@@ -106,7 +106,7 @@ def properties(tree: ArchTree, truth: pd.DataFrame) -> dict[str, float]:
     good = np.array([is_good[below].sum() for below in tree.members])
     best = np.argmax(np.where(good >= 0.75 * size, size, 0))
     return {
-        "early_variance": float(trees.variance_explained(tree, truth["accuracy"])[1][:4][-1]),
+        "early_variance": trees.early_variance(tree, truth["accuracy"]),
         "depth": tree.depth,
         "group_size": int(size[best]),
         "group_depth": int(tree.level[best]),

@@ -221,6 +221,11 @@ def variance_explained(tree: ArchTree, values: ArrayLike) -> tuple[np.ndarray, n
     return np.array(counts), np.array(shares)
 
 
+def early_variance(tree: ArchTree, values: ArrayLike) -> float:
+    """The share that the first three levels explain, or all it has, see :func:`variance_explained`."""
+    return float(variance_explained(tree, values)[1][:4][-1])
+
+
 def cophenetic_correlation(tree: ArchTree, distances: ArrayLike) -> float:
     """Correlation of the heights at which pairs are merged with their distances (scipy's ``cophenet``)."""
     return float(hierarchy.cophenet(tree.to_linkage(), squareform(np.asarray(distances), checks=False))[0])
