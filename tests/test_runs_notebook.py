@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -59,6 +61,28 @@ def test_a_kernel_runs_in_this_interpreter_whatever_else_is_called_python3(proje
     execute()
     assert printed(outputs / "asked" / "01_pretrain.ipynb") == ["asked 3\n", f"{sys.executable}\n"]
     assert [p.name for p in (outputs / "asked").iterdir()] == ["01_pretrain.ipynb"]
+
+
+TRANSPORT = (
+    "import json\nfrom ipykernel import get_connection_file\n"
+    "print(json.load(open(get_connection_file()))['transport'])"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="there are no such sockets")
+@pytest.mark.parametrize(("length", "transport"), [(0, "ipc"), (90, "tcp")])
+def test_a_kernel_needs_no_free_port_unless_the_temporary_folder_has_too_long_a_path(
+    project, outputs, tmp_path, monkeypatch, length, transport
+):
+    project("seed = 0", READ, TRANSPORT)
+    with tempfile.TemporaryDirectory() as short:  # pytest's own are long
+        folder = Path(short) / ("t" * length)
+        folder.mkdir(exist_ok=True)
+        monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        execute()
+        assert not list(folder.glob("hnas-*"))
+    assert printed(outputs / "asked" / "01_pretrain.ipynb") == ["asked 3\n", f"{transport}\n"]
 
 
 @pytest.mark.slow

@@ -4,10 +4,12 @@ import json
 import logging
 import os
 import sys
+import tempfile
 from multiprocessing.connection import Connection
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from traitlets.config import Config
 
 from hnas_kit import places
 from hnas_kit.errors import Failure, HnasError
@@ -35,6 +37,16 @@ class OwnKernel(AsyncKernelManager):
         return KernelSpec(argv=argv, display_name="Python 3", language="python")
 
 
+def _sockets(folder: str) -> Config:
+    """Have a kernel spoken to through files in that folder, where the system has sockets of that kind.
+
+    A port is chosen before the kernel takes it, and in between another process may.
+    """
+    if os.name != "posix" or len(folder) > 90:  # the path of a socket has at most 104 bytes
+        return Config()
+    return Config({OwnKernel.__name__: {"transport": "ipc", "ip": f"{folder}/kernel"}})
+
+
 def execute(notebook: str, run: str, values: dict) -> None:
     """Run one notebook; the executed copy is kept as ``<notebook>.ipynb``.
 
@@ -57,7 +69,7 @@ def execute(notebook: str, run: str, values: dict) -> None:
     attempt = target.with_name(f"{notebook}.attempt.ipynb")
     # it warns of each parameter that is not in the notebook's own cell; all of them are checked
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    with locks.alone(target.with_suffix("")):
+    with locks.alone(target.with_suffix("")), tempfile.TemporaryDirectory(prefix="hnas-") as folder:
         os.environ[ASKED] = json.dumps({notebook: values})  # see :func:`hnas_kit.runs.params.read`
         try:
             papermill.execute_notebook(
@@ -67,6 +79,7 @@ def execute(notebook: str, run: str, values: dict) -> None:
                 kernel_name="python3",
                 language="python",  # a notebook that was stripped does not say it
                 kernel_manager_class=f"{__name__}.{OwnKernel.__name__}",
+                config=_sockets(folder),
                 progress_bar=False,
                 # on a busy machine a kernel may be slow to start, and to hand over outputs, else lost
                 start_timeout=300,
