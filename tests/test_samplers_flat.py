@@ -312,18 +312,34 @@ def test_a_mixture_learns_in_the_drawn_cell_alone():
     assert len({value for value in c.values() if value < 1}) > 80
 
 
-def test_the_best_supernet_of_each_architecture_is_exploited():
-    s = Mixture(ARCHS, models=4)
-    s.value[:] = np.random.default_rng(9).random(s.value.shape)
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.95])
+def test_each_architecture_is_judged_in_the_supernet_with_the_highest_mean_reward(beta):
+    s, rng = Mixture(ARCHS, models=4, beta=beta), np.random.default_rng(9)
+    rewards = {}
+    for _ in range(800):
+        arch = s.sample_uniform(rng)
+        if s.path(arch)[0] == 3 and arch == ARCHS[5]:
+            continue  # never tried: its C is still the 1 of the start
+        rewards.setdefault(s.path(arch), []).append(rng.random())
+        s.update(arch, rewards[s.path(arch)][-1])
+
+    def mean(path):
+        """The newest counts most: weights beta^0, beta^1, ..."""
+        given = rewards[path][::-1]
+        return np.average(given, weights=beta ** np.arange(len(given)))
+
     best = s.exploit()
-    for arch, row in zip(ARCHS, s.value, strict=True):
-        assert best.path(arch) == (max(range(4), key=row.__getitem__), *arch)
-    s.value[5] = [0, 0, 2, 0]
-    assert best.path(ARCHS[5]) == (2, *ARCHS[5])  # it shares what is learned
-    s.load_state_dict(s.state_dict() | {"value": s.state_dict()["value"].flip(1)})
-    assert best.path(ARCHS[5]) == (1, *ARCHS[5])
+    for arch in ARCHS:
+        tried = [path for m in range(4) if (path := (m, *arch)) in rewards]
+        assert best.path(arch) == max(tried, key=mean)
+    assert s.value[5, 3] == 1
+    again = Mixture(ARCHS, models=4, beta=beta)
+    again.load_state_dict(s.state_dict())
+    assert [again.exploit().path(arch) for arch in ARCHS] == [best.path(arch) for arch in ARCHS]
     assert best.probabilities() == s.probabilities()
     assert isinstance(best, Mixture)
+    s.value[7], s.visits[7] = [0.1, 0.1, 0.9, 0.1], 1000
+    assert best.path(ARCHS[7]) == (2, *ARCHS[7])  # it shares what is learned
 
 
 def test_each_supernet_of_a_mixture_takes_the_steps_of_one():

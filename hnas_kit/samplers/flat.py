@@ -112,6 +112,7 @@ class Mixture(Sampler):
 
     Attributes:
         value: (N, M) C, 1 at the start.
+        visits: (N, M) rewards of each.
     """
 
     weighs = False
@@ -127,6 +128,7 @@ class Mixture(Sampler):
         self.archs, self.models, self.rounds = tuple(archs), models, models
         self.beta, self.temperature = beta, temperature
         self.value = np.ones((len(self.archs), models))
+        self.visits = np.zeros((len(self.archs), models), dtype=np.int64)
         self._position = {arch: i for i, arch in enumerate(self.archs)}
         self._model = 0  # of the last draw
         self._offset = np.zeros(models)  # what balances the supernets, added to C / T
@@ -164,6 +166,7 @@ class Mixture(Sampler):
 
     def update(self, arch: Arch, reward: float) -> None:
         cell = self._position[arch], self._model
+        self.visits[cell] += 1
         self.value[cell] = self.beta * self.value[cell] + (1 - self.beta) * reward
 
     def probabilities(self) -> dict[Arch, float]:
@@ -176,18 +179,22 @@ class Mixture(Sampler):
         return _BestModel(self)
 
     def state_dict(self) -> dict:
-        return {"value": torch.from_numpy(self.value.copy()), "offset": torch.from_numpy(self._offset.copy())}
+        arrays = {"value": self.value, "visits": self.visits, "offset": self._offset}
+        return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
     def load_state_dict(self, state: dict) -> None:
-        self.value[:] = state["value"].numpy()
+        self.value[:], self.visits[:] = state["value"].numpy(), state["visits"].numpy()
         self._offset = state["offset"].numpy().copy()
 
 
 class _BestModel(Mixture):
-    """Every architecture in the supernet that gave it the highest reward."""
+    """Every architecture in the supernet that gave it the highest reward, on average: C without its start."""
 
     def __init__(self, mixture: Mixture) -> None:
         self.__dict__.update(mixture.__dict__)
 
     def path(self, arch: Arch) -> tuple[int, ...]:
-        return (int(np.argmax(self.value[self._position[arch]])), *arch)
+        value, visits = (of[self._position[arch]] for of in (self.value, self.visits))
+        start = self.beta**visits  # the part of C that is still the 1 of its start
+        mean = np.divide(value - start, 1 - start, out=np.full(self.models, -np.inf), where=visits > 0)
+        return (int(np.argmax(mean)), *arch)
