@@ -11,15 +11,16 @@ import pytest
 from hnas_kit import cli
 from hnas_kit.samplers import Method
 from hnas_kit.studies import beyond, imitation, readings, study
+from hnas_kit.studies.rule import RULE
 
 
 def test_every_length_bonus_lambda_and_prior_is_a_cell():
-    found = pd.DataFrame(beyond.cells("macro", 3969))
+    found = pd.DataFrame(beyond.cells("macro"))
     assert list(found) == beyond.CELL
     assert len(found) == 3 * 2 * 2 * 2
     assert set(found["steps"]) == {980, 3920, 11_760}
     one = found[(found["steps"] == 11_760) & (found["bonus"] == "sqrt")]
-    assert one["exploration"].tolist() == [0.5, 0.5, 0.0381, 0.0381]
+    assert one["exploration"].tolist() == [0.5, 0.5, RULE["sqrt"], RULE["sqrt"]]
     assert one["prior"].tolist() == ["branches", "leaves"] * 2
 
 

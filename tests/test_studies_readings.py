@@ -16,25 +16,21 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = pd.read_csv(ROOT / "docs" / "results" / "readings.csv")
 
 
-def made(
-    best: dict[str, float], steps: dict[str, int], leaves: int, benchmark: str, fitted: dict | None = None
-) -> pd.DataFrame:
-    """A table in which exploring costs from ``best`` of the bonus times (steps / leaves) to the 0.5 on.
+def made(cells: dict[tuple[str, str, int], list[float]], own: list[float] = ()) -> pd.DataFrame:
+    """A table of shares of draws, one a lambda, by benchmark, length and number of the tree.
 
-    With a ``fitted`` rule its own lambda is in it, too.
+    Those of the rule's ``own`` lambda may be in it, too, for each bonus.
     """
     rows = []
-    for tree in readings.TREES[:2]:
-        for share, count in steps.items():
-            for bonus, factor in best.items():
-                own = [rule.advised(fitted, bonus, count, leaves)] if fitted else []
-                for value in (*readings.LAMBDAS, *own):
-                    ideal = factor * (count / leaves) ** 0.5
-                    cell = {"benchmark": benchmark, "tree": tree, "share": share, "steps": count}
-                    cell |= readings.DEFAULTS | {"bonus": bonus, "exploration": value, "rewards": "true"}
-                    away = max(0, np.log(value / ideal))
-                    cell |= {"seeds": 30, "found": 1 + away, "best_quarter": 1 / (1 + away)}
-                    rows.append(cell | {"deviation": 0.1})
+    for (benchmark, share, tree), shares in cells.items():
+        for bonus, limit in rule.RULE.items():
+            values = [*zip(readings.LAMBDAS, shares, strict=True), *((limit, value) for value in own)]
+            for exploration, value in values:
+                cell = {"benchmark": benchmark, "tree": readings.TREES[tree], "share": share, "steps": 100}
+                cell |= readings.DEFAULTS | {"bonus": bonus, "exploration": exploration, "rewards": "true"}
+                rows.append(
+                    cell | {"seeds": 100, "found": 1 + len(rows), "best_quarter": value, "deviation": 0.01}
+                )
     return pd.DataFrame(rows)
 
 
@@ -47,8 +43,7 @@ def test_every_combination_is_looked_at_and_what_decides_with_most_seeds():
     assert {(c["benchmark"], c["share"], c["bonus"]) for c in ruled} == set(
         itertools.product(readings.PAPER, readings.SHARES, ("sqrt", "linear"))
     )
-    short = next(c for c in ruled if (c["benchmark"], c["share"], c["bonus"]) == ("macro", "1/12", "sqrt"))
-    assert short["exploration"] == pytest.approx(np.exp(-2.987 - 0.259 * np.log(980 / 3969)), abs=5e-5)
+    assert all(cell["exploration"] == rule.RULE[cell["bonus"]] for cell in ruled)
     for cell in cells:
         others = {name: cell[name] for name in ("start", "warmup", "refresh")}
         usual = others == {"start": "one", "warmup": "architectures", "refresh": "draw"}
@@ -102,32 +97,65 @@ def test_trees_of_other_supernets_are_simulated_and_not_fitted(monkeypatch):
     assert set(TABLE.loc[TABLE["benchmark"] == "macro", "tree"]) == set(table["tree"])
 
 
-def test_a_rule_that_holds_is_found_and_costs_nothing_elsewhere():
-    best = {"sqrt": 0.02, "linear": 0.1}
-    table = made(best, {"1/12": 3969, "1/3": 4 * 3969, "1": 25 * 3969}, 3969, "macro")
-    fitted = readings.rule(table)
-    for bonus, factor in best.items():  # exact where the ideal is one of LAMBDAS
-        assert rule.advised(fitted, bonus, 500, 500) == pytest.approx(factor)
-        assert rule.advised(fitted, bonus, 2500, 100) == pytest.approx(5 * factor)
-    other = made(best, {"1/3": 36 * 9}, 36, "pooling", fitted)  # an ideal that is none of LAMBDAS
-    cost = readings.tested(pd.concat([table, other], ignore_index=True))
-    assert len(cost) == 2 * 2
-    for bonus, factor in best.items():
-        rows = cost.xs(bonus, level="bonus")
-        assert rows["lambda"].to_numpy() == pytest.approx(3 * factor)
-        nearest = max(value for value in readings.LAMBDAS if value <= 3 * factor)
-        assert rows["factor"].to_numpy() == pytest.approx(3 * factor / nearest)
-    assert cost["cost"].to_numpy() == pytest.approx(0)
-    off = {bonus: (a + np.log(2), b) for bonus, (a, b) in fitted.items()}  # twice too large
-    cost = readings.tested(made(best, {"1/3": 36 * 9}, 36, "pooling", off))
-    assert cost["cost"].to_numpy() == pytest.approx(1 - 1 / (1 + np.log(2)))
+def test_the_largest_lambda_is_the_one_before_the_first_that_costs_more_than_a_tenth():
+    cells = {
+        ("macro", "1", 0): [0.80, 0.79, 0.73, 0.721, 0.1],
+        ("macro", "1", 1): [0.27, 0.26, 0.25, 0.23, 0.26],  # past a costly one it may be cheap by chance
+        ("macro", "1", 2): [0.1, 0.2, 0.8, 0.79, 0.78],  # below the best one it may cost
+        ("macro", "1", 3): [0.5, 0.4, 0.5, 0.5, 0.5],  # one that costs, of several that are the best
+        ("macro", "1", 4): [0.1, 0.2, 0.3, 0.4, 0.5],
+    }
+    table = made(cells).sample(frac=1, random_state=0)  # in any order
+    largest = readings.largest(table)
+    for (*_, tree), expected in zip(cells, [0.5, 0.1, 2.0, 0.005, 2.0], strict=True):
+        for bonus in rule.RULE:
+            row = largest.loc["macro", "1", bonus, readings.TREES[tree]]
+            assert (row["exploration"], row["at_best"]) == (expected, max(cells["macro", "1", tree]))
+
+
+def test_the_rule_is_the_mean_of_what_it_is_fitted_to_and_depends_on_no_length():
+    up_to_02, up_to_05 = [0.8, 0.8, 0.1, 0.1, 0.1], [0.8, 0.8, 0.8, 0.8, 0.1]
+    cells = {("macro", share, tree): up_to_02 for share in ("1/12", "1") for tree in range(3)}
+    cells |= {("macro", "1/12", 3): up_to_05, ("macro", "1", 3): up_to_05}
+    others = {("pooling", "1", 0): up_to_05, ("macro", "1/3", 0): up_to_05, ("macro", "3", 0): up_to_05}
+    fitted = readings.rule(made(cells | others))
+    assert fitted == pytest.approx(dict.fromkeys(rule.RULE, (0.02**3 * 0.5) ** 0.25))
+    flat = readings.exponent(made(cells | others), draws=50)
+    np.testing.assert_allclose(flat, 0, atol=1e-12)
+    longer = {("macro", "1/12", tree): up_to_02 for tree in range(2)}
+    longer |= {("macro", "1", tree): up_to_05 for tree in range(2)}
+    grown = readings.exponent(made(longer), draws=50)
+    np.testing.assert_allclose(grown, np.log(25) / np.log(12))
+    unsure = {key: [0.8, 0.8, 0.8, 0.72, 0.1] for key in longer}
+    row = readings.exponent(made(unsure)).loc["sqrt"]
+    # each of four cells reaches 0.1 or 0.5, about as likely
+    assert row["exponent"] == pytest.approx(0, abs=1e-12)
+    assert row["upper"] == pytest.approx(np.log(5) / np.log(12))
+    assert row["lower"] == pytest.approx(-row["upper"])
+
+
+def test_obeying_the_rule_costs_what_is_lost_to_the_best_lambda():
+    cells = {("macro", "1", 0): [0.8, 0.8, 0.6, 0.1, 0.1], ("pooling", "3", 0): [0.9, 0.9, 0.9, 0.9, 0.9]}
+    cost = readings.tested(made(cells, own=[0.7]))
+    assert len(cost) == 4
+    for bonus, limit in rule.RULE.items():
+        row = cost.loc["macro", "1", bonus, "learned"]
+        assert (row["lambda"], row["at best"]) == (limit, 0.8)
+        assert row["cost"] == pytest.approx(1 / 8)
+        assert row["factor"] == pytest.approx(limit / 0.02)
+        assert cost.loc["pooling", "3", bonus, "learned"]["factor"] == pytest.approx(2 / limit)
+    better = readings.tested(made(cells, own=[0.95]))
+    assert set(better["cost"]) == {0}
 
 
 def test_the_rule_is_fitted_to_the_committed_table():
     fitted = readings.rule(TABLE)
     assert set(fitted) == set(rule.RULE)
     for bonus, values in rule.RULE.items():
-        assert values == pytest.approx(fitted[bonus], abs=5e-4)
+        assert values == float(f"{fitted[bonus]:.2g}")
+    exponent = readings.exponent(TABLE)  # of a rule that depends on the length
+    assert (exponent["lower"] <= 0).all()
+    assert (exponent["upper"] >= 0).all()
 
 
 def test_the_error_of_the_rule_is_told_of_each_kind_of_cell():
@@ -144,7 +172,8 @@ def test_the_error_of_the_rule_is_told_of_each_kind_of_cell():
 
 
 def test_what_a_reading_changes_is_told_from_pairs():
-    table = made({"sqrt": 0.1, "linear": 0.1}, {"1": 100}, 100, "macro")
+    table = made({("macro", "1", tree): [0.7, 0.7, 0.6, 0.4, 0.2] for tree in range(2)})
+    table = table.assign(seeds=30, deviation=0.1)
     second = table.assign(start="first", best_quarter=table["best_quarter"] + 0.25, found=2 * table["found"])
     changes = readings.same(pd.concat([table, second], ignore_index=True))
     names = ["pairs", "best quarter", "spread", "changed", "told", "found"]
@@ -157,9 +186,10 @@ def test_what_a_reading_changes_is_told_from_pairs():
 
 
 def test_the_map_has_a_cell_for_each_reading_lambda_tree_and_length(drawn):
+    shares = [0.7, 0.7, 0.6, 0.4, 0.2]
     tables = [
-        made({"sqrt": 0.02, "linear": 0.1}, {"1/12": 100, "1": 2500}, leaves, name)
-        for name, leaves in readings.LEAVES.items()
+        made({(name, share, tree): shares for share in ("1/12", "1") for tree in range(2)})
+        for name in readings.PAPER
     ]
     figure = figures.readings(pd.concat(tables, ignore_index=True))
     maps = [axis for axis in figure.axes if axis.get_title(loc="left")]

@@ -6,7 +6,6 @@ A command imports what it needs when it runs: help, a table of parameters or a m
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -258,8 +257,9 @@ def _readings(seeds: int, _: list[str]) -> None:
         study.require_memory(len(trees), length, seeds or cell["seeds"])
     table, took = _studied("readings", "cells", len(cells), lambda done: readings.run(done, seeds))
     print(f"{len(table):,} cells of {table['seeds'].min()} seeds or more, {took}")
-    for bonus, (a, b) in readings.rule(table).items():
-        print(f"bonus {bonus}: lambda up to {math.exp(a):.3g} (steps / leaves)^{b:.2f}")
+    for bonus, limit in readings.rule(table).items():
+        print(f"bonus {bonus}: lambda up to {limit:.2g}")
+    print(readings.exponent(table).round(2).to_string())
     print(readings.error(table).round(3).to_string())
     print(readings.same(table).round(3).to_string())
     print(readings.nearest(table).round(1).to_string())

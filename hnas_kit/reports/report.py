@@ -11,7 +11,6 @@ from hnas_kit import benchmarks
 from hnas_kit.errors import Failure, HnasError
 from hnas_kit.files import read_yaml, write_atomic
 from hnas_kit.runs import SEARCHES, Finished, know, outputs_root, search_of
-from hnas_kit.spaces import make_space
 from hnas_kit.studies.paper import LABELS, SETUP, references
 from hnas_kit.studies.paper import TABLES as PUBLISHED
 from hnas_kit.studies.rule import within
@@ -60,17 +59,12 @@ def _compared(parts: Mapping[str, Finished]) -> str:
     return table.to_html(index=False, border=0)
 
 
-def _within_rule(part: Finished, space: str = "") -> str:
-    """Whether a search's lambda is within the rule for its length, tree and bonus, in words.
-
-    Its tree is over all architectures of the space, or over the pool of a window of MACs.
-    """
+def _within_rule(part: Finished) -> str:
+    """Whether a search's lambda is within the rule for its bonus, in words."""
     p = part.params
     if p.get("prior", "branches") != "branches":
         return f"The rule for lambda is for branches that are drawn alike, not for prior {p['prior']}."
-    leaves = make_space(space).size if space else p["pool"]
-    steps = len(part.load(f"{part.load('found.csv').index[0]}.csv"))
-    return within(p["exploration"], p["bonus"], steps, leaves)
+    return within(p["exploration"], p["bonus"])
 
 
 def _html(part: Finished, name: str) -> str:

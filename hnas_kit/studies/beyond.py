@@ -14,7 +14,7 @@ import pandas as pd
 from hnas_kit.names import PRIORS, READINGS, RELEARNED
 from hnas_kit.samplers import Method
 from hnas_kit.studies import readings, study
-from hnas_kit.studies.rule import RULE, advised
+from hnas_kit.studies.rule import RULE
 from hnas_kit.studies.simulation import Simulation
 from hnas_kit.studies.study import Setting
 
@@ -27,19 +27,18 @@ KEYS = [*CELL, "tree", "growth"]
 settings = readings.settings
 
 
-def cells(benchmark: str, leaves: int) -> Iterator[dict[str, Any]]:
+def cells(benchmark: str) -> Iterator[dict[str, Any]]:
     """What is simulated on a benchmark: length, bonus, lambda and prior."""
     for share, bonus in itertools.product(SHARES, READINGS["bonus"]):
         steps = round(SHARES[share] * readings.PAPER[benchmark]["steps"])
-        rule = round(advised(RULE, bonus, steps, leaves), 4)
-        for exploration, prior in itertools.product((PAPERS, rule), PRIORS):
+        for exploration, prior in itertools.product((PAPERS, RULE[bonus]), PRIORS):
             values = benchmark, share, steps, bonus, exploration, prior
             yield dict(zip(CELL, values, strict=True))
 
 
 def count(subjects: dict[str, Setting]) -> int:
     """How many cells there are."""
-    return sum(len(list(cells(name, len(one.truth)))) for name, one in subjects.items())
+    return sum(len(list(cells(name))) for name in subjects)
 
 
 def run(
@@ -58,7 +57,7 @@ def run(
     """
     rows = []
     for name, subject in subjects.items():
-        for cell in cells(name, len(subject.truth)):
+        for cell in cells(name):
             given = readings.PAPER[name] | {key: cell[key] for key in CELL[2:]} | {"seeds": seeds}
             for tree, growth, result in _searched(subject, given):
                 own = {"tree": tree, "growth": growth, "seeds": seeds}

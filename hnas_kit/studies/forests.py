@@ -18,7 +18,6 @@ from hnas_kit.names import LINKAGES, MEASURES, READINGS, SUPERNETS
 from hnas_kit.runs import Finished
 from hnas_kit.samplers import Method
 from hnas_kit.studies import readings, study
-from hnas_kit.studies.rule import RULE, advised
 from hnas_kit.studies.study import Setting
 from hnas_kit.trees import ArchTree
 
@@ -28,6 +27,8 @@ IMAGES = (64, 128, 256, 512)
 MIXED = {"kl + one-hot": "kl", "sqrt_kl + one-hot": "sqrt_kl"}
 # on NAS-Bench-Macro 1/12, 1/3 and all of the paper's; on Pooling fewer: long searches find it on any tree
 STEPS = {"macro": (980, 3920, 11_760), "pooling": (300, 1000, 3000)}
+# for each bonus (c, b) of lambda = c (steps / architectures)^b at which exploring costs little
+SMALL = {"sqrt": (0.05044, -0.259), "linear": (0.1903, 0.0)}
 LENGTHS = ("short", "middle", "long")
 SEEDS = 24
 PROPERTIES = ("early_variance", "depth", "group_size", "group_depth", "blind")
@@ -115,15 +116,15 @@ def properties(tree: ArchTree, truth: pd.DataFrame) -> dict[str, float]:
 
 
 def searched(tree: ArchTree, subject: Setting, seeds: int) -> Iterator[dict[str, Any]]:
-    """Searches with both bonuses, of several lengths, with the paper's lambda and that of the rule.
+    """Searches with both bonuses, of several lengths, with the paper's lambda and a small one.
 
     Yields:
         Each cell with what is :func:`hnas_kit.studies.study.measured`.
     """
     alone, paper = subject._replace(forest={"it": tree}), readings.PAPER[subject.space.name]
     for bonus, steps in itertools.product(READINGS["bonus"], STEPS[subject.space.name]):
-        largest = advised(RULE, bonus, steps, len(subject.truth))
-        for value in (0.5, round(largest, 4)):
+        factor, power = SMALL[bonus]
+        for value in (0.5, round(factor * (steps / len(subject.truth)) ** power, 4)):
             cell = {"bonus": bonus, "steps": steps, "exploration": value}
             how = study.protocol(seeds=seeds, **paper | cell)
             result = study.run(alone, how, {"it": Method("mcts", "it")})["it"]

@@ -18,7 +18,7 @@ from hnas_kit.names import READINGS
 from hnas_kit.samplers import Method
 from hnas_kit.spaces import make_space
 from hnas_kit.studies import paper, study
-from hnas_kit.studies.rule import RULE, advised
+from hnas_kit.studies.rule import RULE
 from hnas_kit.studies.study import Setting
 
 LAMBDAS = (0.005, 0.02, 0.1, 0.5, 2.0)
@@ -31,8 +31,9 @@ PAPER: dict[str, dict[str, Any]] = {
     "macro": {"steps": 11_760, "temperature_start": 0.01, "final": "samples"},
     "pooling": {"steps": 39_200, "temperature_start": 0.02, "final": "path"},
 }
-LEAVES = {"macro": 3969, "pooling": 36}
 DEFAULTS = {name: next(iter(values)) for name, values in READINGS.items()}
+LEAVES = {"macro": 3969, "pooling": 36}
+CELLS = ["benchmark", "share", "bonus", "tree"]  # for which lambda is looked at
 KEYS = ["benchmark", "tree", "share", "steps", *READINGS, "exploration", "rewards"]
 
 
@@ -72,8 +73,7 @@ def cells() -> Iterator[dict[str, Any]]:
         usual = readings | {"bonus": ""} == DEFAULTS | {"bonus": ""}
         if share == "3" and not usual:
             continue
-        own = [round(advised(RULE, readings["bonus"], steps(name, share), LEAVES[name]), 4)] if usual else []
-        for exploration in (*LAMBDAS, *own):
+        for exploration in (*LAMBDAS, *([RULE[readings["bonus"]]] if usual else [])):
             cell = {"benchmark": name, "share": share, **readings, "exploration": exploration}
             cell["seeds"] = 100 if usual and (name, share) != ("pooling", "3") else 30
             yield cell | {"rewards": "true"}
@@ -113,40 +113,80 @@ def usual(table: pd.DataFrame) -> pd.DataFrame:
     return table[np.logical_and.reduce([table["rewards"] == "true", *others])]
 
 
+def _reach(shares: np.ndarray, cost: float) -> np.ndarray:
+    """(...) position of the largest lambda from the best one up to the first that costs too much.
+
+    Args:
+        shares: (..., lambdas) of the draws on the best quarter, lambda growing.
+        cost: the part of them that may be lost.
+    """
+    best = shares.max(axis=-1, keepdims=True)
+    above = np.arange(shares.shape[-1]) > shares.argmax(axis=-1)[..., None]
+    costly = above & (shares < (1 - cost) * best)
+    return np.where(costly.any(axis=-1), costly.argmax(axis=-1), shares.shape[-1]) - 1
+
+
 def largest(table: pd.DataFrame, cost: float = 0.1) -> pd.DataFrame:
-    """Of each benchmark, tree, length and bonus the largest of ``LAMBDAS`` that costs little.
+    """The largest of ``LAMBDAS`` that costs little, for each of ``CELLS``.
 
     With true accuracies small ones are the best nearly everywhere under Eq. 3: what can be said is up to
     where exploring costs at most that part of the draws on the best quarter.
 
     Returns:
-        Those rows of :func:`usual`, with ``at_best``, the share at the best of ``LAMBDAS``, and ``leaves``.
+        Indexed by ``CELLS``: ``exploration``; and ``at_best``, the share of draws at the best of ``LAMBDAS``.
     """
-    rows, keys = usual(table), ["benchmark", "tree", "share", "bonus"]
+    shares = _shares(table, "best_quarter")
+    reached = np.array(LAMBDAS)[_reach(shares.to_numpy(), cost)]
+    return pd.DataFrame({"exploration": reached, "at_best": shares.max(axis=1)})
+
+
+def _shares(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """A column of :func:`usual`, a row a cell and tree, a column for each of ``LAMBDAS``."""
+    rows = usual(table)
     rows = rows[rows["exploration"].isin(LAMBDAS)]
-    best = rows.groupby(keys)["best_quarter"].transform("max")
-    rows = rows.assign(at_best=best, leaves=rows["benchmark"].map(LEAVES))
-    cheap = rows[rows["best_quarter"] >= (1 - cost) * rows["at_best"]]
-    return cheap.loc[cheap.groupby(keys)["exploration"].idxmax()]
+    return rows.pivot(index=CELLS, columns="exploration", values=column)
 
 
-def rule(table: pd.DataFrame, benchmark: str = "macro") -> dict[str, tuple[float, float]]:
-    """For each bonus (a, b) of the largest lambda = exp(a + b ln(steps / leaves)), by least squares.
+def _fitted(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of rows indexed by ``CELLS`` those to which the rule is fitted."""
+    at = rows.index.to_frame()
+    lengths = at["share"].isin(("1/12", "1"))
+    return rows[(at["benchmark"] == "macro") & lengths & at["tree"].isin(TREES)]
+
+
+def rule(table: pd.DataFrame) -> dict[str, float]:
+    """For each bonus the geometric mean of the :func:`largest` lambdas.
+
+    On NAS-Bench-Macro with ``TREES``, at 1/12 of the paper's length and at all of it. It does not depend on
+    the length: see :func:`exponent`.
+    """
+    logs = np.log(_fitted(largest(table))["exploration"])
+    return np.exp(logs.groupby("bonus").mean()).to_dict()
+
+
+def exponent(table: pd.DataFrame, draws: int = 10_000) -> pd.DataFrame:
+    """b of a rule c (steps / architectures)^b, by least squares on the cells of :func:`rule`.
 
     Args:
         table: of :func:`run`.
-        benchmark: whose :func:`largest` lambdas on ``TREES``, at 1/12 of the paper's length and at all of it,
-            it is fitted to.
+        draws: of the share of every cell from a normal distribution with its standard error.
+
+    Returns:
+        Indexed by bonus: ``exponent``, and ``lower`` and ``upper``, between which 95 % of the draws are (none
+        of one seed).
     """
-    rows = largest(table)
-    rows = rows[rows["tree"].isin(TREES) & (rows["benchmark"] == benchmark)]
-    rows = rows[rows["share"].isin(("1/12", "1"))]
-    fitted = {}
-    for bonus, group in rows.groupby("bonus", sort=False):
-        features = np.column_stack([np.ones(len(group)), np.log(group["steps"] / group["leaves"])])
-        a, b = np.linalg.lstsq(features, np.log(group["exploration"]), rcond=None)[0]
-        fitted[bonus] = float(a), float(b)
-    return fitted
+    shares, rng = _fitted(_shares(table, "best_quarter")), np.random.default_rng(0)
+    errors = _fitted(_shares(table, "deviation")) / np.sqrt(_fitted(_shares(table, "seeds")))
+    found = {}
+    for bonus, rows in shares.groupby("bonus"):
+        drawn = rng.normal(rows, errors.loc[rows.index], (draws, *rows.shape))
+        reached = np.log(LAMBDAS)[_reach(np.concatenate([rows.to_numpy()[None], drawn]), 0.1)]
+        length = np.log([SHARES[share] for share in rows.index.get_level_values("share")])
+        length -= length.mean()
+        slopes = reached @ length / (length @ length)
+        slopes[1:][np.isnan(drawn).any(axis=(1, 2))] = np.nan
+        found[bonus] = slopes[0], *np.quantile(slopes[1:], [0.025, 0.975])
+    return pd.DataFrame.from_dict(found, "index", columns=["exponent", "lower", "upper"])
 
 
 def tested(table: pd.DataFrame) -> pd.DataFrame:
@@ -157,10 +197,9 @@ def tested(table: pd.DataFrame) -> pd.DataFrame:
         quarter`` with it, and ``at best`` with the best lambda; ``cost``, the part of it that is lost;
         ``found`` with it; ``factor``, how far it is from the largest that costs little.
     """
-    keys = ["benchmark", "share", "bonus", "tree"]
-    rows = usual(table).set_index(keys)
+    rows = usual(table).set_index(CELLS)
     rows = rows.loc[~rows["exploration"].isin(LAMBDAS), ["exploration", "best_quarter", "found"]]
-    cheap = largest(table).set_index(keys).reindex(rows.index)
+    cheap = largest(table).reindex(rows.index)
     best = np.maximum(cheap["at_best"], rows["best_quarter"])
     apart = np.abs(np.log(rows["exploration"] / cheap["exploration"]))
     rows = rows.rename(columns={"exploration": "lambda", "best_quarter": "best quarter"})
