@@ -85,13 +85,10 @@ def _column_layers(encodings: np.ndarray, kind: str) -> np.ndarray:
     A layer of a one-hot encoding ends where all its rows have had their 1. Columns without a 1 may then count
     as the next layer's: no distance depends on them.
     """
-    layers, had = [0], np.zeros(len(encodings))
-    for column in encodings.T:
-        had = had + column
-        layers.append(layers[-1] + bool((had == 1).all()))
-        had = had * (layers[-1] == layers[-2])
-    one_hot = np.isin(encodings, (0, 1)).all() and not had.any()
-    return np.array(layers[:-1]) if one_hot and kind != "vector" else np.arange(encodings.shape[1])
+    ones = np.cumsum(encodings, axis=1)
+    layers = np.append(0, ones.min(axis=0)[:-1])  # a layer ends where all rows have had their 1
+    one_hot = np.isin(encodings, (0, 1)).all() and (ones <= layers + 1).all() and not np.ptp(ones[:, -1])
+    return layers if one_hot and kind != "vector" else np.arange(encodings.shape[1])
 
 
 def from_encodings(encodings: ArrayLike, decay: float | None = None, kind: str = "") -> np.ndarray:

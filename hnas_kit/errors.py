@@ -1,7 +1,5 @@
 """The one kind of error that a user can mend."""
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 from collections.abc import Iterable, Iterator

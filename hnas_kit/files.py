@@ -24,7 +24,6 @@ from hnas_kit.errors import Failure, HnasError
 if TYPE_CHECKING:  # each takes a second, and is imported where it is used
     import numpy as np
     import pandas as pd
-    import torch
 
 
 def sha256(data: bytes | Path) -> str:
@@ -75,7 +74,7 @@ def torch_bytes(value: object) -> bytes:
     return buffer.getvalue()
 
 
-def torch_value(data: bytes, map_location: str | torch.device = "cpu") -> object:
+def torch_value(data: bytes) -> object:
     """The value saved by :func:`torch_bytes`; tensors and plain containers only (no code is run).
 
     Raises:
@@ -84,7 +83,7 @@ def torch_value(data: bytes, map_location: str | torch.device = "cpu") -> object
     import torch
 
     try:
-        return torch.load(io.BytesIO(data), map_location=map_location, weights_only=True)
+        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, OSError) as error:
         raise Failure(f"not a file of plain tensors ({first_line(error)})") from None
 

@@ -3,8 +3,6 @@
 Light: to check a parameter nothing is imported that computes. Names are looked up when they are used.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 import sys

@@ -1,7 +1,5 @@
 """Where notebooks, profiles and results lie, and which notebook reads which."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 A run names them (parameter ``plugins``); every process imports them before it looks at parameters.
 """
 
-from __future__ import annotations
-
 import sys
 import traceback
 from collections.abc import Collection, Iterable, Mapping

@@ -34,7 +34,7 @@ class History:
         self.arch_index = np.full(steps, -1, dtype=np.int32)
         self.reward = np.full(steps, np.nan)
         self.loss = np.full(steps, np.nan, dtype=np.float32)
-        self.planted: list[Planted] = []  # what a resumed search restores of them took no seconds
+        self.planted: list[Planted] = []
 
     def record(self, step: int, arch: Arch, reward: float) -> None:
         self.arch_index[step] = self.position.setdefault(arch, len(self.position))
@@ -59,23 +59,14 @@ class History:
             "archs": torch.tensor(list(self.position)),
             "arch_index": torch.from_numpy(self.arch_index.copy()),
             "reward": torch.from_numpy(self.reward.copy()),
-            "planted": [
-                {
-                    "step": one.step,
-                    "tree": torch.from_numpy(np.frombuffer(one.tree.to_bytes(), np.uint8).copy()),
-                }
-                for one in self.planted
-            ],
+            "planted": [one._asdict() | {"tree": one.tree.to_bytes()} for one in self.planted],
         }
 
     def load_state_dict(self, state: dict) -> None:
         self.position = {tuple(arch): i for i, arch in enumerate(state["archs"].tolist())}
         self.arch_index[:] = state["arch_index"].numpy()
         self.reward[:] = state["reward"].numpy()
-        self.planted = [
-            Planted(one["step"], trees.load(one["tree"].numpy().tobytes()))
-            for one in state.get("planted", [])
-        ]
+        self.planted = [Planted(**one | {"tree": trees.load(one["tree"])}) for one in state["planted"]]
 
 
 def _of_two_modes(net: nn.Module) -> list[nn.Module]:
@@ -293,7 +284,7 @@ class Result:
         history: one row a step, see :meth:`History.frame`.
         arch: the final architecture.
         scores: validation accuracy (fraction) of each candidate for it, best first.
-        seconds: wall time of training and final choice; of the last part, if it was resumed.
+        seconds: wall time of training and final choice; with that of earlier processes, if it was resumed.
         planted: of a tree that was learned anew, all trees: the one it began with first; else empty.
     """
 
@@ -358,6 +349,7 @@ def trial(
     x, y = problem.dataset.fixed(problem.valid, scored or None)
     rng = generators.numpy("final")
     arch, scores = choose_final(net, sampler, x, y, rng, final, final_samples)
-    seconds = time.perf_counter() - start
+    resumed = training.get("checkpoints")
+    seconds = time.perf_counter() - start + (resumed.seconds if resumed else 0)
     frame, planted = history.frame(problem.space, schedule), (*first, *history.planted)
     return Result(net, sampler, frame, arch, scores, seconds, planted)

@@ -107,8 +107,6 @@ def test_evaluation_cuts_the_middle_of_the_resized_picture(pets):
 
 def test_every_epoch_has_every_image_in_another_order(pets):
     batches = stream(pets, batch_size=7)
-    assert batches.steps_per_epoch == 3
-    assert stream(pets, batch_size=8).steps_per_epoch == 3
     epochs = [torch.cat([y for _, y in take(batches, 3)]).tolist() for _ in range(4)]
     assert all(Counter(epoch) == {0: 9, 1: 6, 2: 6} for epoch in epochs)
     assert len(set(map(tuple, epochs))) == 4

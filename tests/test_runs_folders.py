@@ -21,6 +21,7 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256
 from hnas_kit.runs import Finished, Stage, folders
 from hnas_kit.runs.params import NOTEBOOKS
+from hnas_kit.training.step import Losses
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {name: cls.defaults() for name, cls in NOTEBOOKS.items()}
@@ -369,6 +370,35 @@ def test_whether_a_result_was_made_by_the_same_code(outputs):
     assert runs.same_code(manifest)
     manifest["provenance"]["code_sha256"] = "0" * 64
     assert not runs.same_code(manifest)
+
+
+def test_code_that_changes_while_a_notebook_runs_does_not_count_as_its_own(outputs, monkeypatch):
+    stage, before = begin("01_pretrain"), provenance.code_digest()
+    monkeypatch.setattr(folders, "code_digest", lambda: "0" * 64)
+    monkeypatch.setattr(provenance, "code_digest", lambda: "0" * 64)
+    monkeypatch.setattr(provenance, "git_revision", lambda: "later")
+    stage.finish("a headline")
+    manifest = Finished("a", "01_pretrain").manifest
+    assert manifest["provenance"]["code_sha256"] == before
+    assert manifest["provenance"]["git_revision"] != "later"
+    assert not runs.same_code(manifest)
+
+
+def test_what_goes_on_from_a_checkpoint_of_other_code_is_told_from_what_does_not(outputs, monkeypatch):
+    made = Stage(given("01_pretrain")).checkpoints("pretrain", 5)
+    part = Losses(10, torch.device("cpu"))
+    monkeypatch.setattr(made, "codes", {"0" * 64})
+    monkeypatch.setattr(made, "seconds", 100.0)
+    made.save(5, {"part": part})
+    stage = begin("01_pretrain")
+    again = stage.checkpoints("pretrain", 5)
+    assert again.restore({"part": part}) == 5
+    again.save(10, {"part": part})
+    stage.finish("a headline")
+    manifest = Finished("a", "01_pretrain").manifest
+    assert manifest["codes"] == ["0" * 64, provenance.code_digest()]
+    assert not runs.same_code(manifest)
+    assert 100 <= manifest["seconds"] < 160  # with those of the process before
 
 
 def test_the_project_is_found_from_any_folder(project, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,8 @@ from hypothesis import strategies as st
 from hnas_kit import cli, runs
 from hnas_kit.errors import HnasError
 from hnas_kit.runs import Stage, grids, sweeps
+from hnas_kit.runs.finished import manifest_checksum
+from hnas_kit.runs.folders import outdated
 from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.runs.profiles import load_profile
 
@@ -286,6 +289,20 @@ def test_a_result_of_other_parameters_is_not_replaced(outputs, tmp_path, capsys)
     sweeps.keep_others(task)
 
 
+def test_a_result_with_a_setting_that_came_later_is_not_replaced_either(outputs):
+    """Such a setting is not written down where it has its default."""
+    other = plan(notebook="04_mcts", fixed={"prior": "leaves", "compare": []}).tasks
+    for task in other.values():
+        finish(task)
+    (*_, plain) = plan(notebook="04_mcts", fixed={"compare": []}).tasks.values()
+    with pytest.raises(HnasError, match=r"was made with 04_mcts\.prior leaves, now it is branches; put"):
+        sweeps.keep_others(plain)
+    assert outdated(plain.params).startswith('changed: prior (was "leaves")')
+    finish(plain)
+    with pytest.raises(HnasError, match=r"was made with 04_mcts\.prior branches, now it is leaves; put"):
+        sweeps.keep_others(list(other.values())[-1])
+
+
 @pytest.fixture
 def worker(outputs, tmp_path, monkeypatch):
     """Runs a task in this process as a worker does."""
@@ -304,22 +321,6 @@ def test_what_is_up_to_date_is_not_run_again(worker):
     assert executed == []
     assert end["values"] == {"reward": 7.5, "rank": 2.5, "accuracy": 90.0}
     assert end["same_code"]
-
-
-def test_a_kernel_that_does_not_start_is_tried_again(worker, monkeypatch):
-    _, run_task = worker
-    (task, _) = plan(notebook="01_pretrain").tasks.values()
-    tries = []
-
-    def execute(notebook, run, values):
-        tries.append(values)
-        if len(tries) < 3:
-            raise RuntimeError("Kernel died before replying")
-        finish(task)
-
-    monkeypatch.setattr(sweeps, "execute", execute)
-    assert run_task(task)["values"]["rank"] == 2.5
-    assert tries == [task.params.model_dump()] * 3
 
 
 def failure(call, *args):
@@ -400,7 +401,7 @@ def test_every_end_has_its_row_with_the_cause(capsys):
     assert table.loc[3, ["label", "seed", "measure", "rank"]].tolist() == ["L", 0, "l2", 2.0]
 
 
-def test_finished_rows_stay_when_a_sweep_is_started_again_and_interrupted(tmp_path):
+def test_finished_rows_stay_when_a_sweep_is_started_again_and_interrupted(outputs, tmp_path):
     made = plan(seeds=2, notebook="02_distances", grid=[{"label": "None"}, {"label": "L", "measure": "l2"}])
     target, keys = tmp_path / "a.csv", {f"task {key}": key for key in made.tasks}
     done = {"values": {"rank": 2.0}, "seconds": 60.0, "took": 60.0, "same_code": True}
@@ -409,16 +410,40 @@ def test_finished_rows_stay_when_a_sweep_is_started_again_and_interrupted(tmp_pa
         first.add(Future(f"task {key}", done), keys)
     whole = first.save(target)
     assert (whole["status"] == "done").all()
-    again = sweeps.Ends(made, sweeps._rows_before(target))
+    for task in made.tasks.values():
+        finish(task)
+    again = sweeps.Ends(made, sweeps._rows_before(target, made, False))
     again.save(target)  # stopped before anything ended
     assert pd.read_csv(target, keep_default_na=False).astype(str).equals(whole.fillna("").astype(str))
-    again = sweeps.Ends(made, sweeps._rows_before(target))
+    again = sweeps.Ends(made, sweeps._rows_before(target, made, False))
     failed = sweeps.Failed(("02_distances", "a/seed0"), "no space left")
     again.add(Future("task ('02_distances', 'a/seed0')", failed), keys)
     assert again.table()["status"].tolist() == ["failed", "done", "done", "done"]
     other = plan(seeds=1, run="b", notebook="02_distances", grid=[{"label": "None"}])
-    assert sweeps.Ends(other, sweeps._rows_before(target)).table()["status"].tolist() == ["not run"]
-    assert sweeps._rows_before(tmp_path / "none.csv") == {}
+    assert sweeps.Ends(other, sweeps._rows_before(target, other, False)).table()["status"].tolist() == [
+        "not run"
+    ]
+    assert sweeps._rows_before(tmp_path / "none.csv", made, False) == {}
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_row_without_its_result_is_not_kept(outputs, tmp_path, elsewhere):
+    """Its folder was removed, to make it with other parameters; then the sweep was stopped."""
+    made = plan(seeds=2, notebook="01_pretrain", grid=[{"label": "None"}])
+    for task in made.tasks.values():
+        finish(task)
+    target = tmp_path / "a.csv"
+    rows = pd.DataFrame({"label": "None", "seed": [0, 1], "run": ["a/seed0", "a/seed1"], "status": "done"})
+    rows.assign(rank=[3, 9]).to_csv(target, index=False)
+    shutil.rmtree(outputs / "a" / "seed0")
+    table = sweeps.Ends(made, sweeps._rows_before(target, made, elsewhere)).table()
+    assert table["status"].tolist() == ["not run", "done"]
+    assert table["rank"].tolist()[1:] == [9]
+    # made on another kind of device: there, the rows of the present one are not up to date
+    manifest = outputs / "a" / "seed1" / "01_pretrain" / "manifest.json"
+    record = json.loads(manifest.read_text()) | {"fingerprint": "of a GPU"}
+    manifest.write_text(json.dumps(record | {"checksum": manifest_checksum(record)}))
+    assert bool(sweeps._rows_before(target, made, elsewhere)) == elsewhere
 
 
 def test_a_setting_that_no_method_of_a_point_has_is_refused(outputs, tmp_path, capsys):

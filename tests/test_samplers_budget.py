@@ -135,17 +135,13 @@ def test_leaves_of_a_coarse_grid_are_counted_nearly_right():
     assert off["leaves"] < 0.02 < 0.3 < off["branches"]
 
 
-def test_priors_are_no_part_of_a_state_and_follow_from_it():
+def test_a_state_has_all_that_was_grown():
     budget, _ = WINDOWS["macro"]
     first = taught(MCTSInBudget(budget, prior="leaves"), 100)
-    state = first.state_dict()
-    assert not {"prior", "cell"} & state["tree"].keys()  # as before there was a prior
     again = MCTSInBudget(budget, prior="leaves")
-    again.load_state_dict(torch_value(torch_bytes(state)))
+    again.load_state_dict(torch_value(torch_bytes(first.state_dict())))
     np.testing.assert_array_equal(again.tree.nodes, first.tree.nodes)
-    plain = MCTSInBudget(budget)
-    plain.load_state_dict(state)
-    assert set(plain.tree.nodes["prior"][: plain.tree.num_nodes]) == {1.0}
+    assert len(set(again.tree.nodes["prior"])) > 10
 
 
 def test_independent_layers_in_a_window_by_listing_what_is_in_it():

@@ -166,10 +166,13 @@ def test_a_search_killed_in_the_middle_of_learning_its_tree_goes_on_bit_for_bit(
     assert_same(trial(checkpoints=Checkpoints(tmp_path, 9)), whole)
 
 
-def test_restored_trees_took_no_seconds_of_this_part(whole, tmp_path):
-    trial(checkpoints=Checkpoints(tmp_path, 35))  # keeps its last state, after the first new tree
-    again = trial(checkpoints=Checkpoints(tmp_path, 35))
-    assert [one.seconds > 0 for one in again.planted] == [False, False, True]
+def test_a_resumed_search_took_the_seconds_of_all_its_parts(whole, tmp_path):
+    first = trial(checkpoints=Checkpoints(tmp_path, 35))  # keeps its last state, after the first new tree
+    checkpoints = Checkpoints(tmp_path, 35)
+    again = trial(checkpoints=checkpoints)
+    assert [one.seconds > 0 for one in again.planted] == [False, True, True]
+    assert again.planted[1].seconds == first.planted[1].seconds
+    assert 0 < checkpoints.seconds < min(first.seconds, again.seconds)
     assert_same(again, whole)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from hnas_kit import benchmarks, cli, samplers
+from hnas_kit import benchmarks, cli, samplers, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.runs import Finished, project_root
@@ -178,6 +178,28 @@ def test_a_rehearsed_row_is_that_of_the_notebook(finished, monkeypatch):
     )
     assert history["architecture"].tolist() == was["architecture"].tolist()
     np.testing.assert_array_equal(history["reward"], was["reward"])
+
+
+def test_a_rehearsed_random_tree_is_of_the_searchs_seed(finished, monkeypatch):
+    """As 04_mcts has it, whatever the seed of 03_tree."""
+    monkeypatch.setenv("HNAS_OUTPUTS", str(finished))
+    p1, p2, p3 = (
+        ablations.NOTEBOOKS[name].checked(Finished("small", name).params, "")
+        for name in ("01_pretrain", "02_distances", "03_tree")
+    )
+    seen, archs = [], ablations._problem(p1, "cpu").space.enumerate()
+
+    def trial(problem, walker, *_, **__):
+        seen.append(walker.tree)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablations.search, "trial", trial)
+    for seed in (0, 5):
+        values = ablations.NOTEBOOKS["04_mcts"].defaults() | {"tree": "random", "compare": [], "seed": seed}
+        p4 = ablations.NOTEBOOKS["04_mcts"].checked(values, "")
+        with pytest.raises(KeyboardInterrupt):
+            ablations.run_job(ablations.Job((p1, p2, p3, p4), b"", "cpu", 0))
+        assert seen[-1].to_newick() == trees.random(archs, seed).to_newick()
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def test_every_length_bonus_lambda_and_prior_is_a_cell():
 @pytest.fixture
 def short(monkeypatch):
     """Pooling alone, and short searches."""
-    monkeypatch.setattr(beyond, "settings", lambda: {"pooling": readings.pooling()})
+    monkeypatch.setattr(readings, "settings", lambda: {"pooling": readings.pooling()})
     monkeypatch.setattr(beyond, "SHARES", {"1": 60 / 39_200})
 
 

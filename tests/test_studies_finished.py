@@ -12,7 +12,7 @@ from scipy.stats import t
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
-from hnas_kit.runs import project_root
+from hnas_kit.runs import grids, project_root
 from hnas_kit.studies import finished
 
 ROWS = read_csv(project_root() / "docs" / "results" / "searches.csv")
@@ -77,6 +77,16 @@ def test_what_goes_beyond_is_set_against_what_differs_in_nothing_else():
         4,
     ]  # of -1.25
     assert found["best quarter"].tolist() == [9, 5, 8, 6]
+
+
+def test_what_is_set_against_one_another_differs_in_one_setting():
+    usual, points = {"prior": "branches", "bonus": "sqrt"}, {}
+    for sweep in ("table1", "beyond"):
+        file = grids.read(project_root() / "params" / "sweeps" / f"{sweep}.yaml", {})
+        points |= {label: usual | values for label, values in grids.points(file.grid)}
+    for method, against in finished.AGAINST.items():
+        one, other = points[method], points[against]
+        assert len([name for name in one.keys() | other.keys() if one.get(name) != other.get(name)]) == 1
 
 
 def test_table_1_has_p_as_it_is_shown_and_no_row_of_another_sweep():

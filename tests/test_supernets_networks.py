@@ -6,13 +6,14 @@ import copy
 
 import pytest
 import torch
+from common import generator
 from torch import nn
 
 from hnas_kit import evaluation
 from hnas_kit.data import Batches, Split
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
-from hnas_kit.supernets import default_width, make_supernet, mixture
+from hnas_kit.supernets import default_width, make_supernet, mixture, networks
 from hnas_kit.training import train
 
 SPACE = make_space("pooling")
@@ -131,6 +132,24 @@ def test_a_mixture_is_evaluated_like_its_supernets(new_net):
         assert torch.equal(outputs[[i for i, path in enumerate(paths) if path[0] == model]], alone)
     accuracy = evaluation.accuracy(mixture(nets), paths, x, y)
     assert accuracy[::2].tolist() == evaluation.accuracy(nets[1], ARCHS[::5], x, y).tolist()
+
+
+def test_every_supernet_of_a_mixture_has_initial_weights_of_its_own(monkeypatch):
+    """Also of blocks of one's own, which PyTorch draws while they are built."""
+
+    def build(in_channels, num_classes, width, shared):
+        return nn.ModuleList([nn.Conv2d(1, 2, 3), nn.ConvTranspose2d(1, 2, 3), nn.Embedding(3, 2)])
+
+    outline = networks.skeleton(SPACE)._replace(build=build)
+    monkeypatch.setattr(networks, "skeleton", lambda space: outline)
+    draw = generator(3)
+    nets = [make_supernet(SPACE, generator=draw) for _ in range(2)]
+    for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert not torch.equal(one, other)
+    again, plain = generator(3), generator(3)
+    assert torch.equal(make_supernet(SPACE, generator=again)[2].weight, nets[0][2].weight)
+    nn.init.kaiming_uniform_(weight := torch.empty(2, 1, 3, 3), a=5**0.5, generator=plain)
+    assert torch.equal(weight, nets[0][0].weight)  # what is a convolution is drawn as without the others
 
 
 def test_supernets_that_are_not_chosen_stay_untouched(new_net):

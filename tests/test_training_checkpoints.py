@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from common import ARCHS, DEVICES
 from torch import Tensor
 
-from hnas_kit import data
+from hnas_kit import data, provenance
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.processes.distributed import Team
@@ -89,6 +90,7 @@ def newest_state(folder: Path) -> str:
     """All that the newest checkpoint holds, the optimiser too, to the last digit."""
     state = torch_value(max(folder.iterdir()).read_bytes())
     assert state["parts"]["optimiser"]["state"]
+    assert state.pop("seconds") > 0
     return json.dumps(state, default=Tensor.tolist)
 
 
@@ -107,6 +109,47 @@ def test_a_killed_training_that_resumes_equals_one_that_was_not(
     assert resumed.progress == [resumed_from] + [1] * (9 - resumed_from)
     if device == "cpu":
         assert newest_state(tmp_path / "killed") == newest_state(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_running_statistics_of_parts_go_on_from_those_that_were_saved(tmp_path, new_net, parts):
+    def go(folder: Path, kill_after: int | None = None) -> dict[str, Tensor]:
+        dataset, generators = data.load("digits"), Generators(0)
+        net = new_net(seed=0, shared=False)
+
+        def stop(step: int, *_: object) -> None:
+            if step == kill_after:
+                raise Killed
+
+        batches = dataset.batches(dataset.train, 32, generators)
+        how = {"lr": 0.05, "weight_decay": 0.0, "parts": parts, "states": {"generators": generators}}
+        train(net, batches, lambda _: ARCHS[0], 6, **how, after_step=stop, checkpoints=Checkpoints(folder, 3))
+        return net.state_dict()
+
+    whole = go(tmp_path / "whole")
+    with pytest.raises(Killed):
+        go(tmp_path / "killed", 4)
+    resumed = go(tmp_path / "killed")
+    assert any("running_var" in name for name in whole)
+    for name, value in whole.items():
+        assert torch.equal(resumed[name], value), name
+
+
+def test_a_state_knows_the_seconds_and_the_code_of_all_that_made_it(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    losses, present = Losses(3, torch.device("cpu")), provenance.code_digest()
+    for number, digest in enumerate((present, "0" * 64, present)):
+        monkeypatch.setattr("hnas_kit.training.checkpoints.code_digest", lambda digest=digest: digest)
+        made = Checkpoints(tmp_path, 1)
+        now[0] += 500  # before the loop begins
+        assert made.restore({"losses": losses}) == number
+        assert made.seconds == 20 * number
+        assert made.codes == {digest, *(present, "0" * 64)[:number]}
+        now[0] += 20
+        assert made.took == 20 * number + 20
+        made.save(number + 1, {"losses": losses})
+        now[0] += 7  # lost
 
 
 def damage(path: Path) -> None:

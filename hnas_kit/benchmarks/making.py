@@ -74,7 +74,8 @@ def train(
     sizes = dataset.in_channels, dataset.num_classes, width
     new = generators.torch("weights")
     net = prune(make_supernet(space, *sizes, shared=False, generator=new), arch)
-    batches = dataset.batches(_images(dataset, generators, train_on), batch_size, generators)
+    images = _images(dataset, generators, train_on)
+    batches, an_epoch = dataset.batches(images, batch_size, generators), -(-len(images) // batch_size)
     net.to(batches.device, memory_format=layout(batches.device))
     average, states = None, {"generators": generators}
     if ema_decay:
@@ -84,8 +85,8 @@ def train(
         net,
         batches,
         lambda step: arch,
-        epochs * batches.steps_per_epoch,
-        warmup_steps=warmup_epochs * batches.steps_per_epoch,
+        epochs * an_epoch,
+        warmup_steps=warmup_epochs * an_epoch,
         after_step=(lambda *_: average.update_parameters(net)) if average else None,
         states=states,
         **options,

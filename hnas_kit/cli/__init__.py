@@ -1,7 +1,5 @@
 """The command line: what commands there are, their arguments, and how one ends."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import os

@@ -280,10 +280,10 @@ def _trees(seeds: int, names: list[str]) -> None:
 def _beyond(seeds: int, _: list[str]) -> None:
     from hnas_kit.studies import beyond, readings, study
 
-    subjects, seeds = beyond.settings(), seeds or beyond.SEEDS
+    subjects, seeds = readings.settings(), seeds or beyond.SEEDS
     for name, subject in subjects.items():
         study.require_memory(len(subject.forest), readings.PAPER[name]["steps"], seeds)
-    total = beyond.count(subjects)
+    total = sum(len(list(beyond.cells(name))) for name in subjects)
     table, took = _studied("beyond", "cells", total, lambda done: beyond.run(subjects, done, seeds))
     print(f"{len(table):,} cells of {seeds} seeds, {took}")
     for name, value in {"0.5, the paper's": beyond.PAPERS, "by the rule": 0.0}.items():

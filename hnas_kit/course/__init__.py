@@ -1,7 +1,5 @@
 """The notebooks as a course: a version for students, one with solutions, and a page for the teacher."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -136,7 +136,7 @@ class Batches:
     """An endless stream of shuffled, augmented batches; all of it in tensor operations on the device.
 
     Every epoch is a new permutation; the batch at its end is filled from the next one, so all batches
-    are full and ``steps_per_epoch`` of them hold every image.
+    are full.
 
     Args:
         split: the images.
@@ -171,10 +171,6 @@ class Batches:
     def device(self) -> torch.device:
         """Where the batches are."""
         return self.split.labels.device
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self.split) // self.batch_size)
 
     def __next__(self) -> tuple[Tensor, Tensor]:
         if len(self._order) < self.batch_size:

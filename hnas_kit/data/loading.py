@@ -19,7 +19,7 @@ from hnas_kit.data.images import fingerprint, load_images
 from hnas_kit.data.rendering import digits_render, photo_render, resized, shrunk, textures_render
 from hnas_kit.data.sources import Part
 from hnas_kit.data.streaming import SIZE, StreamedDataset
-from hnas_kit.errors import HnasError, foreign
+from hnas_kit.errors import HnasError, foreign, require_one_of
 from hnas_kit.names import DATASETS, LAYOUTS
 
 SHUFFLED = ("digits", "textures", "cifar10")  # they come in random order, and keep it
@@ -145,8 +145,8 @@ def fixed_order(images: int) -> Tensor:
 
 def _own_folder(name: str) -> tuple[str, Path] | None:
     """Layout and folder of a data set called ``LAYOUT:PATH``, None for a named one."""
-    layout, colon, path = name.partition(":")
-    if not colon or layout not in LAYOUTS:
+    layout, _, path = name.partition(":")
+    if not path or layout not in LAYOUTS:
         return None
     folder = Path(expanduser(path))
     if not folder.exists():
@@ -243,11 +243,9 @@ def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, wor
         dataset = from_arrays(own[1].name, *load_images(own[1], image_size), device, image_size)
     elif name in DATASETS.brought:
         dataset = _brought(name, device)
-    elif name in DATASETS:
-        dataset = DATASETS[name](device, image_size)
     else:
-        layouts = ", ".join(f"{layout}:PATH" for layout in LAYOUTS)
-        raise HnasError(f"unknown data set {name!r}; allowed: {', '.join(DATASETS)}, {layouts}")
+        require_one_of("data set", name, (*DATASETS, *(f"{layout}:PATH" for layout in LAYOUTS)))
+        dataset = DATASETS[name](device, image_size)
     if own or name in DATASETS.brought:
         _check_classes(name, dataset)
     if name not in SHUFFLED and getattr(dataset, "first_half", None) is None:

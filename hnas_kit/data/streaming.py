@@ -79,10 +79,6 @@ class Stream:
         self._decoder, self._order = decoder, order
         self.load_state_dict({"step": 0})
 
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self.split) // self.batch_size)
-
     def __next__(self) -> tuple[Tensor, Tensor]:
         return self.share()[0]
 

@@ -9,8 +9,6 @@ told of beforehand: nothing from the network is unpickled, imported or run. Whoe
 launcher could still end a run, so it belongs inside a cluster.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import json
@@ -30,7 +28,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed import FileStore, PrefixStore, Store, TCPStore, all_reduce
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException, start_processes
 
@@ -102,10 +100,6 @@ class Team:
             flat /= self.size
             for tensor, mean in zip(group, flat.split([t.numel() for t in group]), strict=True):
                 tensor.copy_(mean.view(tensor.shape))
-
-    def mean_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Average the gradients over all processes; a weight that has none (None) keeps none."""
-        self.average(p.grad for p in parameters if p.grad is not None)
 
     def mean(self, value: float) -> float:
         """The mean over all processes, the very same number for each of them."""

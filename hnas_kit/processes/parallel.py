@@ -1,7 +1,5 @@
 """Many independent computations, each in a process of one thread."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import os

@@ -1,7 +1,5 @@
 """``hnas compare``: what differs between two runs, and their results beside each other."""
 
-from __future__ import annotations
-
 import json
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """``hnas verify``: a run's folders against what was recorded and printed of them."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from html import unescape

@@ -1,7 +1,5 @@
 """Tolerant regression checks: the same stored notebook passes on CPU and on GPU."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

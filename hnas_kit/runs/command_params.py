@@ -1,7 +1,5 @@
 """The parameters of commands, each declared once, validated before anything is loaded or written."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -40,7 +38,7 @@ class Retrain(Training):
         return super().optimiser | self.model_dump(include=own)
 
     @model_validator(mode="after")
-    def _consistent(self) -> Retrain:
+    def _consistent(self) -> Self:
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}: it must be below epochs, {self.epochs}")
         return self

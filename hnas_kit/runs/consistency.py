@@ -1,7 +1,5 @@
 """Parameters against what they need, images and results that are there, before a kernel starts."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -11,7 +9,7 @@ from hnas_kit import data, places, plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.names import MEASURES
 from hnas_kit.runs import folders
-from hnas_kit.runs.params import NOTEBOOKS, Parameters, Search, result_params
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Search, differing, result_params
 from hnas_kit.supernets import smallest_features
 from hnas_kit.training.problem import Problem
 
@@ -102,8 +100,8 @@ def made_otherwise(params: Mapping[str, Parameters], first: str) -> Iterator[str
         with contextlib.suppress(HnasError):
             before = _before(params, first, notebook)
         if before is not None:
-            now = result_params(params[notebook])
-            if other := [f"{name} {before.get(name)}" for name in now if now[name] != before.get(name)]:
+            changed = differing(before, result_params(params[notebook]))
+            if other := [f"{name} {was}" for name, (was, _) in changed.items()]:
                 yield f"{notebook} is not run; it was made with {', '.join(other)}"
 
 

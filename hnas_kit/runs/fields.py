@@ -3,8 +3,6 @@
 Names are looked up when they are given, so what was registered counts. Nothing here imports what computes.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection
 from dataclasses import dataclass

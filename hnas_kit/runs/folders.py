@@ -29,7 +29,7 @@ from hnas_kit.places import READS, notebook_digest, outputs_root
 from hnas_kit.provenance import code_digest, provenance
 from hnas_kit.runs import locks
 from hnas_kit.runs.finished import FORMAT, Finished, know, manifest_checksum, recover, set_aside
-from hnas_kit.runs.params import NOTEBOOKS, Parameters, result_params
+from hnas_kit.runs.params import Parameters, differing, result_params
 from hnas_kit.training import Checkpoints, pick_device
 from hnas_kit.trees import ArchTree
 
@@ -53,6 +53,8 @@ class Stage:
     def __init__(self, params: Parameters) -> None:
         self.params, self.notebook = params, params.notebook
         self._start, self._started = time.perf_counter(), datetime.now(UTC)
+        self._provenance = provenance()  # at the end the code may be another one
+        self._loops: list[Checkpoints] = []
         self.device = device_of(params)
         if getattr(params, "threads", 0):
             torch.set_num_threads(params.threads)
@@ -77,7 +79,8 @@ class Stage:
     def checkpoints(self, name: str, every: int) -> Checkpoints:
         """Checkpoints of one long loop of this notebook."""
         locks.take(self.folder)
-        return Checkpoints(self.attempt / "checkpoints" / name, every)
+        self._loops.append(Checkpoints(self.attempt / "checkpoints" / name, every))
+        return self._loops[-1]
 
     def save(self, name: str, value: Any) -> None:
         """Write an artefact, as its ending says.
@@ -173,10 +176,12 @@ class Stage:
             "device": str(self.device),
             "gpu": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "",
             "started": self._started.isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - self._start, 1),
+            "seconds": round(sum((one.seconds for one in self._loops), time.perf_counter() - self._start), 1),
             "peak_memory_mb": peak_memory_mb(),
         }
-        record = json.loads(json.dumps(record | more | {"provenance": provenance()}))
+        codes = {self._provenance["code_sha256"]}.union(*(one.codes for one in self._loops))
+        record |= {"codes": sorted(codes), "provenance": self._provenance}
+        record = json.loads(json.dumps(record | more))
         data = json.dumps(record | {"checksum": manifest_checksum(record)}, indent=2)
         write_atomic(self.attempt / "manifest.json", data.encode() + b"\n")
 
@@ -278,9 +283,8 @@ def outdated(params: Parameters) -> str:
         return ABSENT
     if part.manifest["fingerprint"] == fingerprint(params, parts):
         return ""
-    old, new = part.manifest["lineage"][params.notebook], result_params(params)
-    if changed := [name for name in new if name not in old or old[name] != new[name]]:
-        return "changed: " + ", ".join(f"{n} (was {json.dumps(old.get(n))})" for n in changed)
+    if changed := differing(part.manifest["lineage"][params.notebook], result_params(params)):
+        return "changed: " + ", ".join(f"{n} (was {json.dumps(old)})" for n, (old, _) in changed.items())
     before = part.manifest["inputs"]
     if changed := [name for name in parts if before.get(name) != parts[name].manifest["fingerprint"]]:
         return f"made again: {', '.join(changed)}"
@@ -290,8 +294,8 @@ def outdated(params: Parameters) -> str:
 
 
 def same_code(manifest: dict) -> bool:
-    """Whether a result was made by the package's code as it is now."""
-    return manifest["provenance"]["code_sha256"] == code_digest()
+    """Whether a result was made, from its first step on, by the package's code as it is now."""
+    return {manifest["provenance"]["code_sha256"], *manifest.get("codes", [])} == {code_digest()}
 
 
 def peak_memory_mb() -> int:
@@ -311,6 +315,3 @@ def progress(total: int | None, what: str, main: bool = True) -> tqdm:
     return tqdm(
         total=total, desc=what, unit="step", disable=quiet, mininterval=3.0, ascii=" #", file=sys.stdout
     )
-
-
-assert list(READS) == list(NOTEBOOKS)

@@ -4,8 +4,6 @@ What several points of a grid have in common is one task in one folder,
 ``outputs/<run>/<what differs from profile and fixed>/seed<N>``.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re
@@ -20,7 +18,6 @@ from pydantic import Field, ValidationError
 from hnas_kit import places, plugins
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_yaml, sha256
-from hnas_kit.runs import brought
 from hnas_kit.runs.fields import RunName
 from hnas_kit.runs.params import NOTEBOOKS, Parameters, Phased, result_params
 from hnas_kit.runs.profiles import load_profile, override
@@ -79,11 +76,6 @@ class Plan:
     run: str
     rows: list[Row]
     tasks: dict[Key, Task]
-
-    def check(self) -> None:
-        """Raise :class:`HnasError` if what a row uses of one's own does not work, see :mod:`.brought`."""
-        for row in self.rows:
-            brought.check(row.params)
 
 
 def read(path: Path, own: Mapping[str, Any]) -> SweepFile:

@@ -4,8 +4,6 @@ The system holds it (``flock``), also on folders that machines share, and lets g
 however it ends. Where there are no such locks, on Windows and some network file systems, none are taken.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """What ``hnas parameters`` prints: every parameter with its default, what is allowed, and its meaning."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import textwrap

@@ -246,7 +246,7 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
 
 
 # came later: results without them were made so
-LATER = [("settings", {}), ("prior", "branches"), ("relearn_every", 0.34)]
+LATER = {"settings": {}, "prior": "branches", "relearn_every": 0.34}
 
 
 def result_params(params: Parameters) -> dict[str, Any]:
@@ -256,4 +256,10 @@ def result_params(params: Parameters) -> dict[str, Any]:
     """
     apart = {"run", "source", "device", "checkpoint_every", "plugins"}
     values = params.model_dump(mode="json", exclude=apart)
-    return {name: value for name, value in values.items() if (name, value) not in LATER}
+    return {name: value for name, value in values.items() if name not in LATER or LATER[name] != value}
+
+
+def differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What a result's parameters were and are now, where it is not the same; of :func:`result_params`."""
+    old, new = LATER | dict(old), LATER | dict(new)
+    return {name: (old.get(name), value) for name, value in new.items() if old.get(name) != value}

@@ -1,7 +1,5 @@
 """Profiles: what each sets for its notebooks, and changes to that."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection, Mapping
 from pathlib import Path

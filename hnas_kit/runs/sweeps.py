@@ -27,9 +27,10 @@ from hnas_kit import places, plugins
 from hnas_kit.errors import Failure, HnasError, Interrupted, said
 from hnas_kit.files import read_csv, write_atomic
 from hnas_kit.processes.parallel import cores
-from hnas_kit.runs import consistency, folders, grids, locks
+from hnas_kit.runs import brought, consistency, folders, grids, locks
 from hnas_kit.runs.grids import Key, Plan, Task, shown
 from hnas_kit.runs.notebook import execute
+from hnas_kit.runs.params import differing
 from hnas_kit.runs.profiles import shared
 
 Place = tuple[Path, Path, dict[str, str]]  # where a task is run as if it were: folder, project, environment
@@ -52,7 +53,8 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
         limit = "with --scheduler the workers are those it has" if scheduler else "it must be at least 1"
         raise HnasError(f"--workers is {workers}; {limit}")
     plan = grids.load(path, changes)
-    plan.check()
+    for row in plan.rows:
+        brought.check(row.params)
     for task in plan.tasks.values():
         if not scheduler:  # else the workers' devices count
             folders.device_of(task.params)
@@ -65,7 +67,7 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
     environment |= {"HNAS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}
     place = Path.cwd(), places.project_root().resolve(), environment
     target = outputs / plan.run / f"{path.stem}.csv"
-    ends = Ends(plan, _rows_before(target))
+    ends = Ends(plan, _rows_before(target, plan, bool(scheduler)))
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         with _client(scheduler, workers) as client:
@@ -98,13 +100,12 @@ def keep_others(task: Task) -> None:
     except HnasError:
         return
     for book, params in task.lineage.items():
-        for name, value in params.items():
-            if (old := lineage.get(book, {}).get(name)) != value:
-                folder = places.outputs_root() / run / notebook
-                raise HnasError(
-                    f"{folder} was made with {book}.{name} {shown(old)}, now it is {shown(value)}; "
-                    f"put it in the grid or name another run to keep both, or remove the folder"
-                )
+        for name, (old, value) in differing(lineage.get(book, {}), params).items():
+            folder = places.outputs_root() / run / notebook
+            raise HnasError(
+                f"{folder} was made with {book}.{name} {shown(old)}, now it is {shown(value)}; "
+                f"put it in the grid or name another run to keep both, or remove the folder"
+            )
 
 
 class Failed(Exception):
@@ -142,7 +143,7 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
             keep_others(task)
             start, old = time.perf_counter(), folders.up_to_date(task.params)
             if not old:
-                _execute(task)
+                execute(*task.key, task.params.model_dump())
             took = time.perf_counter() - start
             part = folders.Finished(run, notebook)
             found = part.load("found.csv").iloc[0].to_dict() if "found.csv" in part.outputs else {}
@@ -162,16 +163,6 @@ def run_task(task: Task, place: Place, *needs: Any) -> dict[str, Any]:
         "took": manifest["seconds"] if old else took,
         "same_code": folders.same_code(manifest),
     }
-
-
-def _execute(task: Task) -> None:
-    """Kernels that start at the same moment can take each other's ports: then start it again."""
-    for last in (False, False, True):
-        try:
-            return execute(*task.key, task.params.model_dump())
-        except RuntimeError:
-            if last:
-                raise
 
 
 @contextlib.contextmanager
@@ -231,14 +222,28 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
         yield client
 
 
-def _rows_before(target: Path) -> dict[tuple[str, int, str], dict[str, Any]]:
-    """The finished rows of an earlier sweep into this table, by label, seed and run."""
+def _rows_before(target: Path, plan: Plan, elsewhere: bool) -> dict[Key, dict[str, Any]]:
+    """The rows of an earlier sweep into this table whose results are there, by their tasks.
+
+    They must be up to date, too, unless they are made ``elsewhere``: on another kind of device, perhaps.
+    """
     try:
         rows = read_csv(target, na_values=[])
         done = rows[rows["status"] == "done"]
-        return {(row["label"], row["seed"], row["run"]): dict(row) for _, row in done.iterrows()}
+        kept = {(row["label"], row["seed"], row["run"]): dict(row) for _, row in done.iterrows()}
     except (OSError, ValueError, KeyError):
         return {}
+    found = {row.key: kept.get((row.label, row.seed, row.key[1])) for row in plan.rows}
+    return {key: row for key, row in found.items() if row and _is_there(plan.tasks[key], elsewhere)}
+
+
+def _is_there(task: Task, elsewhere: bool) -> bool:
+    if not elsewhere:
+        return folders.up_to_date(task.params) is not None
+    try:
+        return bool(folders.Finished(task.key[1], task.key[0]))
+    except HnasError:
+        return False
 
 
 def _gather(client: Any, place: Place, ends: Ends, target: Path) -> None:
@@ -260,9 +265,7 @@ def _gather(client: Any, place: Place, ends: Ends, target: Path) -> None:
 class Ends:
     """What became of the tasks of a plan so far."""
 
-    def __init__(
-        self, plan: Plan, before: Mapping[tuple[str, int, str], dict[str, Any]] | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, before: Mapping[Key, dict[str, Any]] | None = None) -> None:
         self.plan, self.before = plan, before or {}
         self.done: dict[Key, dict[str, Any]] = {}
         self.errors: dict[Key, tuple[str, str]] = {}  # failed or not run, and why
@@ -314,7 +317,7 @@ class Ends:
         """One row a point and seed, whatever became of it."""
         rows = []
         for row in self.plan.rows:
-            end, kept = self.done.get(row.key, {}), self.before.get((row.label, row.seed, row.key[1]))
+            end, kept = self.done.get(row.key, {}), self.before.get(row.key)
             if kept and row.key not in self.done | self.errors:
                 rows.append(kept)
                 continue

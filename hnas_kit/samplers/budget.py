@@ -14,6 +14,7 @@ from scipy.special import softmax
 from hnas_kit.cost import BudgetSampler, Place
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.samplers import compiled
+from hnas_kit.samplers.flat import Uniform
 from hnas_kit.samplers.mcts import TreeSearch, with_settings
 from hnas_kit.samplers.sampler import Sampler, check_smoothing
 from hnas_kit.spaces import LISTED, Arch
@@ -55,13 +56,8 @@ class InBudget(Sampler):
             yield from self._walk((*arch, op), after, below, probability * share)
 
 
-class UniformInBudget(InBudget):
+class UniformInBudget(InBudget, Uniform):
     """All architectures in the window alike."""
-
-    weighs = False
-
-    def sample(self, rng: np.random.Generator) -> Arch:
-        return self.sample_uniform(rng)
 
     def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
         return [(op, after, 0, 1.0) for op, after in self.budget.choices(layer, place)]
@@ -123,12 +119,6 @@ class IndependentInBudget(InBudget):
     def anneal(self, temperature: float) -> None:
         self.temperature = temperature
 
-    def state_dict(self) -> dict:
-        return {"value": torch.from_numpy(self.value.copy())}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.value[:] = state["value"].numpy()
-
 
 class GrowingTree:
     """The default tree of a space in a window, layer by layer, grown where it is walked; with its statistics.
@@ -150,7 +140,6 @@ class GrowingTree:
 
     MORE = (("layer", "i4"), ("op", "i4"), ("state", "i8"), ("total", "i8"), ("cell", "i8"))
     NODE = np.dtype([*((name, compiled.NODE[name]) for name in compiled.NODE.names), *MORE], align=True)
-    KEPT = tuple(name for name in NODE.names if name not in ("prior", "cell"))  # the others follow from them
 
     def __init__(self, budget: BudgetSampler, counted: bool = False) -> None:
         self.budget, self.counted, self.num_nodes = budget, counted, 1
@@ -184,7 +173,7 @@ class GrowingTree:
     def _weigh(self, new: np.ndarray) -> None:
         """Fill in the priors of nodes of one layer, whose parents' are."""
         new["prior"] = 1.0
-        if self.counted and len(new):
+        if self.counted:
             above = self.nodes[new["parent"]]
             where = int(new["layer"][0]) - 1, above["state"], new["op"], above["cell"]
             new["cell"], new["prior"] = self.budget.behind(*where)
@@ -206,20 +195,14 @@ class GrowingTree:
 
     def state_dict(self) -> dict:
         there = self.nodes[: self.num_nodes]
-        return {name: torch.from_numpy(there[name].copy()) for name in self.KEPT}
+        return {name: torch.from_numpy(there[name].copy()) for name in self.NODE.names}
 
     def load_state_dict(self, state: dict) -> None:
         self.num_nodes = len(state["parent"])
         self.nodes = np.zeros(max(self.num_nodes, 1024), self.NODE)
         there = self.nodes[: self.num_nodes]
-        for name in self.KEPT:
+        for name in self.NODE.names:
             there[name] = state[name].numpy()
-        there["prior"] = 1.0
-        for layer in range(1, 1 + int(there["layer"].max())) if self.counted else ():
-            own = np.flatnonzero(there["layer"] == layer)
-            new = there[own]
-            self._weigh(new)
-            there[own] = new
 
 
 class MCTSInBudget(TreeSearch, InBudget):

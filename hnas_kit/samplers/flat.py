@@ -88,13 +88,6 @@ class Independent(Sampler):
     def anneal(self, temperature: float) -> None:
         self.temperature = temperature
 
-    def state_dict(self) -> dict:
-        return {"value": [torch.from_numpy(v.copy()) for v in self.value]}
-
-    def load_state_dict(self, state: dict) -> None:
-        for value, saved in zip(self.value, state["value"], strict=True):
-            value[:] = saved.numpy()
-
 
 class Mixture(Sampler):
     """Uniform over architectures, each in one of M supernets that suits it (Roshtkhari et al., AutoML 2023).

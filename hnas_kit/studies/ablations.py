@@ -115,7 +115,14 @@ def _supernet(p: Pretrain, weights: bytes | None, device: str) -> Supernet:
 
 @lru_cache(maxsize=16)
 def _tree(
-    kind: str, p1: Pretrain, p2: Distances, p3: Tree, weights: bytes | None, device: str, scored: int
+    kind: str,
+    p1: Pretrain,
+    p2: Distances,
+    p3: Tree,
+    weights: bytes | None,
+    device: str,
+    scored: int,
+    seed: int = 0,
 ) -> tuple[trees.ArchTree | None, float]:
     """A tree that searches walk (as 02 and 03 make it), None without one; and its cophenetic correlation."""
     problem = _problem(p1, device)
@@ -133,7 +140,7 @@ def _tree(
         net, some = _supernet(p1, weights, device), images(scored or p1.scored or None)
         return trees.accuracy(evaluation.accuracy(net, archs, *some), archs), np.nan
     if kind == "random":
-        return trees.random(archs, p3.seed), np.nan
+        return trees.random(archs, seed), np.nan
     return trees.default(problem.space) if kind else None, np.nan
 
 
@@ -141,7 +148,8 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     """One search without notebooks: the row that 04_mcts would give, and its history."""
     *before, p4 = job.params
     p1, problem = before[0], _problem(before[0], job.device)
-    tree, cophenetic = _tree(p4.tree, *before, job.weights, job.device, job.scored)
+    seed = p4.seed if p4.tree == "random" else 0  # the others do not draw
+    tree, cophenetic = _tree(p4.tree, *before, job.weights, job.device, job.scored, seed)
     method = next(iter(p4.searched.values()))
     walker = method.make(problem.space, {p4.tree: tree}, **p4.sampler_settings)
     result = search.trial(

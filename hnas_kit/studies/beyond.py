@@ -24,7 +24,6 @@ SEEDS = 100
 PAPERS = 0.5  # lambda
 CELL = ["benchmark", "share", "steps", "bonus", "exploration", "prior"]
 KEYS = [*CELL, "tree", "growth"]
-settings = readings.settings
 
 
 def cells(benchmark: str) -> Iterator[dict[str, Any]]:
@@ -34,11 +33,6 @@ def cells(benchmark: str) -> Iterator[dict[str, Any]]:
         for exploration, prior in itertools.product((PAPERS, RULE[bonus]), PRIORS):
             values = benchmark, share, steps, bonus, exploration, prior
             yield dict(zip(CELL, values, strict=True))
-
-
-def count(subjects: dict[str, Setting]) -> int:
-    """How many cells there are."""
-    return sum(len(list(cells(name))) for name in subjects)
 
 
 def run(

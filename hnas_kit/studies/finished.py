@@ -33,7 +33,7 @@ AGAINST = {
     f"{LEARNED}, leaves": LEARNED,
     f"{DEFAULT}, leaves": DEFAULT,
     RELEARNED: LEARNED,
-    f"{RELEARNED}, leaves": LEARNED,
+    f"{RELEARNED}, leaves": f"{LEARNED}, leaves",
 }
 
 

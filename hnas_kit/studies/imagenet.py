@@ -4,6 +4,7 @@ What trains may run in several processes (:func:`launch`), and leaves its result
 not run again when it has finished.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -95,6 +96,7 @@ def load(p: Imagenet, device: torch.device | None = None) -> Problem:
 
 
 def _keep(checkpoints: Checkpoints, net: Supernet, **more: Any) -> None:
+    more |= {"took": checkpoints.took, "codes": sorted(checkpoints.codes)}
     content = torch_bytes({"net": {name: value.cpu() for name, value in net.state_dict().items()}} | more)
     write_atomic(checkpoints.folder / f"result-{sha256(content)[:16]}.pt", content)
 
@@ -174,6 +176,7 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
         _keep(
             checkpoints,
             done.net,
+            tree=tree.to_bytes(),
             sampler=done.sampler.state_dict(),
             history=done.history.to_dict("list"),
             candidates=list(done.scores.index),
@@ -190,11 +193,17 @@ def launch(
     method: str = "",
     tree: ArchTree | None = None,
 ) -> None:
-    """:func:`pretrain`, or with a method and a tree :func:`run`, in all the processes that train together."""
-    folder = checkpoints.folder.resolve()
-    if tree:
+    """:func:`pretrain`, or with a method and a tree :func:`run`, in all the processes that train together.
+
+    A search that was begun goes on with its own tree: one that is learned again may differ by rounding.
+    """
+    start, folder = time.perf_counter(), checkpoints.folder.resolve()
+    if tree and not (folder / "tree.npz").exists():
         write_atomic(folder / "tree.npz", tree.to_bytes())
     distributed.launch(job, (p.model_dump(), str(folder), method), p.processes, device)
+    if kept := result(checkpoints):
+        checkpoints.seconds = max(kept["took"] - (time.perf_counter() - start), 0.0)
+        checkpoints.codes.update(kept["codes"])
 
 
 def job(team: Team, settings: dict[str, Any], folder: str, method: str) -> None:
@@ -206,14 +215,12 @@ def job(team: Team, settings: dict[str, Any], folder: str, method: str) -> None:
         pretrain(team, p, checkpoints)
 
 
-def found(
-    p: Imagenet, method: str, tree: ArchTree, problem: Problem, checkpoints: Checkpoints
-) -> search.Result:
+def found(p: Imagenet, method: str, problem: Problem, checkpoints: Checkpoints) -> search.Result:
     """The result that :func:`run` left, its network on the images' device."""
     kept = result(checkpoints)
     if kept is None:
         raise HnasError(f"{checkpoints.folder} holds no finished search; run it again")
-    net, sampler = problem.supernet(), make_sampler(p, method, tree)
+    net, sampler = problem.supernet(), make_sampler(p, method, trees.load(kept["tree"]))
     net.load_state_dict(kept["net"])
     sampler.load_state_dict(kept["sampler"])
     scores = pd.Series(kept["scores"], index=pd.Index(kept["candidates"], tupleize_cols=False))

@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from hnas_kit import trees
 from hnas_kit.errors import HnasError, require_one_of, said
@@ -76,7 +77,7 @@ class Simulation:
     @cached_property
     def rank(self) -> np.ndarray:
         """(N,) true rank."""
-        return _rank(self.accuracy)
+        return rankdata(-self.accuracy, "min")
 
     @property
     def found(self) -> np.ndarray:
@@ -86,7 +87,7 @@ class Simulation:
     @property
     def found_seen(self) -> np.ndarray:
         """(S,) rank of the final choice by the accuracies that rewards follow."""
-        return _rank(self.seen)[self.found_index]
+        return rankdata(-self.seen, "min")[self.found_index]
 
     @property
     def best_quarter(self) -> np.ndarray:
@@ -106,11 +107,6 @@ class Simulation:
     def _last(self) -> np.ndarray:
         """(S, steps of the third phase) the architectures drawn in it."""
         return self.arch_index[:, self.third :]
-
-
-def _rank(accuracy: np.ndarray) -> np.ndarray:
-    """(N,) 1 for the best; of equals all have the better rank."""
-    return 1 + np.searchsorted(np.sort(-accuracy), -accuracy)
 
 
 def neighbours(archs: Sequence[Arch]) -> list[np.ndarray]:

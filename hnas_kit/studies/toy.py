@@ -18,9 +18,6 @@ class ToySpace(SearchSpace):
     ops = (("0", "1"),) * 3
     separator = ""
 
-    def describe(self) -> str:
-        return "3 layers of 0 or 1"
-
 
 SPACE = ToySpace()
 

@@ -1,10 +1,12 @@
 """Checkpoints that a run resumes from exactly."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
+from hnas_kit.provenance import code_digest
 
 
 class Checkpoints:
@@ -13,23 +15,35 @@ class Checkpoints:
     Args:
         folder: where the files lie.
         every: a state is saved each time this many steps are done.
+
+    Attributes:
+        seconds: that earlier processes took for the state that was restored.
+        codes: digests of the package's code that made it, and of the present code.
     """
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder, self.every = folder, every
+        self.seconds, self.codes, self._start = 0.0, {code_digest()}, time.perf_counter()
+
+    @property
+    def took(self) -> float:
+        """Seconds in all, of earlier processes and of this one since it restored their state."""
+        return self.seconds + time.perf_counter() - self._start
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.pt"), reverse=True)
 
     def save(self, step: int, parts: Mapping[str, Any]) -> None:
         """Save ``step`` and the state of every part, then drop all but the last two files."""
-        data = torch_bytes({"step": step, "parts": {name: part.state_dict() for name, part in parts.items()}})
+        states = {name: part.state_dict() for name, part in parts.items()}
+        data = torch_bytes({"step": step, "parts": states, "seconds": self.took, "codes": sorted(self.codes)})
         write_atomic(self.folder / f"step-{step:09d}-{sha256(data)[:16]}.pt", data)
         for old in self._files()[2:]:
             old.unlink()
 
     def restore(self, parts: Mapping[str, Any]) -> int:
         """Restore the newest sound state and return its step, 0 if there is none; damaged files are named."""
+        self._start = time.perf_counter()
         for path in self._files():
             data = path.read_bytes()
             if sha256(data)[:16] != path.stem.split("-")[2]:
@@ -39,5 +53,6 @@ class Checkpoints:
             state = torch_value(data)
             for name, part in parts.items():
                 part.load_state_dict(state["parts"][name])
+            self.seconds, self.codes = state["seconds"], self.codes.union(state["codes"])
             return state["step"]
         return 0

@@ -216,13 +216,13 @@ def train(
     _keep_memory(device)
     optimiser = torch.optim.SGD(weights, lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
     schedule = _schedule(optimiser, steps, warmup_steps)
-    scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16")
-    losses, statistics = Losses(steps, device), Statistics(net, parts)
+    scaler, losses = torch.amp.GradScaler(device.type, enabled=precision == "float16"), Losses(steps, device)
     states = {
         "net": net, "optimiser": optimiser, "schedule": schedule, "batches": batches, "losses": losses,
         **(states or {}), **({"scaler": scaler} if scaler.is_enabled() else {}),
     }  # fmt: skip
     start, progress = _start(team, checkpoints, states), progress or (lambda steps: None)
+    statistics = Statistics(net, parts)  # of what was restored
     draw_at = states["generators"].at_step if "generators" in states else lambda step: None
     progress(start)
     look_every = 1 if device.type == "cpu" else 50  # on a GPU, looking at a loss waits for it
@@ -235,7 +235,7 @@ def train(
         logits, loss = _gradients(net, share, arch, scaler.scale, precision, label_smoothing, statistics)
         statistics.step_done(team)
         # scaled as they are, so that an overflow in one process is one in all
-        team.mean_gradients(weights)
+        team.average(weight.grad for weight in weights if weight.grad is not None)
         scaler.step(optimiser)
         scaler.update()
         with warnings.catch_warnings():  # the scaler may have left out the first step: an overflow
