@@ -59,9 +59,8 @@ def _machine(hardware: str, versions: str, rows: pd.DataFrame) -> str:
     seeds = ", ".join(map(str, sorted(rows["seed"].unique())))
     seeds = f"seed{'s' if ',' in seeds else ''} {seeds}"
     commits = ", ".join(commit[:7] for commit in rows["commit"].unique())
-    low, high = rows["seconds"].min() / 60, rows["seconds"].max() / 60
     how = f"{len(rows)} of the searches ({seeds}) ran on {hardware}; {versions}; revision {commits}"
-    return f"{how}; {low:.0f} to {high:.0f} minutes each, others beside them"
+    return f"{how}; up to {rows['seconds'].max() / 60:.0f} minutes each, others beside them"
 
 
 def _by_own(rows: pd.DataFrame, truth: pd.DataFrame, made: benchmarks.Record) -> dict[str, Any]:
