@@ -485,7 +485,7 @@ def test_what_prefers_no_architecture_has_all_scored_for_a_path(done):
 @pytest.mark.parametrize("how", ["path", "samples"])
 def test_every_architecture_of_a_mixture_is_scored_in_its_best_supernet(new_net, done, how):
     nets, sampler = [new_net(seed=seed) for seed in range(3)], Mixture(ARCHS, models=3)
-    sampler.value[:] = np.random.default_rng(3).random((36, 3))
+    sampler.value[:], sampler.visits[:] = np.random.default_rng(3).random((36, 3)), 1000
     arch, accuracy = search.choose_final(
         mixture(nets), sampler, done.x, done.y, np.random.default_rng(2), how, samples=36
     )

@@ -282,6 +282,8 @@ def test_a_search_stays_inside_and_what_it_found_is_read_back(searched, method):
             expected.replant(anew[step])
         if step >= first:
             expected.update(arch, reward)
+    if hasattr(expected, "temperature"):
+        expected.anneal(done.sampler.temperature)
     assert same(done.sampler.state_dict(), expected.state_dict()) or method in ("default", "regularised")
     if hasattr(done.sampler, "tree") and method not in imagenet.ON_POOL:
         for arch in drawn[2:]:
