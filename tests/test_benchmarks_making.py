@@ -51,6 +51,16 @@ def test_a_training_is_kept_with_its_protocol(tmp_path):
     assert making._done(path, TINY, {}) is None
 
 
+def test_on_a_cpu_the_seconds_are_those_of_the_core(tmp_path, monkeypatch):
+    """Other work beside a training does not count as its own."""
+    monkeypatch.setenv("HNAS_DEVICE", "cpu")
+    processor = iter([5.0, 8.0])
+    monkeypatch.setattr(making, "train_alone", lambda *_, **__: 0.5)
+    monkeypatch.setattr(making.time, "process_time", lambda: next(processor))
+    making._job(TINY, ARCHS[0], 0, tmp_path / "training.json", {})
+    assert making._done(tmp_path / "training.json", TINY, {})["seconds"] == 3
+
+
 def test_what_was_found_is_trained_again_with_every_seed():
     problem = Problem.of({"space": "pooling", "dataset": "digits", "image_size": 0, "width": 1, "seed": 0})
     names, settings = [], {"epochs": 1, "batch_size": 450, "lr": TINY.lr}
