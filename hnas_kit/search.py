@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hnas_kit import evaluation, trees
+from hnas_kit import evaluation
 from hnas_kit.data import Batches
 from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.names import FINAL_CHOICES
@@ -59,14 +59,14 @@ class History:
             "archs": torch.tensor(list(self.position)),
             "arch_index": torch.from_numpy(self.arch_index.copy()),
             "reward": torch.from_numpy(self.reward.copy()),
-            "planted": [one._asdict() | {"tree": one.tree.to_bytes()} for one in self.planted],
+            "planted": [one.state_dict() for one in self.planted],
         }
 
     def load_state_dict(self, state: dict) -> None:
         self.position = {tuple(arch): i for i, arch in enumerate(state["archs"].tolist())}
         self.arch_index[:] = state["arch_index"].numpy()
         self.reward[:] = state["reward"].numpy()
-        self.planted = [Planted(**one | {"tree": trees.load(one["tree"])}) for one in state["planted"]]
+        self.planted = [Planted.of(one) for one in state["planted"]]
 
 
 def _of_two_modes(net: nn.Module) -> list[nn.Module]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -246,8 +245,7 @@ def lambdas() -> Iterator[str]:
     every, limit = table("readings"), rule.RULE
     yield f"up to {limit['sqrt']:g} with the bonus of Eq. 3"
     yield f"and up to {limit['linear']:g} with that of Algorithm 1"
-    cost = inspect.signature(readings.largest).parameters["cost"].default
-    yield f"exploring costs more than {100 * cost:.0f} % of these draws"
+    yield f"exploring costs more than {100 * readings.COST:.0f} % of these draws"
     yield "where 95 % of the fits are"
     grown = readings.exponent(every).loc[list(limit)].to_numpy()
     said = [f"{b:.2f} ({low:.2f} to {high:.2f})".replace("-0.00", "0.00") for b, low, high in grown]

@@ -341,6 +341,7 @@ def test_a_wrong_use_is_refused_before_anything_starts(profile, changes, line):
 @pytest.mark.parametrize(
     ("text", "notebook", "own", "line"),
     [
+        ("", "01_pretrain", {"dataset": "turn"}, "unknown data set 'turn' (did you mean 'turned'?)"),
         (REWARD.format("lambda a, x, y: x"), "04_mcts", {"reward": "mine"}, "gives a Tensor of shape (4, 2)"),
         (REWARD.format("lambda a, x, y: None"), "04_mcts", {"reward": "mine"}, "gives nothing"),
         (REWARD.format("lambda a, x, y: 0 * float('inf')"), "04_mcts", {"reward": "mine"}, "gives nan"),

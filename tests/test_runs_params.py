@@ -11,6 +11,7 @@ import pytest
 
 from hnas_kit import trees
 from hnas_kit.errors import HnasError
+from hnas_kit.places import READS
 from hnas_kit.rewards import REWARDS
 from hnas_kit.runs import params, profiles
 from hnas_kit.runs.params import NOTEBOOKS, result_params
@@ -20,6 +21,12 @@ from hnas_kit.training import Schedule
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = {name: cls.defaults() for name, cls in NOTEBOOKS.items()}
+
+
+def test_the_notebooks_are_in_the_order_in_which_they_read_one_another():
+    assert list(READS) == list(NOTEBOOKS)
+    for number, reads in enumerate(READS.values()):
+        assert set(reads) <= set(list(READS)[:number])
 
 
 def mistake(notebook: str, **changes: object) -> str:

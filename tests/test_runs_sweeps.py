@@ -426,6 +426,17 @@ def test_finished_rows_stay_when_a_sweep_is_started_again_and_interrupted(output
     assert sweeps._rows_before(tmp_path / "none.csv", made, False) == {}
 
 
+def test_points_that_share_a_result_keep_their_own_rows(outputs, tmp_path):
+    made = plan(seeds=1, notebook="01_pretrain", grid=[{"label": "A"}, {"label": "B"}])
+    (task,) = made.tasks.values()
+    finish(task)
+    target = tmp_path / "a.csv"
+    pd.DataFrame({"label": ["A", "B"], "seed": 0, "run": "a/seed0", "status": "done"}).to_csv(
+        target, index=False
+    )
+    assert sweeps.Ends(made, sweeps._rows_before(target, made, False)).table()["label"].tolist() == ["A", "B"]
+
+
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_a_row_without_its_result_is_not_kept(outputs, tmp_path, elsewhere):
     """Its folder was removed, to make it with other parameters; then the sweep was stopped."""

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from hnas_kit import plugins
-from hnas_kit.names import DATASETS, REWARDS, SAMPLERS, SPACES
+from hnas_kit.errors import HnasError, require_one_of
+from hnas_kit.names import DATASETS, LAYOUTS, REWARDS, SAMPLERS, SPACES
 from hnas_kit.runs.params import Parameters, Pretrain, Search
 
 FEW = 1000  # architectures that a sampler is tried out on
@@ -19,6 +20,14 @@ def check(params: Mapping[str, Parameters]) -> None:
     Raises:
         HnasError: one line, if something does not work, or not with the rest.
     """
+    for notebook, each in params.items():
+        name = getattr(each, "dataset", "textures")
+        layout, _, path = name.partition(":")
+        try:
+            if not (path and layout in LAYOUTS):
+                require_one_of("data set", name, (*DATASETS, *(f"{layout}:PATH" for layout in LAYOUTS)))
+        except HnasError as error:
+            raise HnasError(f"{notebook}: dataset is {name!r}: {error}") from None
     p, search = params.get("01_pretrain"), params.get("04_mcts")
     if not isinstance(p, Pretrain):
         return

@@ -222,8 +222,8 @@ def _client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
         yield client
 
 
-def _rows_before(target: Path, plan: Plan, elsewhere: bool) -> dict[Key, dict[str, Any]]:
-    """The rows of an earlier sweep into this table whose results are there, by their tasks.
+def _rows_before(target: Path, plan: Plan, elsewhere: bool) -> dict[tuple[str, int, str], dict[str, Any]]:
+    """The rows of an earlier sweep into this table whose results are there, by label, seed and run.
 
     They must be up to date, too, unless they are made ``elsewhere``: on another kind of device, perhaps.
     """
@@ -233,8 +233,8 @@ def _rows_before(target: Path, plan: Plan, elsewhere: bool) -> dict[Key, dict[st
         kept = {(row["label"], row["seed"], row["run"]): dict(row) for _, row in done.iterrows()}
     except (OSError, ValueError, KeyError):
         return {}
-    found = {row.key: kept.get((row.label, row.seed, row.key[1])) for row in plan.rows}
-    return {key: row for key, row in found.items() if row and _is_there(plan.tasks[key], elsewhere)}
+    tasks = {(row.label, row.seed, row.key[1]): plan.tasks[row.key] for row in plan.rows}
+    return {at: row for at, row in kept.items() if at in tasks and _is_there(tasks[at], elsewhere)}
 
 
 def _is_there(task: Task, elsewhere: bool) -> bool:
@@ -265,7 +265,9 @@ def _gather(client: Any, place: Place, ends: Ends, target: Path) -> None:
 class Ends:
     """What became of the tasks of a plan so far."""
 
-    def __init__(self, plan: Plan, before: Mapping[Key, dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self, plan: Plan, before: Mapping[tuple[str, int, str], dict[str, Any]] | None = None
+    ) -> None:
         self.plan, self.before = plan, before or {}
         self.done: dict[Key, dict[str, Any]] = {}
         self.errors: dict[Key, tuple[str, str]] = {}  # failed or not run, and why
@@ -317,7 +319,7 @@ class Ends:
         """One row a point and seed, whatever became of it."""
         rows = []
         for row in self.plan.rows:
-            end, kept = self.done.get(row.key, {}), self.before.get(row.key)
+            end, kept = self.done.get(row.key, {}), self.before.get((row.label, row.seed, row.key[1]))
             if kept and row.key not in self.done | self.errors:
                 rows.append(kept)
                 continue

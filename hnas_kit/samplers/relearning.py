@@ -4,9 +4,9 @@ The authors' later method does so as well (Iterative Monte Carlo Tree Search for
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import pandas as pd
 from torch import Tensor
@@ -28,6 +28,15 @@ class Planted(NamedTuple):
     step: int  # from which on; 0 for the one it began with
     tree: ArchTree
     seconds: float = 0.0  # that it took to learn it
+
+    def state_dict(self) -> dict[str, Any]:
+        """As a file of tensors and plain values may hold it."""
+        return self._asdict() | {"tree": self.tree.to_bytes()}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Self:
+        """What :meth:`state_dict` gave."""
+        return cls(**state | {"tree": trees.load(state["tree"])})
 
 
 @dataclass(frozen=True)

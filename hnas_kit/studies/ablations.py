@@ -122,7 +122,7 @@ def _tree(
     weights: bytes | None,
     device: str,
     scored: int,
-    seed: int = 0,
+    seed: int,
 ) -> tuple[trees.ArchTree | None, float]:
     """A tree that searches walk (as 02 and 03 make it), None without one; and its cophenetic correlation."""
     problem = _problem(p1, device)

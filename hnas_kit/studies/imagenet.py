@@ -182,7 +182,7 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
             candidates=list(done.scores.index),
             scores=done.scores.tolist(),
             seconds=done.seconds,
-            planted=[one._asdict() | {"tree": one.tree.to_bytes()} for one in done.planted],
+            planted=[one.state_dict() for one in done.planted],
         )
 
 
@@ -225,7 +225,7 @@ def found(p: Imagenet, method: str, problem: Problem, checkpoints: Checkpoints) 
     sampler.load_state_dict(kept["sampler"])
     scores = pd.Series(kept["scores"], index=pd.Index(kept["candidates"], tupleize_cols=False))
     history = pd.DataFrame(kept["history"]).rename_axis("step")
-    planted = tuple(Planted(**one | {"tree": trees.load(one["tree"])}) for one in kept.get("planted", []))
+    planted = tuple(Planted.of(one) for one in kept["planted"])
     where = problem.dataset.device
     return search.Result(net.to(where), sampler, history, scores.index[0], scores, kept["seconds"], planted)
 

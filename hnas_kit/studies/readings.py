@@ -21,6 +21,7 @@ from hnas_kit.studies import paper, study
 from hnas_kit.studies.rule import RULE
 from hnas_kit.studies.study import Setting
 
+COST = 0.1  # part of the draws on the best quarter that is little to lose
 LAMBDAS = (0.005, 0.02, 0.1, 0.5, 2.0)
 SHARES = {"1/12": 1 / 12, "1/3": 1 / 3, "1": 1, "3": 3}  # of the paper's number of steps
 TREES = ("learned", "default", "one-hot", "random", "random 1")  # the rule is fitted on them
@@ -113,30 +114,29 @@ def usual(table: pd.DataFrame) -> pd.DataFrame:
     return table[np.logical_and.reduce([table["rewards"] == "true", *others])]
 
 
-def _reach(shares: np.ndarray, cost: float) -> np.ndarray:
-    """(...) position of the largest lambda from the best one up to the first that costs too much.
+def _reach(shares: np.ndarray) -> np.ndarray:
+    """(...) position of the largest lambda from the best one up to the first that costs more than ``COST``.
 
     Args:
         shares: (..., lambdas) of the draws on the best quarter, lambda growing.
-        cost: the part of them that may be lost.
     """
     best = shares.max(axis=-1, keepdims=True)
     above = np.arange(shares.shape[-1]) > shares.argmax(axis=-1)[..., None]
-    costly = above & (shares < (1 - cost) * best)
+    costly = above & (shares < (1 - COST) * best)
     return np.where(costly.any(axis=-1), costly.argmax(axis=-1), shares.shape[-1]) - 1
 
 
-def largest(table: pd.DataFrame, cost: float = 0.1) -> pd.DataFrame:
+def largest(table: pd.DataFrame) -> pd.DataFrame:
     """The largest of ``LAMBDAS`` that costs little, for each of ``CELLS``.
 
     With true accuracies small ones are the best nearly everywhere under Eq. 3: what can be said is up to
-    where exploring costs at most that part of the draws on the best quarter.
+    where exploring costs at most ``COST`` of the draws on the best quarter.
 
     Returns:
         Indexed by ``CELLS``: ``exploration``; and ``at_best``, the share of draws at the best of ``LAMBDAS``.
     """
     shares = _shares(table, "best_quarter")
-    reached = np.array(LAMBDAS)[_reach(shares.to_numpy(), cost)]
+    reached = np.array(LAMBDAS)[_reach(shares.to_numpy())]
     return pd.DataFrame({"exploration": reached, "at_best": shares.max(axis=1)})
 
 
@@ -180,7 +180,7 @@ def exponent(table: pd.DataFrame, draws: int = 10_000) -> pd.DataFrame:
     found = {}
     for bonus, rows in shares.groupby("bonus"):
         drawn = rng.normal(rows, errors.loc[rows.index], (draws, *rows.shape))
-        reached = np.log(LAMBDAS)[_reach(np.concatenate([rows.to_numpy()[None], drawn]), 0.1)]
+        reached = np.log(LAMBDAS)[_reach(np.concatenate([rows.to_numpy()[None], drawn]))]
         length = np.log([SHARES[share] for share in rows.index.get_level_values("share")])
         length -= length.mean()
         slopes = reached @ length / (length @ length)
@@ -219,7 +219,7 @@ def error(table: pd.DataFrame) -> pd.DataFrame:
     here, length = rows["benchmark"] == "macro", rows["share"].isin(("1/12", "1"))
     kinds = {"other trees": rows["tree"].isin(OTHERS), "fitted": here & length, "other lengths": here}
     where = np.select(list(kinds.values()), list(kinds), "other benchmark")
-    groups = rows.assign(log=np.log(rows["factor"]), much=rows["cost"] > 0.1).groupby(where, sort=False)
+    groups = rows.assign(log=np.log(rows["factor"]), much=rows["cost"] > COST).groupby(where, sort=False)
     found = pd.DataFrame(
         {"cells": groups.size(), "cost": groups["cost"].mean(), "worst": groups["cost"].max(),
          "factor": np.exp(groups["log"].mean()), "too large": groups["much"].sum()}

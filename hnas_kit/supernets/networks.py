@@ -174,7 +174,7 @@ def make_supernet(
             raise HnasError(f"{name} is {value}; it must be at least 1")
     with torch.random.fork_rng(devices=[]):  # what is no convolution and no linear layer draws from there
         if generator is not None:
-            ahead = torch.Generator().set_state(generator.get_state())  # so that it draws the rest as without
+            ahead = generator.clone_state()  # so that the generator draws the rest as without
             torch.default_generator.manual_seed(int(torch.randint(2**63 - 1, (), generator=ahead)))
         net = outline.build(in_channels, num_classes, width, shared)
     for module in net.modules():
