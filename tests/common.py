@@ -1,7 +1,10 @@
-"""What several test files share: the Pooling space, devices, random images."""
+"""What several test files share: the Pooling space, devices, random images, commands at tiny values."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable
 
 import numpy as np
@@ -40,3 +43,23 @@ def random_images(*shape: int, low: int = 0) -> Tensor:
 def texts(things: Iterable) -> list[str]:
     """What the texts of a figure say."""
     return [thing.get_text() for thing in things]
+
+
+def options(**values):
+    return [part for name, value in values.items() for part in ("-p", name, str(value))]
+
+
+FOUR = options(
+    dataset="digits", epochs=2, batch_size=128, width=2, images=32, run="tiny", device="cpu"
+)  # notebooks 01 to 04
+SIX = options(pretrain_epochs=0, pool=4, methods="[learned, uniform]", scored=0, tested=0)
+SIX += ["-p", "06_imagenet.image_size", "16"]
+TINY = [*FOUR, *options(seeds=1), *SIX]
+
+
+def call(command, folder, **environment):
+    """Run a command from a folder; its outputs go to ``outputs`` in there."""
+    environment = {"HNAS_OUTPUTS": "outputs", "HNAS_QUIET": "1", "OMP_NUM_THREADS": "1"} | environment
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HNAS_")}
+    command = [sys.executable, "-m", *map(str, command)]
+    return subprocess.run(command, cwd=folder, env=kept | environment, capture_output=True, text=True)

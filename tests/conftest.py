@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import json
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
 import torch
-from common import ARCHS, SPACE, generator
+from common import ARCHS, SPACE, TINY, call, generator
+from filelock import FileLock
 from PIL import Image
 
 from hnas_kit import data, plugins, training
@@ -79,6 +83,22 @@ def pets(tmp_path_factory) -> Path:
     (root / "train" / "cat" / "list.txt").write_text("no image")
     (root / "README.txt").write_text("no class")
     return root
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> tuple[Path, CompletedProcess]:
+    """A folder outside the project with a run of the quick profile at tiny values, and what it printed.
+
+    Made once for all processes of these tests. Nothing may be written there.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder, said = root / "elsewhere", root / "elsewhere.json"
+    with FileLock(root / "elsewhere.lock"):
+        if not said.exists():
+            folder.mkdir()
+            said.write_text(json.dumps(vars(call(["hnas_kit.cli", "run", "quick", *TINY], folder))))
+    return folder, CompletedProcess(**json.loads(said.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import shlex
 import shutil
@@ -16,6 +15,7 @@ import numpy as np
 import papermill
 import pytest
 import torch
+from common import FOUR, SIX, TINY, call, options
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
@@ -29,41 +29,14 @@ from hnas_kit.training.problem import Problem
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def options(**values):
-    return [part for name, value in values.items() for part in ("-p", name, str(value))]
-
-
-FOUR = options(
-    dataset="digits", epochs=2, batch_size=128, width=2, images=32, run="tiny", device="cpu"
-)  # notebooks 01 to 04
-SIX = options(pretrain_epochs=0, pool=4, methods="[learned, uniform]", scored=0, tested=0)
-SIX += ["-p", "06_imagenet.image_size", "16"]
-TINY = [*FOUR, *options(seeds=1), *SIX]
-
-
-def call(command, folder, **environment):
-    """Run a command from a folder; its outputs go to ``outputs`` in there."""
-    environment = {"HNAS_OUTPUTS": "outputs", "HNAS_QUIET": "1", "OMP_NUM_THREADS": "1"} | environment
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HNAS_")}
-    command = [sys.executable, "-m", *map(str, command)]
-    return subprocess.run(command, cwd=folder, env=kept | environment, capture_output=True, text=True)
-
-
 def times(folder):
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def done(tmp_path_factory):
-    """A folder outside the project, the quick profile with tiny values run from it, and what was printed."""
-    folder = tmp_path_factory.mktemp("elsewhere")
-    return folder, call(["hnas_kit.cli", "run", "quick", *TINY], folder)
-
-
 @pytest.fixture
-def tiny(done, tmp_path, monkeypatch):
+def tiny(tiny_run, tmp_path, monkeypatch):
     """A copy of that folder; its outputs are those of this process."""
-    folder = shutil.copytree(done[0], tmp_path / "elsewhere")
+    folder = shutil.copytree(tiny_run[0], tmp_path / "elsewhere")
     monkeypatch.setenv("HNAS_OUTPUTS", str(folder / "outputs"))
     monkeypatch.delenv("HNAS_DEVICE", raising=False)
     return folder
@@ -95,8 +68,8 @@ def executed(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_run_prints_a_line_a_notebook_and_makes_the_report(done):
-    folder, result = done
+def test_a_run_prints_a_line_a_notebook_and_makes_the_report(tiny_run):
+    folder, result = tiny_run
     assert (result.returncode, result.stderr) == (0, "")
     *lines, last = result.stdout.splitlines()
     said, lines = lines[: -2 * len(NOTEBOOKS)], lines[-2 * len(NOTEBOOKS) :]

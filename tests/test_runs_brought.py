@@ -76,6 +76,7 @@ def said(capsys, *words: object) -> str:
 
 @pytest.mark.slow
 def test_all_four_go_through_every_command(profile, outputs, capsys):
+    """hnas compare likewise in test_extend.py."""
     named = ("-p", "plugins", profile / "own.py")
     training = ("-p", "epochs", 4, "-p", "batch_size", 30, "-p", "width", 4)
     run("benchmark", "turned-grouped", "--seeds", 1, *named, *training)
@@ -92,8 +93,8 @@ def test_all_four_go_through_every_command(profile, outputs, capsys):
 
     sweep = profile.parent / "sweep.yaml"
     sweep.write_text(
-        "{run: grid, profile: profile, notebook: 04_mcts, seeds: 1, fixed: {compare: [], simulated: 0},"
-        " plugins: [profile/own.py], grid: [{sampler: descent}]}"
+        "{run: grid, profile: profile, notebook: 01_pretrain, seeds: 1, plugins: [profile/own.py],"
+        " grid: [{width: 2}]}"
     )
     run("sweep", sweep, "--workers", 1)
     run("report", "own")
@@ -108,10 +109,6 @@ def test_all_four_go_through_every_command(profile, outputs, capsys):
     where = ("-p", "space", "grouped", "-p", "dataset", "turned")
     run("simulate", "--seeds", 2, "--steps", 100, *named, *where)
     assert "\ndescent " in capsys.readouterr().out
-    run("compare", "own", "grid/seed0")
-    text = capsys.readouterr().out
-    assert "04_mcts.simulated" in text
-    assert "early_variance" in text
 
     (profile / "own.py").write_text((profile / "own.py").read_text() + "\n# changed\n")
     run("run", profile, "--dry-run")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from hnas_kit import benchmarks, cli, samplers, trees
+from hnas_kit import benchmarks, samplers, trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.runs import Finished, project_root
@@ -133,32 +131,18 @@ def test_gathering_takes_what_is_done(tmp_path, monkeypatch):
         ablations.gather("grid")
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    """A run of 01 to 04 that is as small as can be, and outputs to work in."""
-    folder = tmp_path_factory.mktemp("ablations")
-    profile = folder / "profile"
-    shutil.copytree(ROOT / "params" / "digits", profile)
-    (profile / "05_ablations.yaml").unlink()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HNAS_OUTPUTS", str(folder / "outputs"))
-        patch.setenv("HNAS_DEVICE", "cpu")
-        patch.setenv("HNAS_QUIET", "1")
-        small = ["-p", "epochs", "2", "-p", "width", "2", "-p", "images", "32", "-p", "compare", "[]"]
-        small += ["-p", "image_size", "8"]
-        assert cli.main(["run", str(profile), *small, "-p", "run", "small"]) == 0
-    return folder / "outputs"
+@pytest.fixture
+def finished(tiny_run, monkeypatch) -> dict[str, Finished]:
+    """Notebooks 01 to 04 of a run as small as can be."""
+    monkeypatch.setenv("HNAS_OUTPUTS", str(tiny_run[0] / "outputs"))
+    return {name: Finished("tiny", name) for name in ("01_pretrain", "02_distances", "03_tree", "04_mcts")}
 
 
 @pytest.mark.slow
-def test_a_rehearsed_row_is_that_of_the_notebook(finished, monkeypatch):
+def test_a_rehearsed_row_is_that_of_the_notebook(finished):
     """The search of 04_mcts again, without notebooks: the same architecture, scores and history."""
-    monkeypatch.setenv("HNAS_OUTPUTS", str(finished))
-    upstream = {
-        name: Finished("small", name) for name in ("01_pretrain", "02_distances", "03_tree", "04_mcts")
-    }
-    was = upstream["04_mcts"].params
-    plan = ablations.rehearsal(upstream, was["epochs"], was["batch_size"], [0, 1], "cpu")
+    was = finished["04_mcts"].params
+    plan = ablations.rehearsal(finished, was["epochs"], was["batch_size"], [0, 1], "cpu")
     labels = [(row["sweep"], row["label"]) for row, _ in plan]
     assert labels.count(("table1", "Uniform")) == 2
     assert labels.count(("table2", "L2")) == 1
@@ -169,12 +153,12 @@ def test_a_rehearsed_row_is_that_of_the_notebook(finished, monkeypatch):
     assert ("figure3", "3 epochs", 0) not in by_label  # it would take longer than the searches
     assert ("figure3", "12 epochs", 0) not in by_label
     row, history = ablations.run_job(learned)
-    found, was = upstream["04_mcts"].load("found.csv").iloc[0], upstream["04_mcts"].load("learned.csv")
+    found, was = finished["04_mcts"].load("found.csv").iloc[0], finished["04_mcts"].load("learned.csv")
     assert row["architecture"] == found["architecture"]
     for name in ("validation", "accuracy", "rank", "best_quarter", "early_variance"):
         assert row[name] == pytest.approx(found[name], nan_ok=True), name
     assert row["cophenetic_correlation"] == pytest.approx(
-        upstream["03_tree"].manifest["figures"]["cophenetic_correlation"]
+        finished["03_tree"].manifest["figures"]["cophenetic_correlation"]
     )
     assert history["architecture"].tolist() == was["architecture"].tolist()
     np.testing.assert_array_equal(history["reward"], was["reward"])
@@ -182,9 +166,8 @@ def test_a_rehearsed_row_is_that_of_the_notebook(finished, monkeypatch):
 
 def test_a_rehearsed_random_tree_is_of_the_searchs_seed(finished, monkeypatch):
     """As 04_mcts has it, whatever the seed of 03_tree."""
-    monkeypatch.setenv("HNAS_OUTPUTS", str(finished))
     p1, p2, p3 = (
-        ablations.NOTEBOOKS[name].checked(Finished("small", name).params, "")
+        ablations.NOTEBOOKS[name].checked(finished[name].params, "")
         for name in ("01_pretrain", "02_distances", "03_tree")
     )
     seen, archs = [], ablations._problem(p1, "cpu").space.enumerate()
@@ -203,9 +186,8 @@ def test_a_rehearsed_random_tree_is_of_the_searchs_seed(finished, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_supernet_trained_for_a_rehearsal_is_that_of_the_notebook(finished, monkeypatch):
-    monkeypatch.setenv("HNAS_OUTPUTS", str(finished))
-    part = Finished("small", "01_pretrain")
+def test_a_supernet_trained_for_a_rehearsal_is_that_of_the_notebook(finished):
+    part = finished["01_pretrain"]
     p = ablations.NOTEBOOKS["01_pretrain"].checked(part.params, "")
     trained = ablations._supernet(p, None, "cpu").state_dict()
     for name, value in part.load("supernet.pt").items():
@@ -213,13 +195,9 @@ def test_a_supernet_trained_for_a_rehearsal_is_that_of_the_notebook(finished, mo
 
 
 @pytest.mark.slow
-def test_equal_searches_are_run_once_and_their_rows_share_the_result(finished, monkeypatch):
-    monkeypatch.setenv("HNAS_OUTPUTS", str(finished))
-    upstream = {
-        name: Finished("small", name) for name in ("01_pretrain", "02_distances", "03_tree", "04_mcts")
-    }
+def test_equal_searches_are_run_once_and_their_rows_share_the_result(finished):
     plan = [
-        (row, job) for row, job in ablations.rehearsal(upstream, 1, 256, [0], "cpu")
+        (row, job) for row, job in ablations.rehearsal(finished, 1, 256, [0], "cpu")
         if row["label"] in ("KL", "ward linkage", "Mixture")
     ]  # fmt: skip
     counted = []
