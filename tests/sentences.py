@@ -17,7 +17,7 @@ from hnas_kit.studies import ablations, evidence, forests, paper, readings, rule
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight")
-LEARNED, ONEHOT = list(study.LEARNED), "one-hot, 1/2^l"
+LEARNED, ONEHOT = list(study.LEARNED), study.ONEHOT
 RECORDS = [benchmarks.supernet(number).record for number in range(SUPERNETS)]
 KENDALL = [record["figures"]["01_pretrain"]["kendall_tau"] for record in RECORDS]
 
@@ -90,7 +90,7 @@ def corrected() -> Iterator[str]:
     p = ablations.paired(table("searches").query("sweep == 'table1' and data == 'textures'"))["p"]
     assert p[p == p.min()].index.tolist() == ["MCTS + Reg", "MCTS + Reg, equivalent nodes"]
     holm = f"p = {p.min():.2f}, but {len(p) * p.min():.2f} after Holm's correction"
-    yield f"{holm} for all {WORDS[len(p)]} comparisons"
+    yield f"{holm} for the {WORDS[len(p)]} comparisons"
 
 
 def choices() -> Iterator[str]:
@@ -441,10 +441,13 @@ def mapped() -> Iterator[str]:
         yield f"one of the {worst:.0f} best up to {up_to}"
     paper = macro[(macro["share"] == "1") & (macro["bonus"] == "sqrt") & (macro["exploration"] == 0.5)]
     found = paper.set_index("tree")["found"][LEARNED]
-    yield f"At 0.5 under Eq. 3 they find ranks {of(list(found), ',.0f')}."
-    layers = rows[rows["tree"].isin(("default", "one-hot"))]
+    yield f"At 0.5 under Eq. 3 they find ranks {of(list(found), ',.0f')} ({paper['seeds'].max()} seeds;"
+    stored = (ROOT / "notebooks" / "05_ablations.ipynb").read_text(encoding="utf-8")
+    (above,) = set(re.findall(r"protocol\(seeds=(\d+)", stored))
+    yield f" the figures above have {above})."
+    layers = rows[rows["tree"].isin(("default", ONEHOT))]
     worst = layers.query("benchmark == 'macro'")["found"].max()
-    yield f"(default and one-hot) find one of the {worst:.0f} best in all of these."
+    yield f"(default, and one-hot with $1/2^l$) find one of the {worst:.0f} best in all of these."
     worst = rows.query("benchmark == 'pooling' and tree == 'learned'")["found"].max()
     yield f"The one learned tree here always finds one of the {WORDS[int(worst)]} best."
     bad = layers.query("benchmark == 'pooling'").groupby(["bonus", "share", "exploration"])["found"].min() > 9

@@ -25,7 +25,7 @@ FOREST = {
     "default": trees.default(SPACE),
     "random": trees.random(ARCHS, 0),
     "accuracy": trees.accuracy(ACCURACY, ARCHS),
-    "one-hot": trees.random(ARCHS, 1),
+    study.ONEHOT: trees.random(ARCHS, 1),
     "vector": trees.learned(distances.from_encodings(SPACE.encode(ARCHS)), ARCHS),
     "random 1": trees.random(ARCHS, 1),
     "random 2": trees.random(ARCHS, 2),

@@ -18,7 +18,7 @@ from hnas_kit.studies import ablations, evidence, finished, paper
 # the tables that the section is written from, with the texts and the numbers that every row must have
 _NEEDED = {
     "evidence": (
-        ("label", "run", "architecture", "readings", "commit", "hardware", "versions"),
+        ("label", "reward", "run", "architecture", "readings", "commit", "hardware", "versions"),
         ("seed", "seconds", *ablations.MEASURED),
     ),
     "judges": (
@@ -111,6 +111,8 @@ def text(
     page = Path(__file__).with_suffix(".md").read_text(encoding="utf-8")
     template = jinja2.Template(page, trim_blocks=True, lstrip_blocks=True)
     readings = rows.loc[rows["label"] == evidence.LEARNED, "readings"].iloc[0]
+    reward = rows.groupby("label", sort=False)["reward"].first()
+    usual = reward[evidence.LEARNED]
     machines = rows.groupby(["hardware", "versions"], sort=False)
     if again is not None:
         again = [f"{row.label}, seed {row.seed}: {row.rank:.0f}" for row in again.itertuples()]
@@ -128,6 +130,9 @@ def text(
         table=_markdown(claims, {"median": "{:+g}", "could see": "{:.0f}"}),
         methods=_markdown(found, formats | {"paper's rank": "{:g}"}),
         readings=readings,
+        usual=usual,
+        rewards=reward[reward != usual],
+        asked=None if judged is None else len(judged),
         machines=[_machine(*made, group) for made, group in machines],
         judged=shown,
         again=again,

@@ -76,7 +76,7 @@ class Search(Source, Phased):
     models: fields.Models = 2
     reward: fields.Reward = "absolute validation accuracy"
     compare: list[Compared] = Field(
-        ["default", "uniform"], description="methods beside it: names, or {label: ..., sampler: ...}"
+        ["default", "uniform"], description="methods to compare with: names, or {label: ..., sampler: ...}"
     )
     epochs: Count = Field(8, description="passes over the training half, for each method")
     batch_size: fields.BatchSize = 64

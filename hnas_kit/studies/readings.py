@@ -24,7 +24,7 @@ from hnas_kit.studies.study import Setting
 COST = 0.1  # part of the draws on the best quarter that is little to lose
 LAMBDAS = (0.005, 0.02, 0.1, 0.5, 2.0)
 SHARES = {"1/12": 1 / 12, "1/3": 1 / 3, "1": 1, "3": 3}  # of the paper's number of steps
-TREES = ("learned", "default", "one-hot", "random", "random 1")  # the rule is fitted on them
+TREES = ("learned", "default", study.ONEHOT, "random", "random 1")  # the rule is fitted on them
 LEARNED = study.LEARNED  # a tree a supernet of NAS-Bench-Macro
 OTHERS = LEARNED[1:]  # that the rule is tested on
 # what differs between the benchmarks in the paper (App. B.1); T's end on NAS-Bench-Macro is chosen here
@@ -45,7 +45,7 @@ def pooling() -> Setting:
     forest = {
         "learned": trees.load((files("hnas_kit.benchmarks") / "tables/pooling-tree.npz").read_bytes()),
         "default": trees.default(space),
-        "one-hot": trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
+        study.ONEHOT: trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
         "random": trees.random(archs, seed=0),
         "random 1": trees.random(archs, seed=1),
     }

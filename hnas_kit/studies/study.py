@@ -32,12 +32,13 @@ LEARNED = ("learned", *(f"learned {number}" for number in range(1, SUPERNETS))) 
 # references of the field, which are no samplers of a supernet
 REFERENCES = {"random search": RandomSearch, "regularised evolution": Evolution}
 # every sampler on every tree (a mixture needs supernets), then the references
+ONEHOT = "one-hot, 1/2^l"  # the tree from such encodings
 COMPARED: dict[str, Method | type] = (
     {name: METHODS[name] for name in ("uniform", "independent", "boltzmann", "default", "regularised")}
     | {"regularised, equivalent nodes": Method("mcts_reg", "default", "equivalent_nodes")}
     | {name: Method("mcts", name) for name in LEARNED}
     | {"accuracy": METHODS["accuracy"]}
-    | {"one-hot, 1/2^l": Method("mcts", "one-hot"), "vector": Method("mcts", "vector")}
+    | {name: Method("mcts", name) for name in (ONEHOT, "vector")}
     | {name: Method("mcts", name) for name in ("random", "random 1", "random 2")}
     | REFERENCES
 )
@@ -57,8 +58,7 @@ def macro(supernet: int = 0) -> Setting:
 
     ``learned``, ``learned 1`` and so on come from supernets that were trained on CIFAR-10 images, see
     :func:`hnas_kit.benchmarks.supernet`; ``accuracy`` and the estimates from one of them. ``vector`` and
-    ``one-hot`` need no network (Table 3, the latter with 1/2^l), ``random`` and ``random 1`` and ``2`` know
-    nothing.
+    ``one-hot, 1/2^l`` need no network (Table 3), ``random`` and ``random 1`` and ``2`` know nothing.
 
     Args:
         supernet: whose estimates.
@@ -95,7 +95,7 @@ def _without_network(space: SearchSpace, archs: Sequence[Arch]) -> dict[str, Arc
     """Trees that no network is needed for: from encodings, and random ones."""
     return {
         "random": trees.random(archs, seed=0),
-        "one-hot": trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
+        ONEHOT: trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
         "vector": trees.learned(distances.from_encodings(space.encode(archs, "vector")), archs),
     } | {f"random {seed}": trees.random(archs, seed) for seed in (1, 2)}
 
