@@ -102,7 +102,8 @@ def test_distance_matrices_are_scaled_side_by_side(names):
         shown = panel.images[0].get_array()[~np.eye(36, dtype=bool)]
         assert (shown.min(), shown.max()) == (0, 1)
         np.testing.assert_allclose(np.corrcoef(shown, matrix[~np.eye(36, dtype=bool)])[0, 1], 1)
-        assert texts(panel.get_xticklabels()) == texts(panel.get_yticklabels()) == NAMES[::4]
+        assert texts(panel.get_xticklabels()) == NAMES[::4]
+        assert texts(panel.get_yticklabels()) == (NAMES[::4] if panel is panels[0] else [])  # the same rows
     assert bar.get_ylabel() == "from smallest to largest"
 
 

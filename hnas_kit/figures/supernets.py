@@ -146,7 +146,7 @@ def disagreement(
     axes[-1].set(title="KL(row, column), nats")
     axes[-1].tick_params(length=0)
     count = len({int(answer.argmax()) for answer in answers})
-    figure.suptitle(f"{len(names)} networks, one image, {count} different answers", size="medium")
+    figure.suptitle(f"{len(names)} networks, one image, {count} different choices", size="medium")
     return figure
 
 
@@ -191,14 +191,14 @@ def distance_matrices(matrices: Mapping[str, np.ndarray], labels: Sequence[str])
     """
     labels = labels[:: (every := -(-len(labels) // SHOWN))]
     matrices = {name: matrix[::every, ::every] for name, matrix in matrices.items()}
-    figure, axes = plt.subplots(1, len(matrices), figsize=(3.7 * len(matrices), 3.6), squeeze=False)
+    figure, axes = plt.subplots(1, len(matrices), figsize=(2.4 * len(matrices) + 1, 3), squeeze=False)
     ticks = np.arange(0, len(labels), max(len(labels) // 9, 1))
     said = {"ticks": ticks, "labels": [labels[i] for i in ticks], "size": "x-small", "family": "monospace"}
     for axis, (name, matrix) in zip(axes.flat, matrices.items(), strict=True):
         between = matrix[~np.eye(len(matrix), dtype=bool)]
         shown = axis.imshow((matrix - between.min()) / (np.ptp(between) or 1), cmap="viridis", vmin=0, vmax=1)
         axis.set_xticks(**said, rotation=90)
-        axis.set_yticks(**said)
+        axis.set_yticks(**(said if axis is axes[0, 0] else {"ticks": []}))
         axis.set_title(name)
     figure.colorbar(shown, ax=axes, shrink=0.75, label="from smallest to largest")
     return figure
