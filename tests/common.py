@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -31,6 +32,13 @@ DEVICES = [
     ),
 ]
 
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+in_browser = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium or no chromedriver here"),
+]
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
@@ -57,9 +65,15 @@ SIX += ["-p", "06_imagenet.image_size", "16"]
 TINY = [*FOUR, *options(seeds=1), *SIX]
 
 
+def clean_environment() -> dict[str, str]:
+    """The environment without what is set for this kit."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("HNAS_")}
+
+
 def call(command, folder, **environment):
     """Run a command from a folder; its outputs go to ``outputs`` in there."""
     environment = {"HNAS_OUTPUTS": "outputs", "HNAS_QUIET": "1", "OMP_NUM_THREADS": "1"} | environment
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HNAS_")}
     command = [sys.executable, "-m", *map(str, command)]
-    return subprocess.run(command, cwd=folder, env=kept | environment, capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=folder, env=clean_environment() | environment, capture_output=True, text=True
+    )

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from common import ARCHS, SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -16,9 +17,6 @@ from hnas_kit import cost
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import MobileSpace, make_space
 from hnas_kit.supernets import Supernet, make_supernet
-
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
 
 
 def counted_macs(net: Supernet, arch: tuple[int, ...], image: torch.Tensor) -> int:

@@ -24,8 +24,12 @@ def drawn(image: Tensor, top: int, left: int) -> Tensor:
     return canvas
 
 
-def test_a_digit_lies_whole_on_its_canvas_at_any_place(monkeypatch):
+def silenced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Tensor, "normal_", lambda self, *args, **options: self.zero_())
+
+
+def test_a_digit_lies_whole_on_its_canvas_at_any_place(monkeypatch):
+    silenced(monkeypatch)
     image = random_images(8, 8, low=1)
     places = {place: drawn(image, *place) for place in itertools.product(range(9), range(9))}
     canvases = digits_render(image.expand(800, 1, 8, 8), generator(), False)
@@ -40,10 +44,6 @@ def test_the_noise_of_a_canvas_is_normal_with_deviation_a_quarter():
     assert abs(noise.mean()) < 0.01
     assert noise.std() == pytest.approx(1, abs=0.01)
     assert (noise.abs() < 1).double().mean() == pytest.approx(0.6827, abs=0.005)
-
-
-def silenced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Tensor, "normal_", lambda self, *args, **options: self.zero_())
 
 
 def test_patches_for_training_are_mirrored_at_random_and_others_never(monkeypatch):

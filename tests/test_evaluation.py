@@ -7,12 +7,12 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from common import ARCHS
 
 from hnas_kit import cost, evaluation
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import Supernet, make_supernet
 
-ARCHS = make_space("pooling").enumerate()
 SHUFFLED = [ARCHS[i] for i in (35, 3, 17, 3, 0, 20, 35, 4)]  # with duplicates
 
 

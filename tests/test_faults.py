@@ -343,18 +343,6 @@ def test_of_two_at_once_one_is_refused_and_the_other_is_as_alone(place, undistur
     assert contents(place) == undisturbed[work]
 
 
-@pytest.mark.parametrize("left", ["old alone", "both"])
-def test_a_swap_that_was_cut_short_is_undone_by_whoever_reads(place, undisturbed, left):
-    assert do(stage) == 0
-    folder = place / "a" / "01_pretrain"
-    if left == "both":
-        (place / "a" / "01_pretrain.old").mkdir()
-    else:
-        folder.rename(place / "a" / "01_pretrain.old")
-    assert Finished("a", "01_pretrain").manifest["headline"] == "done"
-    assert contents(place) == undisturbed["stage"]
-
-
 def test_a_folder_or_file_of_ones_own_in_an_attempt_does_not_end_it(place, undisturbed):
     def visited():
         save = Stage.save

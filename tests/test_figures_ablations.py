@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from common import texts
 
 from hnas_kit import figures
 from hnas_kit.spaces import make_space
@@ -34,7 +35,7 @@ def rows() -> pd.DataFrame:
 
 def test_ranks_shows_every_seed_and_the_mean(rows):
     axis = figures.ranks(rows, 36).axes[0]
-    assert [text.get_text() for text in axis.get_yticklabels()] == list(LABELS)
+    assert texts(axis.get_yticklabels()) == list(LABELS)
     assert sum(len(points.get_offsets()) for points in axis.collections) == len(rows)
     np.testing.assert_allclose(axis.lines[0].get_xdata(), rows.groupby("label", sort=False)["rank"].mean())
     assert axis.get_xlim()[0] > axis.get_xlim()[1]  # the best on the right
@@ -42,7 +43,7 @@ def test_ranks_shows_every_seed_and_the_mean(rows):
 
 def test_pretraining_shows_the_mean_of_each_length(rows):
     axis = figures.pretraining(rows, {"default tree": 88.0}).axes[0]
-    assert [text.get_text() for text in axis.get_xticklabels()] == ["0", "3", "24"]
+    assert texts(axis.get_xticklabels()) == ["0", "3", "24"]
     means = rows.groupby("epochs")["accuracy"].mean()
     np.testing.assert_allclose(np.asarray(axis.containers[0].lines[0].get_ydata(), float), means)
     assert "default tree" in [text.get_text() for text in axis.get_legend().get_texts()]
@@ -84,7 +85,7 @@ def test_simulated_searches_have_a_dot_a_seed_the_median_and_the_share_of_the_be
         for name in ("uniform", "learned", "another")
     }
     ranks, shares = figures.simulated(results).axes
-    assert [text.get_text() for text in ranks.get_yticklabels()] == list(results)
+    assert texts(ranks.get_yticklabels()) == list(results)
     found = [sorted(result.found_index + 1) for result in results.values()]
     dots = [points.get_offsets() for points in ranks.collections]
     assert [sorted(xy[:, 0]) for xy in dots] == found
@@ -121,7 +122,7 @@ def test_intervals_are_drawn_where_there_is_something_to_compare_with():
         }
     )
     left, right = figures.intervals(rows).axes
-    assert [text.get_text() for text in left.get_yticklabels()] == [
+    assert texts(left.get_yticklabels()) == [
         "leaves\nagainst MCTS",
         "relearned\nagainst MCTS",
     ]

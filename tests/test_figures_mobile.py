@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from common import texts
 from matplotlib.colors import to_rgb
 
 from hnas_kit.figures import draws_and_rewards, macs_histogram, mobile_architectures, operation_shares
@@ -64,7 +65,7 @@ def test_shares_are_drawn_on_one_scale_and_every_operation_is_named():
     for mesh, table in zip(meshes, tables.values(), strict=True):
         assert np.asarray(mesh.get_array()) == pytest.approx(100 * table.T)
         assert (mesh.norm.vmin, mesh.norm.vmax) == (0, 100)
-    assert [label.get_text() for label in first.get_yticklabels()] == list(MOBILE.ops[0])
+    assert texts(first.get_yticklabels()) == list(MOBILE.ops[0])
     assert bar.get_ylabel() == "share (%)"
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
-from common import ARCHS, NAMES, SPACE
+from common import ARCHS, CHROMIUM, DRIVER, NAMES, SPACE, in_browser
 from common import TRUTH as SERIES
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
@@ -23,12 +22,6 @@ from hnas_kit.figures import play
 from hnas_kit.samplers import MCTS
 from hnas_kit.studies import toy
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-in_browser = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium or no chromedriver here"),
-]
 TRUTH = SERIES.to_numpy()
 LIMIT = 150_000  # bytes, so that a notebook stays small
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from common import texts
 
 from hnas_kit import figures
 from hnas_kit.files import read_csv
@@ -24,7 +25,7 @@ def test_a_dot_is_a_row_of_the_table(drawn):
     axis = figure.axes[5]
     for line, prior in zip(axis.lines, ("branches", "leaves"), strict=True):
         found = rows.loc[rows["prior"] == prior, "found"]
-        names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        names = texts(figure.axes[0].get_yticklabels())
         assert dict(zip(names, line.get_xdata(), strict=True)) == found.to_dict()
 
 

@@ -17,15 +17,15 @@ from typing import Any
 import nbformat
 import psutil
 import pytest
+from common import CHROMIUM, DRIVER, in_browser
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
+pytestmark = in_browser
 ROOT = Path(__file__).resolve().parents[1]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
 
 # What makes each notebook quick; the rest of it is as stored. A page of 05 or 06 has nothing that these lack.
 PARAMETERS = {
@@ -186,9 +186,7 @@ def run_from_menu(browser: Chrome, server: dict, root: Path, name: str) -> None:
     assert manifest["status"] == "done"
 
 
-@pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no Chromium or no chromedriver here")
 def test_notebooks_run_from_the_menu(tmp_path):
     root, home = tmp_path / "project", tmp_path / "home"
     shutil.copytree(ROOT / "params", root / "params")

@@ -5,7 +5,6 @@ A line of ``MISTAKES`` is an input and how its line begins. ``{own}`` is the fol
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from common import clean_environment
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -33,6 +33,37 @@ PLAIN = "should be a plain name: letters, digits and _ . - (parts may be joined 
 DIGITS = "run quick -p dataset digits --to 01"
 
 MISTAKES = [
+    (
+        "run slow",
+        "unknown profile 'slow'; allowed: digits, imagenet, macro_cifar10, macro_cpu, pooling_cifar10, "
+        "pooling_cpu, quick",
+    ),
+    ("run quick --to 7", f"--to 7: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
+    ("run quick --from 03 --to 02", "no notebook of the profile is from 03_tree to 02_distances"),
+    ("run quick --from 07", f"--from 07: there is no such notebook; allowed: {', '.join(NOTEBOOKS)}"),
+    ("run quick -p epoch 2", "unknown parameter epoch (did you mean epochs?)"),
+    (
+        "run quick -p sampler uniform -p tree '' -p compare [] -p bonus linear --to 04",
+        "04_mcts: sampler uniform has no bonus; it has no settings",
+    ),
+    ("run quick -p beta 2", "04_mcts: beta is 2: Input should be less than 1"),
+    ("run quick -p lr 2020-13-45", "01_pretrain: lr is '2020-13-45': Input should be a valid number"),
+    ("run quick -p epochs 1:30", "01_pretrain: epochs is '1:30': Input should be a valid integer"),
+    ("run quick -p seed [1", "-p seed: '[1' is not YAML: while parsing a flow sequence in"),
+    ("run quick -p lr '{{a: 1, a: 2}}'", "-p lr: '{{a: 1, a: 2}}' is not YAML: a name stands there twice"),
+    ("run quick -p 01_pretrain.epoch 2", "unknown parameter epoch (did you mean epochs?)"),
+    ("run quick -p 01.epochs 2", "unknown notebook '01'; allowed: 01_pretrain, 02_distances, "),
+    ("run quick -p lr 1e-3 -p 04_mcts.beta 2", "04_mcts: beta is 2: Input should be less than 1"),
+    ("run quick --seeds 0", "--seeds is 0; it must be at least 1 and at most 1000"),
+    ("report a", "{outputs}/a/04_mcts holds no finished 04_mcts; run notebooks/04_mcts.ipynb with run"),
+    ("benchmark digits", "unknown benchmark 'digits' (did you mean 'digits-pooling'?); allowed: digits-"),
+    ("benchmark cifar10-pooling", "unknown benchmark 'cifar10-pooling'"),
+    ("benchmark digits-pooling --seeds 0", "seeds is 0; it must be at least 1 and at most 1000"),
+    ("notebooks notebooks", "notebooks/01_pretrain.ipynb is there already; choose another folder"),
+    (
+        "benchmark digits-pooling -p width 3",
+        "digits-pooling is made as the package's table was: width cannot",
+    ),
     # names of runs
     ("run quick -p run ../x", f"01_pretrain: run is '../x': {PLAIN}"),
     ("run quick -p run a/../b", f"01_pretrain: run is 'a/../b': {PLAIN}"),
@@ -326,10 +357,13 @@ def test_any_text_given_to_a_parameter_ends_in_a_value_or_in_one_line(name, text
 
 
 def hnas(*arguments, **environment):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HNAS_")}
     command = [sys.executable, "-m", "hnas_kit.cli", *arguments]
     return subprocess.Popen(
-        command, cwd=ROOT, env=kept | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        env=clean_environment() | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from hnas_kit import benchmarks
+from hnas_kit import benchmarks, cli
 from hnas_kit.errors import HnasError
 from hnas_kit.files import read_csv
 from hnas_kit.reports import results
@@ -25,13 +25,13 @@ def docs(tmp_path):
     """A copy of the page and its tables."""
     (tmp_path / "results").mkdir()
     shutil.copy(DOCS / "results.md", tmp_path)
-    for path in (DOCS / "results").glob("*.csv"):
+    for path in (*(DOCS / "results").glob("*.csv"), *(DOCS / "results").glob("*.json")):
         shutil.copy(path, tmp_path / "results")
     return tmp_path
 
 
 def test_the_page_says_what_its_tables_say(docs):
-    results.write(docs)
+    assert cli.main(["results", str(docs)]) == 0
     assert (docs / "results.md").read_text() == (DOCS / "results.md").read_text(), "run hnas results"
     drawn, kept = ((folder / "results" / "evidence.svg").read_text() for folder in (docs, DOCS))
     for name in finished.TABLES:
@@ -69,6 +69,7 @@ def test_searches_are_ranked_by_networks_trained_alone_as_well(docs):
     own = pd.DataFrame({"seed0": turned, "seed1": turned}).rename_axis("architecture")
     path = docs / "results" / "cifar10_jpeg-pooling.csv"
     own.to_csv(path)
+    path.with_suffix(".json").unlink(missing_ok=True)
     with pytest.raises(HnasError, match=r"cifar10_jpeg-pooling\.json does not say how the table beside"):
         results.write(docs)
     sizes = {"width": 6, "image_size": 32, "in_channels": 3, "epochs": 7, "train_on": "half"}
@@ -102,7 +103,7 @@ def test_sweeps_of_a_run_replace_the_same_ones_of_their_data_set(docs, monkeypat
     mine = before.groupby("label").head(2).assign(data="mine", rank=5)
     monkeypatch.setattr(finished, "collect", lambda runs: {"a": mine, "b": mine.assign(rank=7)}[runs[0]])
     for run, rank in {"a": 5.0, "b": 7.0}.items():
-        results.write(docs, [run])
+        assert cli.main(["results", str(docs), "--runs", run]) == 0
         assert read_csv(path).query("data != 'mine'").equals(before)
         table = read_csv(docs / "results" / "table1.csv").query("data == 'mine'")
         assert len(table) > 5

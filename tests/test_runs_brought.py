@@ -79,7 +79,7 @@ def test_all_four_go_through_every_command(profile, outputs, capsys):
     """hnas compare likewise in test_extend.py."""
     named = ("-p", "plugins", profile / "own.py")
     training = ("-p", "epochs", 4, "-p", "batch_size", 30, "-p", "width", 4)
-    run("benchmark", "turned-grouped", "--seeds", 1, *named, *training)
+    run("benchmark", "turned-grouped", "--seeds", 1, "--out", outputs.parent / "truth", *named, *training)
     assert len(benchmarks.for_dataset("grouped", "turned")) == 20  # 2^3 without dilation, 3 * 2^2 with one
     run("run", profile)
     found = Finished("own", "04_mcts").load("found.csv")
@@ -236,6 +236,17 @@ class Mine(samplers.Sampler):
         return {probabilities}
 samplers.register("mine", Mine)
 """
+NEIGHBOURS = """
+class Near(samplers.Sampler):
+    def __init__(self, space):
+        super().__init__(space.enumerate())
+    def sample(self, rng):
+        near = [a for a in self.archs if sum(x != y for x, y in zip(a, self.archs[0])) == 1]
+        return near[rng.integers(len(near))]
+    def probabilities(self):
+        return {self.archs[0]: 1.0}
+samplers.register("near", Near)
+"""
 VIEWS = """
 import numpy as np
 class Mine(samplers.Sampler):
@@ -280,6 +291,7 @@ UNIFORM = "{a: 1 / len(self.archs) for a in self.archs}"
         # samplers
         ("samplers.register('mine', int)", "sampler mine is no subclass of samplers.Sampler"),
         ("class A(samplers.Sampler): pass\nsamplers.register('a', A)", "sampler a has no probabilities, no"),
+        (NEIGHBOURS.replace("space", "count"), "its first parameter is count"),
         (SAMPLER.format(sample="()", probabilities=UNIFORM), "sampler mine, sample gives (); it must be one"),
         (SAMPLER.format(sample="1 / 0", probabilities=UNIFORM), "sampler mine, sample: ZeroDivisionError"),
         (SAMPLER.format(sample="exit()", probabilities=UNIFORM), "sampler mine, sample: SystemExit"),
@@ -376,17 +388,6 @@ def test_what_gives_the_wrong_thing_is_refused_before_anything_starts(profile, t
         brought.check(params)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-NEIGHBOURS = """
-class Near(samplers.Sampler):
-    def sample(self, rng):
-        near = [a for a in self.archs if sum(x != y for x, y in zip(a, self.archs[0])) == 1]
-        return near[rng.integers(len(near))]
-    def probabilities(self):
-        return {self.archs[0]: 1.0}
-samplers.register("near", Near)
-"""
 
 
 def test_a_sampler_may_go_from_one_architecture_to_the_next(tmp_path):

@@ -531,10 +531,3 @@ def test_a_manifest_that_was_edited_is_refused(outputs, change):
     )
     assert said(Stage, given("02_distances")).endswith(REMEDY)
     assert folders.outdated(given("01_pretrain")) == "its manifest is damaged"
-
-
-def test_a_whole_number_is_saved_as_it_is(outputs):
-    """Whole numbers of Python have ``to_bytes``, too."""
-    stage = begin("01_pretrain")
-    stage.save("a.json", 1)
-    assert json.loads((stage.attempt / "a.json").read_text()) == 1

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from hnas_kit import cli
 from hnas_kit.errors import Failure
 from hnas_kit.runs import locks
 
@@ -39,12 +40,14 @@ def holder(folder):
     process.wait()
 
 
-def test_a_second_process_is_refused_and_hears_who_is_at_it_and_since_when(folder, holder):
+def test_a_second_process_is_refused_and_hears_who_is_at_it_and_since_when(folder, holder, capsys):
     with pytest.raises(Failure) as caught:
         locks.take(folder)
     line = rf"{re.escape(str(folder))} is being made by process {holder.pid} on \S+ since \d{{4}}-\d\d-\d\d "
     assert re.match(line, str(caught.value))
     assert str(caught.value).endswith("; wait for it, or end it")
+    assert cli.main(["benchmark", "digits-pooling", "--out", str(folder)]) == 1
+    assert str(caught.value) in capsys.readouterr().err
     holder.communicate()
     locks.take(folder)
     locks.release(folder)

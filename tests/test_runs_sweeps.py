@@ -21,6 +21,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from common import clean_environment
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -457,6 +458,21 @@ def test_a_row_without_its_result_is_not_kept(outputs, tmp_path, elsewhere):
     assert bool(sweeps._rows_before(target, made, elsewhere)) == elsewhere
 
 
+def test_ctrl_c_is_one_line_and_the_table_is_kept(outputs, tmp_path, monkeypatch, capsys):
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(sweeps, "_client", lambda *args: contextlib.nullcontext())
+    monkeypatch.setattr(sweeps, "_gather", stop)
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(TREE | {"notebook": "01_pretrain"}))
+    assert cli.main(["sweep", str(tmp_path / "s.yaml")]) == 130
+    line = "hnas: stopped (0 of 2 runs done); the same command goes on from here\n"
+    assert capsys.readouterr().err == line
+    assert (outputs / "a" / "s.csv").exists()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_a_setting_that_no_method_of_a_point_has_is_refused(outputs, tmp_path, capsys):
     grid = [{"label": "U", "sampler": "uniform", "tree": "", "bonus": "linear"}]
     with pytest.raises(HnasError, match=r"\Apoint 'U': sampler uniform has no bonus; it has no settings\Z"):
@@ -495,10 +511,9 @@ SWEEP = {"run": "s", "profile": "quick", "notebook": "02_distances", "seeds": 1,
 
 def start(module, *arguments, **environment):
     """Start a Python module in a session of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("HNAS_")}
     return subprocess.Popen(
         [sys.executable, "-m", *module.split(), *map(str, arguments)],
-        env=kept | environment,
+        env=clean_environment() | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

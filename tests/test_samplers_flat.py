@@ -7,16 +7,14 @@ import math
 
 import numpy as np
 import pytest
+from common import ARCHS, SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from hnas_kit.errors import HnasError
 from hnas_kit.samplers import Independent, Mixture, Uniform
-from hnas_kit.spaces import Arch, SearchSpace, make_space
-
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
+from hnas_kit.spaces import Arch, SearchSpace
 
 
 class Toy(SearchSpace):
@@ -27,17 +25,8 @@ class Toy(SearchSpace):
     def __init__(self, *counts: int) -> None:
         self.ops = tuple(tuple(map(str, range(count))) for count in counts)
 
-    def describe(self) -> str:
-        return "what the automaton accepts"
-
     def enumerate(self) -> list[Arch]:
         return [arch for arch in itertools.product(*map(range, map(len, self.ops))) if self.is_valid(arch)]
-
-    def parse(self, text: str) -> Arch:
-        return self.canonical(map(int, text))
-
-    def format(self, arch: Arch) -> str:
-        return "".join(map(str, arch))
 
 
 class RandomAutomaton(Toy):

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from common import ARCHS, SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -16,10 +17,8 @@ from hnas_kit import trees
 from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.samplers import COMMUNICATIONS, MCTS, PRIORS, READINGS, Boltzmann, MCTSReg, compiled
-from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.spaces import Arch, SearchSpace
 
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
 A, B, C = (0,), (1,), (2,)
 
 
@@ -595,25 +594,6 @@ def test_exploit_shares_what_was_learned_and_explores_nothing():
     assert greedy.probabilities()[s.greedy()] == pytest.approx(1)
 
 
-def test_state_goes_through_a_file_and_the_search_goes_on_the_same():
-    first = trained(TREES["default"], updates=100, seed=5)
-    data = torch_bytes(first.state_dict())
-    second = MCTS(TREES["default"])
-    shared = second.exploit()
-    second.load_state_dict(torch_value(data))
-    np.testing.assert_array_equal(second.value, first.value)
-    np.testing.assert_array_equal(second.visits, first.visits)
-    assert shared.probabilities() == first.exploit().probabilities()
-    rngs = [np.random.default_rng(6), np.random.default_rng(6)]
-    for _ in range(50):
-        drawn = [s.sample(rng) for s, rng in zip((first, second), rngs, strict=True)]
-        assert drawn[0] == drawn[1]
-        for s in (first, second):
-            s.update(drawn[0], 0.5)
-    assert first.probabilities() == second.probabilities()
-    assert torch_bytes(first.state_dict()) != data  # a state is a copy
-
-
 def test_a_draw_takes_the_same_numbers_however_long_its_path():
     sampler = trained(TREES["learned"], updates=200, seed=8)
     lengths = {int(sampler.tree.level[v]) for v in sampler.tree.leaf.values()}
@@ -703,18 +683,6 @@ class Grid(SearchSpace):
 
     def __init__(self, layers: int, ops: int) -> None:
         self.name, self.ops = "grid", (tuple("abcdef"[:ops]),) * layers
-
-    def describe(self) -> str:
-        return "any operations"
-
-    def enumerate(self) -> list[Arch]:
-        return list(itertools.product(*(range(len(names)) for names in self.ops)))
-
-    def parse(self, text: str) -> Arch:
-        return self.canonical(map(int, text))
-
-    def format(self, arch: Arch) -> str:
-        return "".join(map(str, arch))
 
 
 FOUR = trees.default(Grid(2, 2))  # nodes: 0 root, 1 (0), 2 (1), 3 (0, 0), 4 (0, 1), 5 (1, 0), 6 (1, 1)
@@ -857,21 +825,6 @@ def test_regularised_search_is_the_plain_one_with_dictionaries(space, communicat
     while plain.children[greedy]:
         greedy = max(plain.children[greedy], key=plain.score)
     assert kit.greedy() == kit.exploit().greedy() == greedy
-
-
-@pytest.mark.parametrize("communication", COMMUNICATIONS)
-def test_what_communicates_goes_through_a_file(communication):
-    first, rng = MCTSReg(TREES["default"], communication, coefficient=0.7), np.random.default_rng(9)
-    for _ in range(100):
-        first.update(first.sample(rng), rng.random())
-    second = MCTSReg(TREES["default"], communication, coefficient=0.7)
-    shared = second.exploit()
-    second.load_state_dict(torch_value(torch_bytes(first.state_dict())))
-    np.testing.assert_array_equal(second.table, first.table)
-    np.testing.assert_array_equal(second.terms()[0], first.terms()[0])
-    assert second.probabilities() == first.probabilities()
-    assert shared.probabilities() == first.exploit().probabilities()
-    assert np.any(first.terms()[0] != first.value) == (communication == "shared_table")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pickle
 
 import numpy as np
 import pytest
+from common import ARCHS, SPACE
 from scipy import stats
 
 from hnas_kit import samplers, trees
@@ -16,10 +17,7 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes, torch_value
 from hnas_kit.samplers import METHODS, SAMPLERS, Method, Sampler
 from hnas_kit.samplers.mcts import CODES
-from hnas_kit.spaces import make_space
 
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
 GOOD = np.random.default_rng(0).random(36)  # how good each architecture is
 POINTS = np.random.default_rng(1).standard_normal((36, 3))
 FOREST = {

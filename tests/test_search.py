@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from common import ARCHS, SPACE
 from torch import nn
 
 from hnas_kit import cost, data, evaluation, search, trees
@@ -24,8 +25,6 @@ from hnas_kit.supernets import make_supernet, mixture
 from hnas_kit.training import Checkpoints, Schedule
 from hnas_kit.training.problem import Problem
 
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
 TREE = trees.random(ARCHS, seed=0)
 SCHEDULE = Schedule(40, temperature_start=0.05, temperature_end=0.01)  # phases of 16, 10 and 14 steps
 BATCH = 32

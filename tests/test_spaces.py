@@ -6,14 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+from common import ARCHS, SPACE
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import Arch, SearchSpace, StagedSpace, make_space
 
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
 architectures = st.sampled_from(ARCHS)
 
 
@@ -122,15 +121,6 @@ class Toy(SearchSpace):
 
     def enumerate(self) -> list[Arch]:
         return [arch for arch in self.sequences() if self.allows(arch)]
-
-    def describe(self) -> str:
-        return "what is allowed"
-
-    def parse(self, text: str) -> Arch:
-        return self.canonical(map(int, text))
-
-    def format(self, arch: Arch) -> str:
-        return "".join(map(str, arch))
 
 
 class Even(Toy):

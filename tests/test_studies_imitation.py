@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from common import ARCHS
 
 from hnas_kit import trees
-from hnas_kit.spaces import make_space
 from hnas_kit.studies import imitation
 from hnas_kit.training import Schedule
 
-ARCHS = make_space("pooling").enumerate()
 POINTS = np.random.default_rng(0).standard_normal((36, 3))
 TREE = trees.learned(np.linalg.norm(POINTS[:, None] - POINTS, axis=2), ARCHS)
 

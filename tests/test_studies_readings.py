@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hnas_kit import figures
+from hnas_kit import cli, figures
 from hnas_kit.studies import readings, rule, study
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -202,3 +202,11 @@ def test_the_map_has_a_cell_for_each_reading_lambda_tree_and_length(drawn):
         # C from 1 and uniform draws of architectures come first under each bonus
         assert cells[4, 3, 1, 2] == known["linear", 0.5, readings.TREES[1], "1"]
         assert len(axis.patches) == 8 * 2  # the paper's own lambda and length
+
+
+def test_the_command_prints_and_keeps_the_table(outputs, monkeypatch, capsys):
+    monkeypatch.setattr(readings, "run", lambda done, seeds: TABLE)
+    assert cli.main(["simulate", "readings", "--seeds", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"bonus {bonus}: lambda up to {limit}\n" in printed for bonus, limit in rule.RULE.items())
+    assert len(pd.read_csv(outputs / "readings.csv")) == len(TABLE)

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 import pandas as pd
 import pytest
+from common import ARCHS, SPACE
 from scipy import stats
 from scipy.special import softmax
 
@@ -22,8 +23,6 @@ from hnas_kit.studies import compiled_searches, simulation
 from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation, neighbours, simulate
 from hnas_kit.training import Schedule
 
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
 ACCURACY = np.random.default_rng(0).uniform(50, 95, 36)
 TRUTH = pd.DataFrame({"accuracy": ACCURACY}, index=[SPACE.format(arch) for arch in ARCHS])
 FOREST = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from common import ARCHS, SPACE
 from scipy.stats import kendalltau
 
 from hnas_kit import benchmarks, cli, distances, trees
@@ -15,8 +16,6 @@ from hnas_kit.spaces import make_space
 from hnas_kit.studies import study
 from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation
 
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
 TRUTH = benchmarks.load("cifar10-pooling")
 ACCURACY = TRUTH["accuracy"].to_numpy()
 FOREST = {

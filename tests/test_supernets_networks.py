@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from common import generator
+from common import ARCHS, SPACE, generator
 from torch import nn
 
 from hnas_kit import evaluation
@@ -15,9 +15,6 @@ from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import default_width, make_supernet, mixture, networks
 from hnas_kit.training import train
-
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
 
 
 def images(n: int = 4, size: int = 16, channels: int = 1) -> torch.Tensor:

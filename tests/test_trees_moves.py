@@ -6,15 +6,13 @@ import itertools
 
 import numpy as np
 import pytest
+from common import ARCHS, SPACE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hnas_kit import trees
 from hnas_kit.errors import HnasError
-from hnas_kit.spaces import make_space
 
-SPACE = make_space("pooling")
-ARCHS = SPACE.enumerate()
 A, B, C, D = (0,), (1,), (2,), (3,)
 
 
