@@ -40,7 +40,7 @@ def outputs(net: Supernet, archs: Sequence[Arch], x: Tensor) -> Tensor:
 
     Args:
         net: the supernet; BatchNorm uses this batch's statistics, so all are compared on the same batch.
-        archs: N architectures.
+        archs: N architectures, at least one.
         x: (B, in_channels, H, W), on the network's device.
 
     Returns:

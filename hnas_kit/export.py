@@ -75,11 +75,11 @@ def found(run: str, method: str = "", notebook: str = "") -> tuple[nn.Sequential
         HnasError: if there is no such search, or it was one of several supernets.
     """
     part, of_it, method = search_result(run, method, notebook)
-    if method == "mixture":
-        raise HnasError("a mixture has an architecture in several supernets; name another method")
+    weights = part.load(f"{method}.pt")["net"]
+    if any(name.startswith("layers.0.models.") for name in weights):  # see hnas_kit.supernets.mixture
+        raise HnasError(f"{method} searched in several supernets, and a file holds one; name another method")
     dataset = data.load(of_it["dataset"], image_size=of_it["image_size"])
     sizes = of_it["width"], dataset.image_size, dataset.in_channels, dataset.num_classes
-    weights = part.load(f"{method}.pt")["net"]
     alone, example, known = network(of_it["space"], of_it["architecture"], sizes, weights, shared=True)
     return alone, example, known | {"statistics": fix_statistics(alone, dataset)}
 

@@ -153,7 +153,8 @@ READINGS = {
 }
 PRIORS = {
     "branches": "siblings of equal R are drawn alike (Eq. 2)",
-    "leaves": "siblings of equal R are drawn by their numbers of architectures (beyond the paper)",
+    "leaves": "siblings of equal R, in uniform phases too, are drawn by their numbers of architectures "
+    "(beyond the paper)",
 }
 PHASED = {"tree": "three phases for tree search alone (App. B.1)", "all": "three phases for every method"}
 FINAL_CHOICES = {

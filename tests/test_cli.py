@@ -226,7 +226,7 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
 
 
 @pytest.mark.slow
-def test_a_mixture_alone_is_searched_and_not_simulated(four):
+def test_a_mixture_alone_is_searched_and_neither_simulated_nor_exported(four, capsys):
     method = options(sampler="mixture", tree="", compare="[]", retrain=1, retrain_epochs=1)
     result = call(["hnas_kit.cli", "run", "four", *FOUR, *method], four)
     assert result.stderr == ""
@@ -234,6 +234,9 @@ def test_a_mixture_alone_is_searched_and_not_simulated(four):
     part = Finished("tiny", "04_mcts")
     assert "simulated.png" not in part.outputs
     assert part.load("found.csv").loc["mixture", "retrained"] > 0
+    assert cli.main(["export", "tiny", str(four / "net.pt2"), "--notebook", "04_mcts"]) == 2
+    line = "hnas: mixture searched in several supernets, and a file holds one; name another method\n"
+    assert capsys.readouterr().err == line
 
 
 @pytest.mark.slow

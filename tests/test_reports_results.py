@@ -88,9 +88,14 @@ def test_searches_are_ranked_by_networks_trained_alone_as_well(docs):
     assert f"{turned['mean rank']:.1f} (Uniform)" in said.partition("the means are ")[2]
 
 
-def test_a_table_of_networks_trained_alone_that_lacks_one_is_named_and_nothing_is_written(docs):
+@pytest.mark.parametrize(
+    "damage",
+    [lambda t: t.iloc[:-1], lambda t: t.replace(t.iloc[3, 0], "abc"), lambda t: t.add_prefix("my ")],
+    ids=["lacks one", "a text", "no accuracies"],
+)
+def test_a_table_of_networks_trained_alone_that_is_none_is_named_and_nothing_is_written(docs, damage):
     path = docs / "results" / "cifar10_jpeg-pooling.csv"
-    benchmarks.per_seed("textures-pooling").iloc[:-1].to_csv(path)
+    damage(benchmarks.per_seed("textures-pooling").astype(object)).to_csv(path)
     before = {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
     with pytest.raises(HnasError, match=rf"\A{path} must have the 36 architectures of the pooling space"):
         results.write(docs)

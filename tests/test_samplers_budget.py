@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -228,9 +229,11 @@ def test_a_sampler_in_a_budget_goes_by_its_name(name):
         ),
         (lambda b: IndependentInBudget(b, beta=1.0), "allowed: 0 <= beta < 1"),
         (lambda b: IndependentInBudget(b, temperature=0.0), "temperature > 0"),
+        (lambda b: IndependentInBudget(b).anneal(-0.02), "temperature > 0"),
         (lambda b: MCTSInBudget(b, "equivalent_nodes"), "unknown communication 'equivalent_nodes'"),
         (lambda b: MCTSInBudget(b, coefficient=1.5), "0 <= coefficient <= 1"),
-        (lambda b: MCTSInBudget(b, exploration=-0.1), "exploration >= 0"),
+        (lambda b: MCTSInBudget(b, exploration=-0.1), "0 <= exploration < inf"),
+        (lambda b: MCTSInBudget(b, exploration=math.inf), "0 <= exploration < inf"),
     ],
 )
 def test_settings_out_of_range_are_refused_in_one_line(make, complaint):

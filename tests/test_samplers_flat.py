@@ -177,6 +177,12 @@ def test_settings_out_of_range_are_refused_in_one_line(new, settings, complaint)
         new(**settings)
 
 
+@pytest.mark.parametrize("sampler", [Independent(SPACE), Mixture(ARCHS)])
+def test_a_temperature_that_is_not_above_0_is_refused_later_too(sampler):
+    with pytest.raises(HnasError, match=r"\Abeta is 0.95, temperature -0.02; allowed: .*temperature > 0\Z"):
+        sampler.anneal(-0.02)
+
+
 # the mixture
 
 

@@ -565,6 +565,7 @@ def test_a_regularised_search_keeps_to_trees_by_layers():
     assert (s.nodes.tobytes(), s.table.tobytes()) == before
     with pytest.raises(HnasError, match="communication needs a tree whose levels are the layers"):
         s.replant(TREES["random"])
+    assert (s.tree.num_nodes, s.nodes.tobytes(), s.table.tobytes()) == (len(s.nodes), *before)  # it goes on
 
 
 # what else a sampler offers

@@ -18,6 +18,8 @@ from hnas_kit.places import outputs_root
 from hnas_kit.spaces import SearchSpace, make_space
 from hnas_kit.trees import ArchTree, early_variance
 
+ACCURACIES = "^(accuracy|seed)"  # columns of a table
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -120,11 +122,14 @@ def own_table(path: Path, space: SearchSpace) -> pd.DataFrame:
     except ValueError as error:
         raise HnasError(f"{path} is no table of architectures and seeds ({error})") from error
     names = [space.format(arch) for arch in space.enumerate()]
-    sound = table.apply(lambda column: column.between(0, 100)).all(axis=None)
-    if sorted(table.index) != sorted(names) or not sound:
+    accuracies = table.filter(regex=ACCURACIES).apply(pd.to_numeric, errors="coerce")
+    sound = accuracies.apply(lambda column: column.between(0, 100)).all(axis=None)
+    if sorted(table.index) != sorted(names) or accuracies.empty or not sound:
         what = f"the {len(names)} architectures of the {space.name} space"
-        raise HnasError(f"{path} must have {what}, and accuracies of 0 to 100 %")
-    return table.loc[names]
+        raise HnasError(
+            f"{path} must have {what}, and accuracies of 0 to 100 % in columns seed0, seed1 and so on"
+        )
+    return accuracies.loc[names]
 
 
 def _read(name: str) -> pd.DataFrame:
@@ -148,7 +153,7 @@ def ranks(accuracy: pd.Series) -> pd.Series:
 
 
 def _ranked(name: str) -> pd.DataFrame:
-    accuracy = _read(name).filter(regex="^(accuracy|seed)").mean(axis=1)
+    accuracy = _read(name).filter(regex=ACCURACIES).mean(axis=1)
     return pd.DataFrame({"accuracy": accuracy, "rank": ranks(accuracy)})
 
 

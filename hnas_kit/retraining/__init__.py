@@ -30,6 +30,8 @@ RECIPES: dict[str, dict[str, Any]] = read_yaml(Path(__file__).with_name("recipes
 def recipe(space: str, dataset: str) -> dict[str, Any]:
     """How an architecture is trained unless something else is said: as its ground truth, if it was made here.
 
+    That is epochs, batch size and optimiser; always on all training images, and the width is another matter.
+
     Raises:
         HnasError: if there is no such space.
     """

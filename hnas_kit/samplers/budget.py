@@ -117,6 +117,7 @@ class IndependentInBudget(InBudget):
         return tuple(arch)
 
     def anneal(self, temperature: float) -> None:
+        check_smoothing(self.beta, temperature)
         self.temperature = temperature
 
 

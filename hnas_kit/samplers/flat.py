@@ -86,6 +86,7 @@ class Independent(Sampler):
         return self.archs[int(np.argmax(self._log_probabilities()))]
 
     def anneal(self, temperature: float) -> None:
+        check_smoothing(self.beta, temperature)
         self.temperature = temperature
 
 
@@ -166,6 +167,7 @@ class Mixture(Sampler):
         return dict.fromkeys(self.archs, 1 / len(self.archs))
 
     def anneal(self, temperature: float) -> None:
+        check_smoothing(self.beta, temperature)
         self.temperature = temperature
 
     def exploit(self) -> "Mixture":

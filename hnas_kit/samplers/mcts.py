@@ -51,10 +51,10 @@ class TreeSearch(Sampler):
         refresh: str = "draw",
         prior: str = "branches",
     ) -> None:
-        if not (0 <= beta < 1 and exploration >= 0 and 0 <= coefficient <= 1):
+        if not (0 <= beta < 1 and 0 <= exploration < math.inf and 0 <= coefficient <= 1):
             raise HnasError(
                 f"beta is {beta}, exploration {exploration}, coefficient {coefficient}; "
-                "allowed: 0 <= beta < 1, exploration >= 0, 0 <= coefficient <= 1"
+                "allowed: 0 <= beta < 1, 0 <= exploration < inf, 0 <= coefficient <= 1"
             )
         readings = {"bonus": bonus, "start": start, "refresh": refresh, "warmup": warmup, "prior": prior}
         for name, value in readings.items():
@@ -139,8 +139,8 @@ class MCTS(TreeSearch):
 
     def begin(self, tree: ArchTree) -> None:
         """Start on a tree with nothing learned."""
-        self.tree, self.archs, self._depth = tree, tree.archs, tree.depth
         group, self._replanted = self._groups(tree), False
+        self.tree, self.archs, self._depth = tree, tree.archs, tree.depth
         self._scratch = np.empty(tree.num_children.max())
         self.nodes = np.zeros(len(group), compiled.NODE)
         for name in ("parent", "first_child", "num_children"):
@@ -157,7 +157,7 @@ class MCTS(TreeSearch):
         See :func:`hnas_kit.samplers.compiled.carried`. Beyond the paper, whose search keeps its tree.
 
         Raises:
-            HnasError: if its architectures are not the same.
+            HnasError: if its architectures are not the same, or the sampler needs another kind of tree.
         """
         origin, nodes, table = trees.origins(self.tree, tree), self.nodes, self.table
         self.begin(tree)

@@ -96,7 +96,7 @@ def _plain(name: str, value: Any) -> Any:
     """A value as a checkpoint may hold it: arrays are tensors in a dict of their own."""
     if value is None or (isinstance(value, bool | int | float | str) and not isinstance(value, np.generic)):
         return value
-    if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc":
         return {"array": torch.from_numpy(np.array(value)), "scalar": isinstance(value, np.generic)}
     if isinstance(value, torch.Tensor):
         return {"tensor": value.clone()}

@@ -207,7 +207,8 @@ def variance_explained(tree: ArchTree, values: ArrayLike) -> tuple[np.ndarray, n
         values: (N,) for instance the true accuracy of ``tree.archs``.
 
     Returns:
-        Number of groups and share explained (0 to 1), both (depth + 1,), from the root down.
+        Number of groups and share explained (0 to 1; nan if all values are equal), both (depth + 1,), from
+        the root down.
     """
     values = np.asarray(values, dtype=np.float64)
     deviation = values - values.mean()
