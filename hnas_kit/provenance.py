@@ -22,9 +22,11 @@ def code_digest() -> str:
 def git_revision() -> str | None:
     """The commit of the source tree, with ``+`` if it has uncommitted changes; None outside a checkout."""
     command = ["git", "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]
+    known = ["git", "ls-files", "--error-unmatch", Path(__file__).name]  # fails in another project's checkout
+    how = {"cwd": Path(__file__).parent, "capture_output": True, "text": True, "check": True}
     try:
-        where = Path(__file__).parent
-        done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=True)
+        subprocess.run(known, **how)
+        done = subprocess.run(command, **how)
         return done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None

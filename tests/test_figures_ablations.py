@@ -131,3 +131,11 @@ def test_intervals_are_drawn_where_there_is_something_to_compare_with():
     assert spans == [[1, 7], [-6, 2], [-1, 3]]
     colours = [container.lines[0].get_color() for container in left.containers]
     assert colours[0] != colours[1]  # one is on one side of 0
+
+
+def test_a_dot_stands_in_its_methods_row_though_a_data_set_lacks_another():
+    made = {"seeds": 3, "rank": [9.0, 8.0, 7.0, 6.0, 5.0], "deviation": 1.0, "p": 0.5, "paper": 2.0}
+    names = {"data": [*"aaabb"], "method": ["Uniform", "MCTS", "Learned", "Uniform", "Learned"]}
+    first, axis = figures.finished(pd.DataFrame(names | made), "Learned", 18.5).axes[:2]
+    places = [float(bar.lines[0].get_ydata()[0]) for bar in axis.containers]
+    assert [texts(first.get_yticklabels())[int(place)] for place in places] == ["Uniform", "Learned"]

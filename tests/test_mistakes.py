@@ -68,6 +68,7 @@ MISTAKES = [
     ("run quick -p run ../x", f"01_pretrain: run is '../x': {PLAIN}"),
     ("run quick -p run a/../b", f"01_pretrain: run is 'a/../b': {PLAIN}"),
     ("run quick -p run /tmp/x", f"01_pretrain: run is '/tmp/x': {PLAIN}"),
+    ("run quick --to 01 -p dataset 'folder:/no/set #2'", "01_pretrain: dataset is 'folder:/no/set #2': da"),
     ("run quick -p run .hidden", f"01_pretrain: run is '.hidden': {PLAIN}"),
     ("run quick -p run a/", f"01_pretrain: run is 'a/': {PLAIN}"),
     ("run quick -p run ''", f"01_pretrain: run is '': {PLAIN}"),

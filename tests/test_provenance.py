@@ -63,7 +63,11 @@ def test_the_revision_says_whether_the_checkout_is_changed(source):
     revision = provenance.git_revision.__wrapped__  # without its cache
     assert revision() is None
     git("init")
-    git("add", "a.py")
+    git("add", "b.py")
+    git("commit", "-m", "another project, which has the package in a folder that it does not keep")
+    assert revision() is None
+    (source / "provenance.py").touch()
+    git("add", "a.py", "provenance.py")
     git("commit", "-m", "first")
     assert revision() == git("rev-parse", "HEAD")
     (source / "a.py").write_text("a = 2\n")

@@ -102,6 +102,23 @@ def test_a_table_of_networks_trained_alone_that_is_none_is_named_and_nothing_is_
     assert before == {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
 
 
+def test_without_the_searches_of_table_1_nothing_is_written(docs):
+    path = docs / "results" / "searches.csv"
+    read_csv(path).query("sweep != 'table1'").to_csv(path, index=False)
+    with pytest.raises(HnasError, match=rf"\A{path} has no search of sweep table1\Z"):
+        results.write(docs)
+
+
+def test_a_search_that_is_there_twice_is_named_and_nothing_is_written(docs):
+    path = docs / "results" / "evidence.csv"
+    rows = read_csv(path)
+    pd.concat([rows, rows.iloc[3:4]]).to_csv(path, index=False)
+    before = {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
+    with pytest.raises(HnasError, match=rf"\A{path} has MCTS \+ Learned, seed 3 twice; name it once\Z"):
+        results.write(docs)
+    assert before == {path: path.read_bytes() for path in docs.rglob("*") if path.is_file()}
+
+
 def test_sweeps_of_a_run_replace_the_same_ones_of_their_data_set(docs, monkeypatch):
     path = docs / "results" / "searches.csv"
     before = read_csv(path)

@@ -57,6 +57,28 @@ def test_images_are_those_that_what_is_read_was_made_with(made):
         check("04_mcts", run="b")
 
 
+def test_images_of_a_run_that_is_read_are_found_through_every_notebook(made):
+    """As 03 reads another run, so does what follows from it."""
+    assert check("03_tree", run="b", epochs=2, **{"03_tree.source": "a"}) == []
+    with pytest.raises(HnasError, match=r"\A04_mcts: batch_size is 451; data set digits has 450 images"):
+        check("03_tree", run="b", batch_size=451, **{"03_tree.source": "a"})
+
+
+def test_a_notebook_that_is_followed_through_another_is_known_too(made):
+    """02 is read by 03, and 04 reads that."""
+    changed = {"02_distances.measure": "l2"}
+    with pytest.raises(HnasError, match=r"\A02_distances.measure belongs to 02_distances, which is not run"):
+        check("04_mcts", epochs=2, **changed)
+    stage = Stage(NOTEBOOKS["02_distances"].checked({"run": "a", "measure": "l2"}, "02"))
+    stage.save("a.json", 1)
+    stage.finish("done")
+    stage = Stage(NOTEBOOKS["03_tree"].checked({"run": "a"}, "03"))
+    stage.save("a.json", 1)
+    stage.finish("done")
+    assert check("04_mcts", epochs=2, **changed) == []
+    assert check("04_mcts", epochs=2) == ["02_distances is not run; it was made with measure l2"]
+
+
 def test_a_tree_that_is_learned_anew_needs_outputs(made, outputs):
     assert check("04_mcts", epochs=2, tree="relearned") == []
     with pytest.raises(

@@ -247,6 +247,11 @@ def test_every_method_can_be_searched_with_and_compared(name, method):
     assert mistake("04_mcts", **changes, compare=[others[0]] * 2) == said
 
 
+def test_no_method_is_called_as_the_table_of_results_is():
+    said = mistake("04_mcts", compare=[{"label": "found", "sampler": "uniform"}])
+    assert said == "a method cannot be called found, as the table of results is"
+
+
 def test_what_is_compared_is_known():
     said = mistake("04_mcts", compare=["default", "mcts"])
     assert said.startswith("compare[1] is 'mcts': Input should be ")

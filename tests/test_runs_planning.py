@@ -107,8 +107,12 @@ def test_the_time_is_that_of_the_same_parameters_wherever_they_ran(outputs):
 
 def test_where_the_ablations_have_no_ground_truth_they_are_left_out(outputs):
     profile = {name: {"run": "a"} for name in list(NOTEBOOKS)[:5]}
-    profile["01_pretrain"] |= {"dataset": "folder:photos"}
+    profile["01_pretrain"] |= {"space": "macro", "dataset": "digits"}
     line = plan(profile, first="05_ablations")[1]
     assert line.startswith("05_ablations  left out: ")
     assert "no ground truth" in line
     assert not outputs.exists()
+    finish({name: values for name, values in profile.items() if name <= "03_tree"})
+    alone = {"05_ablations": {"run": "b", "source": "a"}}  # what is read decides, not the profile
+    assert plan(alone, first="05_ablations")[1] == line
+    assert plan({"01_pretrain": {"run": "b"}} | alone, first="05_ablations")[1] == line

@@ -150,6 +150,7 @@ VALUES = {
     "01_pretrain.epochs": st.integers(1, 12),
     "threads": st.integers(0, 2),
     "03_tree.linkage": st.sampled_from(["ward", "average"]),
+    "retrain": st.integers(0, 3),
 }
 CHANGES = st.fixed_dictionaries({}, optional=VALUES)
 
@@ -212,6 +213,7 @@ def test_texts_of_any_kind_are_told_apart(one, other):
         ({"grid": [{"label": "X", "measure": 3}]}, "point 'X': 02_distances: measure is 3: Input shou"),
         ({"grid": [{"product": {"lr": [1.0, -1]}}]}, "point 'lr -1': 01_pretrain: lr is -1: Input sho"),
         ({"grid": [{"product": ["kl"]}]}, "point 1: product is ['kl']; it must hold name: [value, ..."),
+        ({"grid": [{"product": {1: [0, 3]}}]}, "point 1: product is {1: [0, 3]}; it must hold name: [val"),
         ({"grid": [{}, {"product": {"lr": []}}]}, "point 2: product is {'lr': []}; it must hold"),
         ({"grid": [{"product": {}}]}, "point 1: product is {}; it must hold"),
         ({"grid": [{"lr": 1, "product": {"lr": [2]}}]}, "point 1: lr is given beside the product and in it"),
@@ -226,6 +228,18 @@ def test_a_mistake_in_the_file_is_one_line_and_nothing_is_written(outputs, tmp_p
     assert out == ""
     assert err.count("\n") == 1
     assert err.startswith(f"hnas: {path}: {said}")
+    assert not outputs.exists()
+
+
+def test_a_tree_that_is_learned_anew_needs_outputs(outputs, tmp_path, capsys):
+    path = tmp_path / "s.yaml"
+    grid = [{"tree": "relearned", "measure": "vector"}]
+    path.write_text(yaml.safe_dump(TREE | {"notebook": "04_mcts", "grid": grid}))
+    assert cli.main(["sweep", str(path)]) == 2
+    said = (
+        "hnas: 04_mcts: tree relearned is learned from a supernet's outputs, and 02_distances has measure v"
+    )
+    assert capsys.readouterr().err.startswith(said)
     assert not outputs.exists()
 
 

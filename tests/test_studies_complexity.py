@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from hnas_kit import evaluation
+from hnas_kit.errors import HnasError
 from hnas_kit.studies import complexity
 
 
@@ -28,3 +29,5 @@ def test_every_size_is_measured_on_so_many_networks(monkeypatch):
     assert sizes[1:] == [(30, 4), (60, 4)]
     assert list(seconds.index) == [30, 60]
     assert (seconds > 0).all(axis=None)
+    with pytest.raises(HnasError, match="sizes has 5000; there are 3,969 architectures"):
+        complexity.measure([5000])

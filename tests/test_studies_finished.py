@@ -160,3 +160,9 @@ def test_the_committed_rows_are_whole():
     assert ROWS["relearning_share"].notna().equals(ROWS["label"].str.contains("relearned"))
     for _, group in ROWS.groupby(["data", "sweep"]):
         assert group.groupby("label")["seed"].agg(sorted).map(json.dumps).nunique() == 1
+
+
+def test_a_table_without_anything_to_compare_has_empty_columns():
+    rows = searches("table1", **{"MCTS + Learned": [9]})
+    assert finished.beyond(rows)["better"].isna().all()
+    assert finished.table1(rows)["p"].tolist() == [""]

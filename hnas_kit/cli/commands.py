@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 def _value(name: str, text: str) -> object:
     """What is given with ``-p``; a text stays what it is, also where it looks like a number."""
-    value = yaml_value(text, f"-p {name}: {text!r}") if text else ""
+    if not text or (profiles.is_text(name) and text[0] not in "\"'"):
+        return text
+    value = yaml_value(text, f"-p {name}: {text!r}")
     return text if profiles.is_text(name) and not isinstance(value, str) else value
 
 

@@ -62,14 +62,15 @@ def finished(rows: pd.DataFrame, learned: str, blind: float) -> Figure:
         learned: the method that the others are compared with; it is drawn in its own colour.
         blind: the rank that a blind draw gives on average.
     """
-    figure, axes = _panels(rows, list(rows["method"].unique()), (3.4, 0.36))
+    labels = list(rows["method"].unique())
+    figure, axes = _panels(rows, labels, (3.4, 0.36))
     for axis, (name, group) in zip(axes, rows.groupby("data", sort=False), strict=True):
-        for place, row in enumerate(group.itertuples()):
-            colour = COLOURS["learned"] if row.method == learned else "0.45"
+        for row in group.itertuples():
+            place, colour = labels.index(row.method), COLOURS["learned"] if row.method == learned else "0.45"
             axis.errorbar(row.rank, place, xerr=row.deviation, fmt="o", color=colour, capsize=3)
             if not np.isnan(row.p):
                 axis.text(1.01, place, f"{row.p:.2g}", transform=axis.get_yaxis_transform(), va="center")
-        axis.plot(group["paper"], range(len(group)), **DIAMOND)
+        axis.plot(group["paper"], group["method"].map(labels.index), **DIAMOND)
         axis.text(1.01, -0.9, "p", transform=axis.get_yaxis_transform(), va="center", style="italic")
         axis.axvline(blind, color="0.6", linestyle=":")
         differ = f"{(group['p'] < 0.05).sum()} of {group['p'].notna().sum()}"

@@ -163,6 +163,8 @@ def _tables(path: Path, runs: Sequence[str]) -> dict[str, pd.DataFrame]:
         raise HnasError(
             f"{_named(twice[0])} is there twice, in {', '.join(runs or [str(path)])}; name it once"
         )
+    if not (rows["sweep"] == "table1").any():
+        raise HnasError(f"{path} has no search of sweep table1")
     return new | {name: summary(rows) for name, summary in finished.TABLES.items()}
 
 
@@ -194,6 +196,9 @@ def write(folder: Path, runs: Sequence[str] = ()) -> Path:
         read_table(path, *needed) if path.exists() or path == own[0] else None
         for path, needed in zip(own, _NEEDED.values(), strict=True)
     )
+    if rows.duplicated(["label", "seed"]).any():
+        twice = rows[rows.duplicated(["label", "seed"])].iloc[0]
+        raise HnasError(f"{own[0]} has {twice['label']}, seed {twice['seed']} twice; name it once")
     path = folder / "results" / "cifar10_jpeg-pooling.csv"
     truth = path.exists() and (benchmarks.own_table(path, make_space("pooling")), benchmarks.record(path))
     section = text(rows, judged, again, truth or None)

@@ -34,6 +34,7 @@ def check(params: Mapping[str, Parameters], first: str = "") -> None:
         HnasError: one line that names notebook and parameter, for a data set that is not there, more images
             than it has, a batch that cannot be normalised, or a result to read that is not there.
     """
+    known: dict[str, Mapping[str, Any]] = {}  # the images of each notebook
     for notebook in [name for name in NOTEBOOKS if name in params and name >= first]:
         p = params[notebook]
         reads, gathers = places.READS[notebook], getattr(p, "runs", "")
@@ -41,13 +42,7 @@ def check(params: Mapping[str, Parameters], first: str = "") -> None:
         own = not getattr(p, "source", "") or p.source == p.run
         if isinstance(p, Search) and any(method.relearned for method in p.searched.values()):
             there = own and "02_distances" in ahead
-            measure = params["02_distances"].measure if there else p.tree_from["measure"]
-            if measure not in MEASURES:
-                raise HnasError(
-                    "04_mcts: tree relearned is learned from a supernet's outputs, and 02_distances has "
-                    f"measure {measure}, of encodings, which stay as they are; set it to one of "
-                    f"{', '.join(MEASURES)}"
-                )
+            check_relearned(p, params["02_distances"].measure if there else p.tree_from["measure"])
         if gathers:
             if not folders.gathered(p):
                 raise HnasError(f"{notebook}: runs is {gathers!r}, which has no table of a finished sweep")
@@ -56,11 +51,19 @@ def check(params: Mapping[str, Parameters], first: str = "") -> None:
             images = p.model_dump()
         elif not own or list(reads)[-1] not in ahead:  # what is read was made before
             images = folders.Finished(p.upstream, list(reads)[-1]).manifest["lineage"]["01_pretrain"]
-        elif "01_pretrain" in ahead:
-            images = params["01_pretrain"].model_dump()
         else:
-            images = folders.Finished(p.upstream, "01_pretrain").params
+            images = known[list(reads)[-1]]
+        known[notebook] = images
         check_one(p, images)
+
+
+def check_relearned(p: Search, measure: str) -> None:
+    """Raise :class:`HnasError` if a tree is to be learned anew from distances that no supernet changes."""
+    if measure not in MEASURES and any(method.relearned for method in p.searched.values()):
+        raise HnasError(
+            "04_mcts: tree relearned is learned from a supernet's outputs, and 02_distances has measure "
+            f"{measure}, of encodings, which stay as they are; set it to one of {', '.join(MEASURES)}"
+        )
 
 
 def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterable[str]) -> None:
@@ -82,14 +85,16 @@ def refuse_unread(params: Mapping[str, Parameters], first: str, changes: Iterabl
 
 
 def _before(params: Mapping[str, Parameters], first: str, notebook: str) -> dict[str, Any] | None:
-    """What a notebook before ``first`` was made with, as the first that reads it does; None if none reads it.
+    """What a notebook before ``first`` was made with, as the first that follows from it says; else None.
 
     Raises:
         HnasError: if it is not there.
     """
     for name, p in params.items():
-        if name >= first and notebook in places.READS[name]:
-            return folders.Finished(p.upstream, list(places.READS[name])[-1]).manifest["lineage"][notebook]
+        if name >= first and (reads := list(places.READS[name])) and not getattr(p, "runs", ""):
+            made = folders.Finished(p.upstream, reads[-1]).manifest["lineage"]
+            if notebook in made:
+                return made[notebook]
     return None
 
 

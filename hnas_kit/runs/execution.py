@@ -20,10 +20,15 @@ from hnas_kit.runs.profiles import checked
 
 def left_out(params: Mapping[str, Parameters], notebook: str) -> str:
     """Why a notebook cannot run with the others, in words; empty if it can."""
-    if notebook != "05_ablations" or params[notebook].runs:
+    p = params[notebook]
+    if notebook != "05_ablations" or p.runs:
         return ""
+    if "01_pretrain" in params and p.upstream == p.run:
+        made = params["01_pretrain"].model_dump()
+    else:
+        made = folders.Finished(p.upstream, "03_tree").manifest["lineage"]["01_pretrain"]
     try:
-        benchmarks.needed(params["01_pretrain"].space, params["01_pretrain"].dataset)
+        benchmarks.needed(made["space"], made["dataset"])
     except HnasError as error:
         return f"left out: {error}"
     return ""

@@ -97,7 +97,7 @@ class Stage:
                 f"{name!r} cannot be saved: name a file in the notebook's folder, for instance a.json"
             )
         locks.take(self.folder)
-        buffer = io.BytesIO()
+        name, buffer = "/".join(parts), io.BytesIO()
         if name.endswith(".pt"):
             buffer.write(torch_bytes(value))
         elif isinstance(value, ArchTree):

@@ -158,7 +158,8 @@ def points(grid: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     for number, entry in enumerate(grid, 1):
         own = {name: value for name, value in entry.items() if name not in ("label", "product")}
         axes = entry.get("product", {})
-        if not isinstance(axes, dict) or [] in axes.values() or not (axes or "product" not in entry):
+        named = isinstance(axes, dict) and all(isinstance(name, str) for name in axes)
+        if not named or [] in axes.values() or not (axes or "product" not in entry):
             raise HnasError(f"point {number}: product is {axes!r}; it must hold name: [value, ...] lines")
         if twice := sorted(own.keys() & axes.keys()):
             raise HnasError(f"point {number}: {twice[0]} is given beside the product and in it")
@@ -227,7 +228,8 @@ def slug(params: Mapping[str, Parameters], base: Mapping[str, Mapping[str, Any]]
         values = {book: p[name] for book, p in dumped.items() if name in p}
         changed = {book: value for book, value in values.items() if value != base[book].get(name)}
         first = next(iter(values.values()))
-        if changed and all(value == first for value in values.values()):
+        # a run called retrain-3 would be taken for a training of hnas retrain
+        if changed and name != "retrain" and all(value == first for value in values.values()):
             entries.append((name, first))
         else:
             entries += [(f"{book}-{name}", value) for book, value in changed.items()]

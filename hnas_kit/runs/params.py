@@ -76,7 +76,7 @@ class Search(Source, Phased):
     models: fields.Models = 2
     reward: fields.Reward = "absolute validation accuracy"
     compare: list[Compared] = Field(
-        ["default", "uniform"], description="methods to compare with: names, or {label: ..., sampler: ...}"
+        ["default", "uniform"], description="to compare with: names, or {label: ..., sampler: ...}"
     )
     epochs: Count = Field(8, description="passes over the training half, for each method")
     batch_size: fields.BatchSize = 64
@@ -130,6 +130,8 @@ class Search(Source, Phased):
             raise ValueError(
                 f"compare must not repeat a method, nor {self.first.name}, which is searched anyway"
             )
+        if "found" in self.searched:
+            raise ValueError("a method cannot be called found, as the table of results is")
         return self
 
 

@@ -13,7 +13,7 @@ from hnas_kit.runs.params import NOTEBOOKS, Parameters
 from hnas_kit.runs.schema import unknown
 
 # parameters that are meant for all notebooks
-FOR_ALL = ("run", "source", "seed", "device", "threads", "plugins")
+FOR_ALL = ("run", "seed", "device", "threads", "plugins")
 
 
 def load_profile(folder: Path) -> dict[str, dict[str, Any]]:

@@ -55,6 +55,8 @@ def run(path: Path, changes: Mapping[str, Any], scheduler: str | None, workers: 
     plan = grids.load(path, changes)
     for row in plan.rows:
         brought.check(row.params)
+        if "02_distances" in row.params and "04_mcts" in row.params:
+            consistency.check_relearned(row.params["04_mcts"], row.params["02_distances"].measure)
     for task in plan.tasks.values():
         if not scheduler:  # else the workers' devices count
             folders.device_of(task.params)

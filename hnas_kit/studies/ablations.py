@@ -309,4 +309,5 @@ def paired(rows: pd.DataFrame, label: str = LEARNED) -> pd.DataFrame:
         }
         if np.any(difference != 0):
             compared[other]["p"] = wilcoxon(difference).pvalue
-    return pd.DataFrame.from_dict(compared, orient="index").rename_axis(f"{label} against")
+    columns = ["seeds", "mean difference", "wins", "losses", "p"]
+    return pd.DataFrame.from_dict(compared, "index", columns=columns).rename_axis(f"{label} against")

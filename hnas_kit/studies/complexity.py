@@ -9,6 +9,7 @@ import torch
 from scipy.optimize import nnls
 
 from hnas_kit import distances, evaluation, trees
+from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet
 
@@ -26,6 +27,9 @@ def measure(sizes: Sequence[int], width: int = 8, images: int = 64) -> pd.DataFr
     Returns:
         Indexed by N: ``outputs`` and ``tree``, seconds. Outputs are computed with common prefixes shared, so
         they cost less per architecture the more of a space there are.
+
+    Raises:
+        HnasError: for more architectures than there are.
     """
     space, rng = make_space("macro"), np.random.default_rng(0)
     everything, generator = space.enumerate(), torch.Generator().manual_seed(0)
@@ -33,6 +37,8 @@ def measure(sizes: Sequence[int], width: int = 8, images: int = 64) -> pd.DataFr
     net.to(memory_format=torch.channels_last)
     x = torch.randn(images, 3, 32, 32, generator=generator).contiguous(memory_format=torch.channels_last)
     evaluation.outputs(net, everything[:20], x)  # the first run of each layer prepares its convolutions
+    if max(sizes) > len(everything):
+        raise HnasError(f"sizes has {max(sizes)}; there are {len(everything):,} architectures")
     rows = {}
     for n in sizes:
         archs = [everything[i] for i in rng.permutation(len(everything))[:n]]

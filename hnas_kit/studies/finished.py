@@ -144,7 +144,8 @@ def beyond(rows: pd.DataFrame) -> pd.DataFrame:
         low, high = ttest_1samp(ahead, 0).confidence_interval()
         compared.append({"against": against, "better": ahead.mean(), "low": low, "high": high})
         compared[-1] |= {"wins": int((ahead > 0).sum()), "losses": int((ahead < 0).sum())}
-    found = found.join(pd.DataFrame(compared)).astype({"wins": "Int64", "losses": "Int64"})
+    columns = ["against", "better", "low", "high", "wins", "losses"]
+    found = found.join(pd.DataFrame(compared, columns=columns)).astype({"wins": "Int64", "losses": "Int64"})
     return _shown(found).round(1)
 
 
