@@ -88,7 +88,7 @@ def test_the_report_says_whether_lambda_is_within_the_rule(changes, said):
 def test_a_prior_beyond_the_paper_is_named_and_has_no_rule_for_lambda(outputs):
     finish("a", prior="leaves")
     text = unescape(page("a"))
-    assert "; prior leaves: siblings of equal R are drawn by their numbers of architectures (beyond" in text
+    assert "; prior leaves: siblings of equal R, in uniform phases too, are drawn by their numbers of" in text
     assert "The rule for lambda is for branches that are drawn alike, not for prior leaves." in text
     assert "rule's" not in text
     finish("a")
