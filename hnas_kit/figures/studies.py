@@ -77,7 +77,7 @@ def readings(table: pd.DataFrame) -> Figure:
                 for x in range(len(trees)):
                     place = x * len(SHARES) + list(SHARES).index("1"), y
                     axis.add_patch(Rectangle(place, 1, 1, fill=False, edgecolor="black", linewidth=1.2))
-        axis.set_title(PANELS[name], loc="left", pad=46)
+        axis.set_title(PANELS[name], loc="left", pad=62)
         axis.set(xlabel="share of the paper's number of steps", ylabel="")
     lambdas = [f"λ {value:g}" for *_, value in index]
     axes[0].set_yticks(np.arange(len(index)) + 0.5, lambdas, fontsize=7, rotation=0)
