@@ -13,13 +13,14 @@ from hnas_kit.runs.profiles import checked, override
 DIGITS = {"01_pretrain": {"dataset": "digits"}, "02_distances": {}, "03_tree": {}, "04_mcts": {}}
 
 
-def make(run):
-    """Notebooks 01 to 03 of a run, on digits, two epochs."""
+def make(run, first="01_pretrain", **changes):
+    """Notebooks of a run up to 03, on digits, two epochs; the first of them with changes."""
     for name in ("01_pretrain", "02_distances", "03_tree"):
-        values = {"run": run} | ({"dataset": "digits", "epochs": 2} if name == "01_pretrain" else {})
-        stage = Stage(NOTEBOOKS[name].checked(values, name))
-        stage.save("a.json", 1)
-        stage.finish("done")
+        if name >= first:
+            values = {"run": run} | ({"dataset": "digits", "epochs": 2} if name == "01_pretrain" else {})
+            stage = Stage(NOTEBOOKS[name].checked(values | (changes if name == first else {}), name))
+            stage.save("a.json", 1)
+            stage.finish("done")
 
 
 @pytest.fixture
@@ -69,12 +70,7 @@ def test_a_notebook_that_is_followed_through_another_is_known_too(made):
     changed = {"02_distances.measure": "l2"}
     with pytest.raises(HnasError, match=r"\A02_distances.measure belongs to 02_distances, which is not run"):
         check("04_mcts", epochs=2, **changed)
-    stage = Stage(NOTEBOOKS["02_distances"].checked({"run": "a", "measure": "l2"}, "02"))
-    stage.save("a.json", 1)
-    stage.finish("done")
-    stage = Stage(NOTEBOOKS["03_tree"].checked({"run": "a"}, "03"))
-    stage.save("a.json", 1)
-    stage.finish("done")
+    make("a", "02_distances", measure="l2")
     assert check("04_mcts", epochs=2, **changed) == []
     assert check("04_mcts", epochs=2) == ["02_distances is not run; it was made with measure l2"]
 
@@ -86,12 +82,7 @@ def test_a_tree_that_is_learned_anew_needs_outputs(made, outputs):
     ):
         check("01_pretrain", tree="relearned", measure="onehot")
     check("01_pretrain", compare=["uniform"], measure="onehot")
-    stage = Stage(NOTEBOOKS["02_distances"].checked({"run": "a", "measure": "vector"}, "02"))
-    stage.save("a.json", 1)
-    stage.finish("done")
-    stage = Stage(NOTEBOOKS["03_tree"].checked({"run": "a"}, "03"))
-    stage.save("a.json", 1)
-    stage.finish("done")
+    make("a", "02_distances", measure="vector")
     with pytest.raises(HnasError, match="02_distances has measure vector, of encodings, which stay as they"):
         check("04_mcts", compare=["relearned"])
 
