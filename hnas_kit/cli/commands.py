@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 def _value(name: str, text: str) -> object:
     """What is given with ``-p``; a text stays what it is, also where it looks like a number."""
-    if not text or (profiles.is_text(name) and text[0] not in "\"'"):
+    kept = profiles.is_text(name)
+    if not text or (kept and text[0] not in "\"'"):
         return text
     value = yaml_value(text, f"-p {name}: {text!r}")
-    return text if profiles.is_text(name) and not isinstance(value, str) else value
+    return text if kept and not isinstance(value, str) else value
 
 
 def _notebook(option: str, text: str, others: tuple[str, ...] = ()) -> str:

@@ -33,12 +33,12 @@ def measure(sizes: Sequence[int], width: int = 8, images: int = 64) -> pd.DataFr
     """
     space, rng = make_space("macro"), np.random.default_rng(0)
     everything, generator = space.enumerate(), torch.Generator().manual_seed(0)
+    if max(sizes) > len(everything):
+        raise HnasError(f"sizes has {max(sizes)}; there are {len(everything):,} architectures")
     net = make_supernet(space, width=width, generator=generator)
     net.to(memory_format=torch.channels_last)
     x = torch.randn(images, 3, 32, 32, generator=generator).contiguous(memory_format=torch.channels_last)
     evaluation.outputs(net, everything[:20], x)  # the first run of each layer prepares its convolutions
-    if max(sizes) > len(everything):
-        raise HnasError(f"sizes has {max(sizes)}; there are {len(everything):,} architectures")
     rows = {}
     for n in sizes:
         archs = [everything[i] for i in rng.permutation(len(everything))[:n]]

@@ -31,8 +31,8 @@ class Setting(NamedTuple):
 LEARNED = ("learned", *(f"learned {number}" for number in range(1, SUPERNETS)))  # a tree a supernet
 # references of the field, which are no samplers of a supernet
 REFERENCES = {"random search": RandomSearch, "regularised evolution": Evolution}
-# every sampler on every tree (a mixture needs supernets), then the references
 ONEHOT = "one-hot, 1/2^l"  # the tree from such encodings
+# every sampler on every tree (a mixture needs supernets), then the references
 COMPARED: dict[str, Method | type] = (
     {name: METHODS[name] for name in ("uniform", "independent", "boltzmann", "default", "regularised")}
     | {"regularised, equivalent nodes": Method("mcts_reg", "default", "equivalent_nodes")}
