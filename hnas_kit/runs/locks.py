@@ -62,8 +62,9 @@ def _locked(path: Path, folder: Path, wait: bool) -> IO[str] | None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
-        file.seek(0)
-        raise Failure(f"{folder} is being made {_by(file.read())}; wait for it, or end it") from None
+        with file:
+            file.seek(0)
+            raise Failure(f"{folder} is being made {_by(file.read())}; wait for it, or end it") from None
     except OSError:
         pass  # no locks on this file system
     file.seek(0)
