@@ -88,7 +88,7 @@ class Brought:
             value = self.function(arch, logits, labels)
         try:
             number = float(value)
-        except (TypeError, ValueError, RuntimeError):
+        except (TypeError, ValueError, RuntimeError, OverflowError):
             shape = f" of shape {tuple(value.shape)}" if hasattr(value, "shape") else ""
             kind = "nothing" if value is None else f"a {type(value).__name__}{shape}"
             raise HnasError(f"reward {self.name} gives {kind}; it must be one number") from None

@@ -1,7 +1,7 @@
 """Algorithm 1: train and search jointly in three phases, then choose the final architecture."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -174,39 +174,6 @@ def run(
     return history
 
 
-def replay(
-    history: pd.DataFrame,
-    space: SearchSpace,
-    sampler: Sampler,
-    schedule: Schedule,
-    every: int,
-    planted: Sequence[Planted] = (),
-) -> Iterator[tuple[int, Sampler]]:
-    """Give a fresh sampler the rewards of a finished search again, to look at it on the way.
-
-    Args:
-        history: of the search, see :meth:`History.frame`.
-        space: that it drew from.
-        sampler: with nothing learned.
-        schedule: of the search.
-        every: steps between two looks.
-        planted: trees that were learned meanwhile, see :class:`Result`.
-
-    Yields:
-        (step, sampler) after every ``every`` steps from the first that it learns from.
-    """
-    rewards = zip(map(space.parse, history["architecture"]), history["reward"], strict=True)
-    later = {one.step: one.tree for one in planted if one.step}
-    for step, (arch, reward) in enumerate(rewards):
-        if step in later:
-            sampler.replant(later[step])
-        sampler.anneal(schedule.temperature(step))
-        if step >= schedule.learns_from:
-            sampler.update(arch, reward)
-            if (step + 1) % every == 0:
-                yield step + 1, sampler
-
-
 def term_spread(
     history: pd.DataFrame,
     space: SearchSpace,
@@ -218,14 +185,27 @@ def term_spread(
     """How much each term of Eq. 3 favoured one sibling over another during a finished search, in units of T.
 
     Args:
-        history, space, sampler, schedule, planted: see :func:`replay`.
+        history: of the search, see :meth:`History.frame`.
+        space: that it drew from.
+        sampler: with nothing learned; it gets the rewards of the search again.
+        schedule: of the search.
         looks: about how many times to look, evenly over the search.
+        planted: trees that were learned meanwhile, see :class:`Result`.
 
     Returns:
         By step, ``C`` and ``exploration``, see :meth:`hnas_kit.samplers.MCTS.sibling_spread`.
     """
-    replayed = replay(history, space, sampler, schedule, max(schedule.steps // looks, 1), planted)
-    spread = {step: seen.sibling_spread() for step, seen in replayed}
+    every, spread = max(schedule.steps // looks, 1), {}
+    rewards = zip(map(space.parse, history["architecture"]), history["reward"], strict=True)
+    later = {one.step: one.tree for one in planted if one.step}
+    for step, (arch, reward) in enumerate(rewards):
+        if step in later:
+            sampler.replant(later[step])
+        sampler.anneal(schedule.temperature(step))
+        if step >= schedule.learns_from:
+            sampler.update(arch, reward)
+            if (step + 1) % every == 0:
+                spread[step + 1] = sampler.sibling_spread()
     return pd.DataFrame.from_dict(spread, orient="index", columns=["C", "exploration"])
 
 

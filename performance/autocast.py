@@ -21,7 +21,7 @@ from train_step import Clock, kit_batches, median_ratio, random_split
 from hnas_kit.data import Batches
 from hnas_kit.provenance import provenance
 from hnas_kit.spaces import Arch, make_space
-from hnas_kit.supernets import default_width, make_supernet
+from hnas_kit.supernets import make_supernet, skeleton
 from hnas_kit.training import PRECISIONS, pick_device, train
 
 IMAGE_SIZE = {"pooling": 32, "macro": 32, "mobile": 224}
@@ -43,7 +43,7 @@ def photos(images: int, size: int, batch_size: int, device: torch.device) -> Bat
 
 def measure(name: str, quick: bool, steps: int, repeats: int, device: torch.device) -> dict:
     gpu = device.type == "cuda"
-    width = 4 if quick else default_width(make_space(name))
+    width = 4 if quick else skeleton(make_space(name)).width
     size = 32 if quick else IMAGE_SIZE[name]
     batch_size = 8 if quick else 256 if gpu else 512 // size
     warm_up = 50 if gpu and not quick else 1

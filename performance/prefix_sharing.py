@@ -21,7 +21,7 @@ import torch
 from hnas_kit import cost, evaluation
 from hnas_kit.provenance import provenance
 from hnas_kit.spaces import Arch, SearchSpace, make_space
-from hnas_kit.supernets import default_width, make_supernet
+from hnas_kit.supernets import make_supernet, skeleton
 from hnas_kit.training import pick_device
 
 
@@ -44,7 +44,7 @@ def seconds_since(start: float, device: torch.device) -> float:
 
 def compare(name: str, quick: bool, device: torch.device) -> dict:
     space = make_space(name)
-    width, batch_size = (4, 8) if quick else (default_width(space), 64)
+    width, batch_size = (4, 8) if quick else (skeleton(space).width, 64)
     turns, size = (2, 5) if quick else (4, 30)
     rng, generator = np.random.default_rng(0), torch.Generator().manual_seed(0)
     net = make_supernet(space, width=width, generator=generator)

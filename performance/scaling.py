@@ -28,7 +28,7 @@ from hnas_kit.processes.distributed import Team
 from hnas_kit.processes.parallel import cores
 from hnas_kit.provenance import provenance
 from hnas_kit.spaces import Arch, make_space
-from hnas_kit.supernets import default_width, make_supernet
+from hnas_kit.supernets import make_supernet, skeleton
 from hnas_kit.training import PRECISIONS, pick_device, train
 
 
@@ -70,7 +70,7 @@ def main() -> None:
     counts = [n for n in (2**k for k in range(10)) if n < most] + [most]
     parameters = {
         "space": options.space,
-        "width": 4 if options.quick else default_width(make_space(options.space)),
+        "width": 4 if options.quick else skeleton(make_space(options.space)).width,
         "image_size": 32 if options.quick else IMAGE_SIZE[options.space],
         "batch_size_of_each": 8 if options.quick else 256 if gpu else 32,
         "precision": options.precision,

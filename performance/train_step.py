@@ -39,7 +39,7 @@ from hnas_kit.provenance import provenance
 from hnas_kit.randomness import Generators
 from hnas_kit.samplers import Uniform
 from hnas_kit.spaces import make_space
-from hnas_kit.supernets import Supernet, default_width, make_supernet
+from hnas_kit.supernets import Supernet, make_supernet, skeleton
 from hnas_kit.training import pick_device, train
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # CIFAR-10's
@@ -199,7 +199,7 @@ def main() -> None:
     device = pick_device(options.device)
     gpu = device.type == "cuda"
     parameters = {
-        "width": 4 if options.quick else default_width(SPACE),
+        "width": 4 if options.quick else skeleton(SPACE).width,
         "batch_size": 32 if options.quick else 256,
         "images": 256 if options.quick else 10_000,
         "steps": options.steps or (2 if options.quick else 200 if gpu else 8),

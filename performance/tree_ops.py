@@ -24,7 +24,7 @@ from hnas_kit import distances, trees
 from hnas_kit.provenance import provenance
 from hnas_kit.samplers import MCTS
 from hnas_kit.spaces import make_space
-from hnas_kit.supernets import default_width
+from hnas_kit.supernets import skeleton
 from hnas_kit.training import pick_device
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     quick, device = options.quick, pick_device("auto")
     gpu = device.type == "cuda"
     leaves, operations, repeats = (200, 500, 2) if quick else (4000, 20_000, 7)
-    width, batch_size, steps = (4, 32, 2) if quick else (default_width(make_space("pooling")), 256, 4)
+    width, batch_size, steps = (4, 32, 2) if quick else (skeleton(make_space("pooling")).width, 256, 4)
     warm_up = 20 if gpu else 1
     tree = random_learned_tree(leaves)
     batches = kit_batches(random_split(10 * batch_size, device), batch_size)

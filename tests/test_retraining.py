@@ -19,7 +19,7 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import sha256, torch_value
 from hnas_kit.runs.folders import manifest_checksum
 from hnas_kit.spaces import make_space
-from hnas_kit.supernets import default_width, extract, make_supernet, prune
+from hnas_kit.supernets import extract, make_supernet, prune, skeleton
 
 SPACES = {name: make_space(name) for name in ("pooling", "macro", "mobile")}
 ARCHS = {
@@ -397,7 +397,7 @@ def test_another_code_of_the_same_network_is_the_same_training(quiet):
     values = {"space": "macro", "architecture": "02000000", "dataset": "digits"}
     twins = [retraining.parameters("", "", values | {"architecture": a})[0] for a in ("02020000", "02002000")]
     assert twins[0] == twins[1]
-    assert default_width(SPACES["macro"]) == twins[0].width
+    assert skeleton(SPACES["macro"]).width == twins[0].width
 
 
 def test_training_is_that_of_the_ground_truth_made_here():

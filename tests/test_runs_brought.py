@@ -352,6 +352,12 @@ def test_a_wrong_use_is_refused_before_anything_starts(profile, changes, line):
     [
         ("", "01_pretrain", {"dataset": "turn"}, "unknown data set 'turn' (did you mean 'turned'?)"),
         (REWARD.format("lambda a, x, y: x"), "04_mcts", {"reward": "mine"}, "gives a Tensor of shape (4, 2)"),
+        (
+            REWARD.format("lambda a, x, y: 10**400"),
+            "04_mcts",
+            {"reward": "mine"},
+            "gives a int; it must be one",
+        ),
         (REWARD.format("lambda a, x, y: None"), "04_mcts", {"reward": "mine"}, "gives nothing"),
         (REWARD.format("lambda a, x, y: 0 * float('inf')"), "04_mcts", {"reward": "mine"}, "gives nan"),
         (REWARD.format("lambda a, x, y: a[9]"), "04_mcts", {"reward": "mine"}, "IndexError"),

@@ -222,8 +222,8 @@ def test_a_search_without_phases_draws_and_learns_from_the_first_step():
         expected += [("sample", schedule.temperature(step)), ("update", arch, reward)]
     assert s.sampler.calls == expected
     fresh = MCTS(TREE)
-    (seen,) = search.replay(history.frame(SPACE, schedule), SPACE, fresh, schedule, every=40)
-    assert seen[0] == 40
+    terms = search.term_spread(history.frame(SPACE, schedule), SPACE, fresh, schedule, looks=1)
+    assert terms.index.tolist() == [40]
     np.testing.assert_array_equal(fresh.value, s.sampler.value)
 
 
@@ -242,8 +242,7 @@ def test_architectures_are_algorithm_1s_for_these_rewards(done):
 def test_replay_comes_to_the_same_statistics(done):
     frame = done.history.frame(SPACE, SCHEDULE)
     fresh = MCTS(TREE)
-    seen = [(step, int(s.visits[0])) for step, s in search.replay(frame, SPACE, fresh, SCHEDULE, every=5)]
-    assert seen == [(20, 4), (25, 9), (30, 14), (35, 19), (40, 24)]
+    search.term_spread(frame, SPACE, fresh, SCHEDULE)
     np.testing.assert_array_equal(fresh.value, done.sampler.value)
     np.testing.assert_array_equal(fresh.visits, done.sampler.visits)
     assert fresh.temperature == SCHEDULE.temperature(39)

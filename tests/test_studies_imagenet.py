@@ -17,7 +17,7 @@ from hnas_kit.errors import HnasError
 from hnas_kit.processes import distributed
 from hnas_kit.processes.distributed import Team
 from hnas_kit.runs.params import IN_WINDOW, NOTEBOOKS
-from hnas_kit.samplers import COMPARABLE, MCTS, Boltzmann
+from hnas_kit.samplers import MCTS, Boltzmann, comparable
 from hnas_kit.samplers.budget import IndependentInBudget, MCTSInBudget, UniformInBudget
 from hnas_kit.samplers.compiled import NONE, SHARED_TABLE
 from hnas_kit.spaces import make_space
@@ -273,7 +273,7 @@ def test_a_search_stays_inside_and_what_it_found_is_read_back(searched, method):
     assert (np.diff(done.scores) <= 0).all()
     # the sampler is what the rewards made of a new one, those of warm-up and search if it has phases
     expected = imagenet.make_sampler(P, method, TREE)
-    first = P.schedule(len(problem.train), COMPARABLE[method]).learns_from
+    first = P.schedule(len(problem.train), comparable()[method]).learns_from
     assert first == (2 if expected.phased else 0)
     anew = {one.step: one.tree for one in done.planted}
     assert list(anew) == ([0, 5, 7] if method == "relearned" else [])

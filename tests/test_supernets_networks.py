@@ -13,7 +13,7 @@ from hnas_kit import evaluation
 from hnas_kit.data import Batches, Split
 from hnas_kit.errors import HnasError
 from hnas_kit.spaces import make_space
-from hnas_kit.supernets import default_width, make_supernet, mixture, networks
+from hnas_kit.supernets import make_supernet, mixture, networks, skeleton
 from hnas_kit.training import train
 
 
@@ -40,7 +40,7 @@ def test_widths_double_after_the_fourth_and_seventh_layer(new_net):
 
 
 def test_the_default_width_is_the_papers():
-    assert default_width(SPACE) == 16
+    assert skeleton(SPACE).width == 16
     with torch.device("meta"):
         assert make_supernet(SPACE).stem[0][0].weight.shape == (16, 3, 3, 3)
 
@@ -197,7 +197,7 @@ def test_stages_halve_the_resolution_and_double_the_width(arch, shared):
 
 
 def test_the_papers_macro_network_has_its_widths():
-    assert default_width(MACRO) == 32
+    assert skeleton(MACRO).width == 32
     with torch.device("meta"):
         net = make_supernet(MACRO)
     assert net.stem[0].weight.shape == (32, 3, 3, 3)

@@ -163,22 +163,20 @@ def test_parts_have_batch_statistics_of_their_own_and_share_a_step():
 
 
 @pytest.mark.parametrize(
-    ("parts", "line"), [(3, "parts is 3; it must divide batch_size, 8"), (0, "parts is 0")]
+    ("settings", "line"),
+    [
+        ({"parts": 3}, "parts is 3; it must divide batch_size, 8"),
+        ({"parts": 0}, "parts is 0"),
+        ({"precision": "float8"}, "unknown precision 'float8'.*; allowed: float32, bfloat16, float16$"),
+        ({"warmup_steps": 1}, "warmup_steps is 1; it must be at least 0 and below steps, 1$"),
+        ({"warmup_steps": -1}, "warmup_steps is -1; it must be at least 0 and below steps, 1$"),
+    ],
 )
-def test_parts_that_are_not_equal_are_refused(parts, line):
+def test_settings_that_cannot_be_are_refused(settings, line):
     net = TwoBranches()
     with pytest.raises(HnasError, match=f"^{line}"):
-        train(net, toy_batches(), lambda step: (0,), 1, lr=0.1, weight_decay=0.0, parts=parts)
+        train(net, toy_batches(), lambda step: (0,), 1, lr=0.1, weight_decay=0.0, **settings)
     assert all(p.grad is None for p in net.parameters())
-
-
-def test_an_unknown_precision_is_refused():
-    with pytest.raises(
-        HnasError, match=r"^unknown precision 'float8'.*; allowed: float32, bfloat16, float16$"
-    ):
-        train(
-            TwoBranches(), toy_batches(), lambda step: (0,), 1, lr=0.1, weight_decay=0.0, precision="float8"
-        )
 
 
 def test_weights_that_are_not_sampled_stay_untouched(recorder):

@@ -198,16 +198,6 @@ def _brought(name: str, device: torch.device) -> Dataset:
     return replace(dataset, name=name)
 
 
-def _streamed(
-    layout: str, folder: Path, device: torch.device, image_size: int, workers: int
-) -> StreamedDataset:
-    if workers < 0:
-        raise HnasError(f"workers is {workers}; it must be at least 0")
-    classes, train, test = sources.LAYOUTS[layout](folder)
-    parts = Part.whole(train), Part.whole(test)
-    return StreamedDataset(folder.name, classes, *parts, image_size or SIZE, device, workers, train.channels)
-
-
 def _check_classes(name: str, dataset: Dataset) -> None:
     """Raise :class:`HnasError` unless there are two classes, and each has images to train and to test."""
     if dataset.num_classes < 2:
@@ -238,7 +228,12 @@ def load(name: str, device: str | torch.device = "cpu", image_size: int = 0, wor
         raise HnasError(f"image_size is {image_size}; it must be at least 0")
     device, own = torch.device(device), _own_folder(name)
     if own and own[0] != "folder":
-        dataset = _streamed(*own, device, image_size, workers)
+        if workers < 0:
+            raise HnasError(f"workers is {workers}; it must be at least 0")
+        classes, *both = sources.LAYOUTS[own[0]](own[1])
+        parts = [Part(one, torch.arange(len(one.labels)), one.labels) for one in both]
+        more = image_size or SIZE, device, workers, both[0].channels
+        dataset = StreamedDataset(own[1].name, classes, *parts, *more)
     elif own:
         dataset = from_arrays(own[1].name, *load_images(own[1], image_size), device, image_size)
     elif name in DATASETS.brought:

@@ -132,10 +132,6 @@ class Part:
     index: Tensor
     labels: Tensor
 
-    @classmethod
-    def whole(cls, source: Source) -> "Part":
-        return cls(source, torch.arange(len(source.labels)), source.labels)
-
     def __len__(self) -> int:
         return len(self.index)
 

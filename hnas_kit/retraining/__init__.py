@@ -20,7 +20,7 @@ from hnas_kit.provenance import provenance
 from hnas_kit.runs import consistency, locks
 from hnas_kit.runs.command_params import Retrain
 from hnas_kit.spaces import make_space
-from hnas_kit.supernets import default_width, extract
+from hnas_kit.supernets import extract, skeleton
 from hnas_kit.training import Checkpoints
 
 FORMAT = "hnas_kit retrain 2"
@@ -67,7 +67,7 @@ def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str =
     chosen = known | dict(values)
     plugins.load(plugins.listed(chosen.get("plugins", [])))
     space = make_space(chosen["space"])
-    known["width"] = known.get("width", default_width(space))
+    known["width"] = known.get("width", skeleton(space).width)
     p = Retrain.checked(recipe(space.name, chosen["dataset"]) | known | dict(values), "hnas retrain")
     p = p.model_copy(update={"architecture": space.format(space.parse(p.architecture))})
     return p, method if p.architecture == known.get("architecture") else "given"

@@ -4,7 +4,7 @@ Names are looked up when they are given, so what was registered counts. Nothing 
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -51,12 +51,13 @@ def check_run(value: str) -> None:
 class OneOf:
     """A field's value is one of these names, as they are when it is checked."""
 
-    names: Collection[str]
+    names: Collection[str] | Callable[[], Collection[str]]
     empty: bool = False  # whether "" is allowed too
 
     @property
     def allowed(self) -> list[str]:
-        return [*([""] if self.empty else []), *self.names]
+        names = self.names() if callable(self.names) else self.names
+        return [*([""] if self.empty else []), *names]
 
     def check(self, value: Any) -> Any:
         if isinstance(value, str) and value in self.allowed:

@@ -15,7 +15,7 @@ from hnas_kit.names import ENCODINGS, FINAL_CHOICES, LINKAGES, MEASURES
 from hnas_kit.runs import fields
 from hnas_kit.runs.fields import Count, Whole, one_of
 from hnas_kit.runs.schema import Compute, Entry, Parameters, Phased, Source, Training
-from hnas_kit.samplers.methods import COMPARABLE, Method, misplaced
+from hnas_kit.samplers.methods import Method, comparable, misplaced
 
 Linkage = Annotated[one_of(LINKAGES), Field(description="how far apart two clusters are")]
 Images = Annotated[Count, Field(description="validation images that outputs are compared on")]
@@ -61,7 +61,7 @@ class Tree(Source):
 
 # an error is told of the one that was meant
 Compared = Annotated[
-    Annotated[one_of(COMPARABLE), Tag("name")] | Annotated[Entry, Tag("entry")],
+    Annotated[one_of(comparable), Tag("name")] | Annotated[Entry, Tag("entry")],
     Discriminator(lambda value: "name" if isinstance(value, str) else "entry"),
 ]
 
@@ -88,7 +88,7 @@ class Search(Source, Phased):
 
     @property
     def searched(self) -> dict[str, Method]:
-        others = [entry.method if isinstance(entry, Entry) else COMPARABLE[entry] for entry in self.compare]
+        others = [entry.method if isinstance(entry, Entry) else comparable()[entry] for entry in self.compare]
         return {method.name: method for method in (self.first, *others)}
 
     @property
@@ -187,7 +187,8 @@ class Imagenet(Phased):
 
     @property
     def searched(self) -> dict[str, Method]:
-        return {name: COMPARABLE[name] for name in self.methods}
+        known = comparable()
+        return {name: known[name] for name in self.methods}
 
     @property
     def tree_from(self) -> dict[str, Any]:

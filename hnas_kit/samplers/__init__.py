@@ -4,7 +4,7 @@ The samplers themselves are imported when they are used: compiled loops take sec
 """
 
 from hnas_kit.names import COMMUNICATIONS, PRIORS, READINGS, SAMPLERS, TREES, lazy
-from hnas_kit.samplers.methods import COMPARABLE, IN_BUDGET, METHODS, Method, make_sampler
+from hnas_kit.samplers.methods import IN_BUDGET, METHODS, Method, comparable, make_sampler
 
 __getattr__, __dir__ = lazy(
     __name__,

@@ -16,7 +16,7 @@ from hnas_kit.errors import HnasError, require_one_of
 from hnas_kit.samplers import compiled
 from hnas_kit.samplers.flat import Uniform
 from hnas_kit.samplers.mcts import TreeSearch, with_settings
-from hnas_kit.samplers.sampler import Sampler, check_smoothing
+from hnas_kit.samplers.sampler import Sampler, Smoothed
 from hnas_kit.spaces import LISTED, Arch
 
 COMMUNICATIONS = ("", "shared_table")  # equivalent nodes may be millions
@@ -67,7 +67,7 @@ class UniformInBudget(InBudget, Uniform):
         return dict.fromkeys(listed, 1 / len(listed))
 
 
-class IndependentInBudget(InBudget):
+class IndependentInBudget(InBudget, Smoothed):
     """Each layer draws by its own probabilities among what can be completed (Sec. 3, "independent").
 
     C is that of :class:`hnas_kit.samplers.Independent`; its softmax at temperature T is restricted to the
@@ -82,9 +82,9 @@ class IndependentInBudget(InBudget):
     """
 
     def __init__(self, budget: BudgetSampler, beta: float = 0.95, temperature: float = 0.02) -> None:
-        check_smoothing(beta, temperature)
         super().__init__(budget)
-        self.beta, self.temperature = beta, temperature
+        self.beta = beta
+        self.anneal(temperature)
         self.value = np.ones((budget.space.num_layers, max(map(len, budget.space.ops))))
 
     def _choices(self, layer: int, place: Place, node: int) -> list[tuple[int, Place, int, float]]:
@@ -115,10 +115,6 @@ class IndependentInBudget(InBudget):
             )
             arch.append(op)
         return tuple(arch)
-
-    def anneal(self, temperature: float) -> None:
-        check_smoothing(self.beta, temperature)
-        self.temperature = temperature
 
 
 class GrowingTree:
@@ -167,17 +163,12 @@ class GrowingTree:
         new["parent"], new["layer"], new["op"], new["value"], new["score"] = node, layer + 1, ops, 1.0, 1.0
         new["group"] = 1 + layer * self.widest + ops
         new["state"], new["total"] = zip(*(after for _, after in choices), strict=True)
-        self._weigh(new)
-        self.nodes["first_child"][node], self.nodes["num_children"][node] = first, len(choices)
-        return range(first, self.num_nodes)
-
-    def _weigh(self, new: np.ndarray) -> None:
-        """Fill in the priors of nodes of one layer, whose parents' are."""
         new["prior"] = 1.0
         if self.counted:
-            above = self.nodes[new["parent"]]
-            where = int(new["layer"][0]) - 1, above["state"], new["op"], above["cell"]
-            new["cell"], new["prior"] = self.budget.behind(*where)
+            above = self.nodes[node]
+            new["cell"], new["prior"] = self.budget.behind(layer, above["state"], ops, above["cell"])
+        self.nodes["first_child"][node], self.nodes["num_children"][node] = first, len(choices)
+        return range(first, self.num_nodes)
 
     def leaf(self, arch: Arch) -> int:
         """The leaf of an architecture in the window, grown if it was not there."""

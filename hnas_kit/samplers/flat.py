@@ -9,7 +9,7 @@ from scipy.special import logsumexp, softmax
 
 from hnas_kit.errors import HnasError
 from hnas_kit.samplers import compiled
-from hnas_kit.samplers.sampler import Sampler, check_smoothing
+from hnas_kit.samplers.sampler import Sampler, Smoothed
 from hnas_kit.spaces import Arch, SearchSpace
 
 
@@ -25,7 +25,7 @@ class Uniform(Sampler):
         return dict.fromkeys(self.archs, 1 / len(self.archs))
 
 
-class Independent(Sampler):
+class Independent(Smoothed):
     """Each layer has its own probabilities: p(a) = p(a_1) p(a_2) ... (Sec. 3, "independent probabilities").
 
     C of each operation of each layer is a moving average as in Eq. 4, and a layer's probabilities are its
@@ -44,8 +44,8 @@ class Independent(Sampler):
     """
 
     def __init__(self, space: SearchSpace, beta: float = 0.95, temperature: float = 0.02) -> None:
-        check_smoothing(beta, temperature)
-        self.archs, self.beta, self.temperature = tuple(space.enumerate()), beta, temperature
+        self.archs, self.beta = tuple(space.enumerate()), beta
+        self.anneal(temperature)
         states = max(1 + space.transitions[-1].max(), *(len(table) for table in space.transitions))
         shape = len(space.ops), states, max(map(len, space.ops))
         self.transitions = np.full(shape, -1)
@@ -85,12 +85,8 @@ class Independent(Sampler):
         """The most probable architecture."""
         return self.archs[int(np.argmax(self._log_probabilities()))]
 
-    def anneal(self, temperature: float) -> None:
-        check_smoothing(self.beta, temperature)
-        self.temperature = temperature
 
-
-class Mixture(Sampler):
+class Mixture(Smoothed, Uniform):
     """Uniform over architectures, each in one of M supernets that suits it (Roshtkhari et al., AutoML 2023).
 
     Per architecture and supernet a moving average C of the reward as in Eq. 4. Given the architecture, the
@@ -109,18 +105,17 @@ class Mixture(Sampler):
         visits: (N, M) rewards of each.
     """
 
-    weighs = False
     own_draws = 1  # learned rewards choose the supernet from the second phase on
     TOLERANCE = 1e-6  # of a supernet's share of the draws
 
     def __init__(
         self, archs: Sequence[Arch], models: int = 4, beta: float = 0.95, temperature: float = 0.02
     ) -> None:
-        check_smoothing(beta, temperature)
+        self.beta = beta
+        self.anneal(temperature)
         if models < 1:
             raise HnasError(f"models is {models}; allowed: models >= 1")
         self.archs, self.models, self.rounds = tuple(archs), models, models
-        self.beta, self.temperature = beta, temperature
         self.value = np.ones((len(self.archs), models))
         self.visits = np.zeros((len(self.archs), models), dtype=np.int64)
         self._position = {arch: i for i, arch in enumerate(self.archs)}
@@ -162,13 +157,6 @@ class Mixture(Sampler):
         cell = self._position[arch], self._model
         self.visits[cell] += 1
         self.value[cell] = self.beta * self.value[cell] + (1 - self.beta) * reward
-
-    def probabilities(self) -> dict[Arch, float]:
-        return dict.fromkeys(self.archs, 1 / len(self.archs))
-
-    def anneal(self, temperature: float) -> None:
-        check_smoothing(self.beta, temperature)
-        self.temperature = temperature
 
     def exploit(self) -> "Mixture":
         return _BestModel(self)

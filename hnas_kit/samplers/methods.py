@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -232,23 +232,12 @@ METHODS = {
     "accuracy": Method("mcts", "accuracy"),
 }
 
-BEYOND = {"relearned": Method("mcts", RELEARNED)}  # none of the paper's
 
-
-class _Methods(Mapping[str, Method]):
-    """``METHODS``, ``BEYOND``, and one for each sampler that was registered; looked up when they are used."""
-
-    def __getitem__(self, name: str) -> Method:
-        return METHODS[name] if name in METHODS else BEYOND.get(name) or Method(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter((*METHODS, *BEYOND, *(name for name in SAMPLERS.brought if not Method(name).walks)))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-
-COMPARABLE = _Methods()
+def comparable() -> dict[str, Method]:
+    """``METHODS``, what is none of the paper's, and each registered sampler that walks no tree."""
+    own = {name: Method(name) for name in SAMPLERS.brought}
+    rest = {name: method for name, method in own.items() if not method.walks}
+    return METHODS | {"relearned": Method("mcts", RELEARNED)} | rest
 
 
 def misplaced(sampler: str, settings: Mapping[str, Any]) -> str:

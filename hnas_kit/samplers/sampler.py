@@ -123,7 +123,12 @@ def _restored(value: Any) -> Any:
     return (list if kind == "list" else tuple)(map(_restored, parts))
 
 
-def check_smoothing(beta: float, temperature: float) -> None:
-    """Raise :class:`HnasError` unless 0 <= beta < 1 (Eq. 4) and T > 0."""
-    if not (0 <= beta < 1 and temperature > 0):
-        raise HnasError(f"beta is {beta}, temperature {temperature}; allowed: 0 <= beta < 1, temperature > 0")
+class Smoothed(Sampler):
+    """What draws at a temperature T by moving averages C, smoothed with beta (Eq. 4)."""
+
+    def anneal(self, temperature: float) -> None:
+        """Set T, above 0; raises :class:`HnasError` for another, or unless 0 <= beta < 1."""
+        if not (0 <= self.beta < 1 and temperature > 0):
+            told = f"beta is {self.beta}, temperature {temperature}"
+            raise HnasError(f"{told}; allowed: 0 <= beta < 1, temperature > 0")
+        self.temperature = temperature

@@ -22,7 +22,7 @@ from hnas_kit.files import sha256, torch_bytes, torch_value, write_atomic
 from hnas_kit.processes import distributed
 from hnas_kit.processes.distributed import Team
 from hnas_kit.runs.params import Imagenet
-from hnas_kit.samplers import COMPARABLE, Sampler
+from hnas_kit.samplers import Sampler, comparable
 from hnas_kit.samplers.relearning import Planted
 from hnas_kit.spaces import Arch, SearchSpace, make_space
 from hnas_kit.studies import paper
@@ -146,7 +146,7 @@ def pretrain(team: Team, p: Imagenet, checkpoints: Checkpoints) -> None:
 
 def make_sampler(p: Imagenet, name: str, tree: ArchTree) -> Sampler:
     """A new sampler of a method: over the tree's pool, or over the whole window."""
-    method, settings = COMPARABLE[name], p.sampler_settings
+    method, settings = comparable()[name], p.sampler_settings
     if name in ON_POOL:
         return method.make(make_space("mobile"), {method.first_tree: tree}, **settings)
     return method.make(make_space("mobile"), {}, window(p.low, p.high), **settings)
@@ -160,7 +160,7 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
     if _finished(team, checkpoints):
         return
     problem = load(p, team.device)
-    schedule = p.schedule(len(problem.train), COMPARABLE[method])
+    schedule = p.schedule(len(problem.train), comparable()[method])
     with runs.progress(schedule.steps, f"search: {method}", team.main) as bar:
         done = search.trial(
             problem,
@@ -170,7 +170,7 @@ def run(team: Team, p: Imagenet, method: str, tree: ArchTree, checkpoints: Check
             team=team,
             checkpoints=checkpoints,
             progress=bar.update,
-            **p.trial(COMPARABLE[method]),
+            **p.trial(comparable()[method]),
         )
     if team.main:
         _keep(

@@ -2,7 +2,6 @@
 
 from hnas_kit.supernets.networks import (
     Supernet,
-    default_width,
     extract,
     make_supernet,
     mixture,

@@ -139,11 +139,6 @@ def skeleton(space: SearchSpace) -> Skeleton:
     return Skeleton(partial(chains.build, space), space.width, space.image_size, num_classes=10)
 
 
-def default_width(space: SearchSpace) -> int:
-    """The width of the paper's network, or what a space says of its own: channels of the stem."""
-    return skeleton(space).width
-
-
 def make_supernet(
     space: SearchSpace,
     in_channels: int = 3,

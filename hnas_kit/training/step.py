@@ -131,6 +131,8 @@ def _start(team: Team, checkpoints: Checkpoints | None, states: Mapping[str, Any
 
 def _schedule(optimiser: torch.optim.Optimizer, steps: int, warmup: int) -> LRScheduler:
     """Linear from lr / (warmup + 1), if there is a warm-up, then a cosine from lr to 0."""
+    if not 0 <= warmup < max(steps, 1):
+        raise HnasError(f"warmup_steps is {warmup}; it must be at least 0 and below steps, {steps}")
     if not warmup:
         return CosineAnnealingLR(optimiser, steps)
     rise = LinearLR(optimiser, 1 / (warmup + 1), total_iters=warmup)
@@ -207,8 +209,8 @@ def train(
         (steps,) training loss of every step.
 
     Raises:
-        HnasError: for parts that are not equal; at a loss that is not finite, and then the last checkpoint
-            before it is kept.
+        HnasError: for a warm-up as long as the training, for parts that are not equal; at a loss that is
+            not finite, and then the last checkpoint before it is kept.
     """
     require_one_of("precision", precision, PRECISIONS)
     device = batches.device
