@@ -34,6 +34,13 @@ def listed(value: Any, folder: Path | None = None) -> Any:
     return [str((folder or Path()).joinpath(expanduser(file)).resolve()) for file in files]
 
 
+def load_given(value: Any) -> None:
+    """Import what is given as a parameter, as far as it is files: what else it is, its check says later."""
+    files = listed(value)
+    if isinstance(files, list):
+        load(file for file in files if isinstance(file, str))
+
+
 def load(files: Iterable[str]) -> None:
     """Import files, each once; one whose text has changed registers anew.
 

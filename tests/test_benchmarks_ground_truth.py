@@ -227,6 +227,14 @@ def test_what_there_is_not_is_refused_in_one_line(tmp_path, call, complaint):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_damaged_pointer_is_one_line(outputs):
+    pointer = benchmarks.folder_of("mine-pooling") / "elsewhere.json"
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text("{")
+    with pytest.raises(HnasError, match=r"elsewhere.json does not say where the table is; make it again"):
+        benchmarks.for_dataset("pooling", "mine")
+
+
 @pytest.mark.parametrize("name", benchmarks.PROTOCOLS)
 def test_ranks_are_scipys(name):
     table = benchmarks.load(name)

@@ -472,6 +472,7 @@ def test_what_was_trained_alone_is_exported(quiet, capsys, tmp_path):
         ("retrain mine -p ema_decay 1.0", "hnas retrain: ema_decay is 1.0: Input should be less than 1"),
         ("retrain mine -p label_smoothing -0.1", "hnas retrain: label_smoothing is -0.1: Input should be"),
         ("retrain mine -p warmup_epochs 5", "hnas retrain: warmup_epochs is 5: it must be below epochs, 5"),
+        ("retrain mine -p plugins 3", "hnas retrain: plugins is 3: Input should be a valid list"),
         ("retrain mine -p lr fast", "hnas retrain: lr is 'fast': Input should be a valid number"),
         ("retrain mine --dataset none", "dataset is 'none': unknown data set 'none'; allowed: digits"),
         ("retrain mine --dataset imagefolder:/none", "data set 'imagefolder:/none': there is no /none"),

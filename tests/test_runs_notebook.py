@@ -63,6 +63,18 @@ def test_a_kernel_runs_in_this_interpreter_whatever_else_is_called_python3(proje
     assert [p.name for p in (outputs / "asked").iterdir()] == ["01_pretrain.ipynb"]
 
 
+@pytest.mark.slow
+def test_a_kernel_that_does_not_start_is_one_line(project, tmp_path, monkeypatch):
+    project("seed = 0")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "ipykernel_launcher.py").write_text("raise SystemExit(1)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+    with pytest.raises(
+        Failure, match=r"\A01_pretrain: its process did not start \(RuntimeError: Kernel died .*\)\Z"
+    ):
+        execute()
+
+
 TRANSPORT = (
     "import json\nfrom ipykernel import get_connection_file\n"
     "print(json.load(open(get_connection_file()))['transport'])"

@@ -304,6 +304,7 @@ def test_a_setting_that_a_sampler_cannot_have_is_refused_by_name(entry, said):
         (ENTRY | {"bonus": "square"}, "compare[0].bonus is 'square': Input should be 'sqrt' or 'linear'"),
         (ENTRY | {"label": "a/b"}, "compare[0].label is 'a/b': should be 1 to 60 letters, "),
         (3, "compare[0] is 3: Input should be a valid dictionary"),
+        (ENTRY | {"name": 3}, "unknown parameter compare[0].name (allowed: "),
     ],
 )
 def test_a_mistake_in_what_is_compared_is_named_with_its_place(entry, said):
@@ -445,6 +446,23 @@ def test_read_finds_the_parameters_among_other_variables():
     namespace = {"linkage": "average", "np": object(), "tau": 1.0, "In": ["", "tau = 1.0", "p = 3"]}
     assert params.read("03_tree", namespace).model_dump() == QUICK["03_tree"] | {"linkage": "average"}
     assert params.read("03_tree", {"np": object()}).model_dump() == QUICK["03_tree"]
+
+
+def test_read_knows_every_way_to_assign():
+    given = {"lr": 0.2, "epochs": 3, "width": 8}
+    cell = "# Parameters\nlr, epochs = 0.2, 3\nwidth: int = 8\nprint([i for i in range(3)])"
+    found = params.read("01_pretrain", given | {"In": [cell]})
+    assert (found.lr, found.epochs, found.width) == (0.2, 3, 8)
+    with pytest.raises(HnasError, match="unknown parameter epoch "):
+        params.read("01_pretrain", {"epoch": 3, "In": ["# Parameters\nepoch: int = 3"]})
+
+
+def test_a_parameter_may_be_called_as_an_entry_is():
+    for name in ("name", "entry"):
+        assert mistake("01_pretrain", **{name: 1}).startswith(f"unknown parameter {name} (")
+    assert mistake("04_mcts", compare=[ENTRY | {"settings": {"name": []}}]).startswith(
+        "compare[0].settings.name"
+    )
 
 
 def test_read_takes_what_papermill_injects_also_if_the_cell_does_not_have_it():

@@ -1,6 +1,5 @@
 """Ground truth: the accuracy of every architecture of a space trained alone, and its rank."""
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -78,11 +77,17 @@ def folder_of(name: str) -> Path:
 def own(name: str) -> Path | None:
     """The table that ``hnas benchmark NAME`` made here, None if there is none.
 
-    It lies in :func:`folder_of`, or where ``elsewhere.json`` in that folder says.
+    It lies in :func:`folder_of`, or where ``elsewhere.json`` in that folder says; raises :class:`HnasError`
+    if that is damaged.
     """
     folder = folder_of(name)
     if (pointer := folder / "elsewhere.json").exists():
-        folder = Path(json.loads(pointer.read_text())["folder"])
+        try:
+            folder = Path(json_value(pointer)["folder"])
+        except (ValueError, KeyError, TypeError):
+            raise HnasError(
+                f"{pointer} does not say where the table is; make it again, or remove it"
+            ) from None
     path = folder / f"{stem(name)}.csv"
     return path if path.exists() else None
 

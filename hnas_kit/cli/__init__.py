@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -222,19 +221,12 @@ def main(argv: list[str] | None = None) -> int:
     except MemoryError as error:
         return _ended(f"memory does not suffice ({error})", 1)
     except OSError as error:
-        if _nowhere():
+        try:
+            os.getcwd()
+        except FileNotFoundError:
             return _ended("the working folder is not there any more; change to another", 2)
         where = f"{error.filename}: " if error.filename else ""
         return _ended(f"{where}{error.strerror or error}", 2 if error.errno == errno.ENAMETOOLONG else 1)
-
-
-def _nowhere() -> bool:
-    """Whether the working folder has been removed."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _ended(line: str, status: int) -> int:

@@ -8,7 +8,7 @@ from nbconvert.preprocessors import ClearOutputPreprocessor, TagRemovePreprocess
 
 from hnas_kit.errors import HnasError
 from hnas_kit.files import write_atomic
-from hnas_kit.runs import Finished, outputs_root, project_root
+from hnas_kit.runs import Finished, project_root
 from hnas_kit.runs.params import NOTEBOOKS
 
 REMOVED = {"student": "solution", "solutions": "exercise"}  # the tag of the cells that a version lacks
@@ -56,7 +56,7 @@ def write(folder: Path) -> list[str]:
                 beside = target / "outputs" / RUN / notebook
                 for file in ("manifest.json", *part.outputs):
                     (beside / file).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(outputs_root() / RUN / notebook / file, beside / file)
+                    shutil.copy(part.folder / file, beside / file)
         write_atomic(folder / "teacher.md", Path(__file__).with_name("teacher.md").read_bytes())
     except OSError as error:
         raise HnasError(f"cannot write {folder}: {error.strerror}") from error

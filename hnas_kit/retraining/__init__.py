@@ -65,7 +65,7 @@ def parameters(run: str, method: str, values: Mapping[str, Any], notebook: str =
     elif missing := [name for name in ("space", "architecture", "dataset") if name not in values]:
         raise HnasError(f"without a run, {', '.join(missing)} must be given")
     chosen = known | dict(values)
-    plugins.load(plugins.listed(chosen.get("plugins", [])))
+    plugins.load_given(chosen.get("plugins", []))
     space = make_space(chosen["space"])
     known["width"] = known.get("width", skeleton(space).width)
     p = Retrain.checked(recipe(space.name, chosen["dataset"]) | known | dict(values), "hnas retrain")

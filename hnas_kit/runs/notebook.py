@@ -12,7 +12,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets.config import Config
 
 from hnas_kit import places
-from hnas_kit.errors import Failure, HnasError
+from hnas_kit.errors import Failure, HnasError, said
 from hnas_kit.runs import locks
 from hnas_kit.runs.params import ASKED
 
@@ -99,6 +99,8 @@ def execute(notebook: str, run: str, values: dict) -> None:
                 f"{notebook}: its process died, perhaps for want of memory; "
                 "started again it goes on from its last checkpoint"
             ) from None
+        except RuntimeError as error:  # of jupyter_client
+            raise Failure(f"{notebook}: its process did not start ({said(error)})") from None
         except OSError as error:
             raise Failure(
                 f"cannot write {target}: {error.strerror}; free space or choose another folder"

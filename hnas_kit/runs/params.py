@@ -233,10 +233,9 @@ def read(notebook: str, namespace: Mapping[str, Any]) -> Parameters:
     values = {name: namespace[name] for name in cls.model_fields if name in namespace}
     # the last one counts: papermill's comes after the notebook's own, and a reader may have mended a name
     for cell in [cell for cell in namespace.get("In", []) if cell.startswith("# Parameters")][-1:]:
-        for node in ast.parse(cell).body:
-            if isinstance(node, ast.Assign):
-                name = node.targets[0].id
-                values[name] = namespace[name]
+        names = [node for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Name)]
+        assigned = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        values |= {name: namespace[name] for name in assigned if name in namespace}
     found = cls.checked(values, f"notebook {notebook}")
     asked = json.loads(os.environ.get(ASKED, "{}")).get(notebook, {})
     mine = found.model_dump(mode="json")

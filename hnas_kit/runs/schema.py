@@ -35,9 +35,8 @@ class Checked(BaseModel):
         Raises:
             HnasError: one line that names each mistake and ``where``.
         """
-        files = plugins.listed(values.get("plugins", [])) if "plugins" in cls.model_fields else []
-        if isinstance(files, list):
-            plugins.load(file for file in files if isinstance(file, str))
+        if "plugins" in cls.model_fields:
+            plugins.load_given(values.get("plugins", []))
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
@@ -256,7 +255,9 @@ class Entry(Own):
 
 def explain(error: dict, cls: type[BaseModel]) -> str:
     """One mistake that validation found, in words."""
-    place, inside = [part for part in error["loc"] if part not in ("entry", "name")], "entry" in error["loc"]
+    # the tags of ``Compared`` stand behind compare and a number
+    place = [part for at, part in enumerate(error["loc"]) if at != 2 or part not in ("entry", "name")]
+    inside = error["loc"][2:3] == ("entry",)
     name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     if error["type"] == "extra_forbidden":
         return unknown(name, (Entry if inside else cls).model_fields, str(place[-1]))
