@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few seeds, to see it work")
     quick = parser.parse_args().quick
     how = study.protocol(**{"seeds": 4, "steps": 200} if quick else {})
-    setting = study.macro()
+    setting = study.setting()
     rates, total = {}, 0.0
     for name, method in study.COMPARED.items():
         study.run(setting, study.protocol(seeds=2, steps=5), {name: method})

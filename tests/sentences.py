@@ -434,7 +434,7 @@ def without_bonus() -> Iterator[str]:
 
 
 def first_branch() -> Iterator[str]:
-    subject = study.macro()
+    subject = study.setting()
     told = study.blind(subject.truth, subject.forest)["variance explained"]
     without = told.drop([*LEARNED, "accuracy"]).max()
     yield f"({span(told[LEARNED])}) than that of any tree made without a network ({without:.2f} at most;"

@@ -140,6 +140,11 @@ def test_what_was_changed_afterwards_is_named(run, damage, said):
     assert said in str(caught.value)
 
 
+def test_a_number_that_an_edited_notebook_does_not_keep_is_not_compared(run):
+    edit(run / "03_tree/manifest.json", lambda m: m["figures"].pop("cophenetic_correlation"))
+    assert not any("cophenetic" in line for line in verify("a"))
+
+
 def test_a_notebook_that_is_looked_at_is_not_run(run, tmp_path):
     code = f"linkage = open({str(tmp_path / 'door')!r}, 'w')"
     cell = {"metadata": {"tags": ["injected-parameters"]}, "source": code}

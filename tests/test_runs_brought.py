@@ -428,7 +428,7 @@ def test_a_mixture_cannot_be_simulated_nor_ranks_without_ground_truth_be_had(pro
     )
     line = said(capsys, *words)
     assert "there is no ground truth of grouped on turned; hnas benchmark turned-grouped makes it" in line
-    how, subject = study.protocol(steps=100), study.macro()
+    how, subject = study.protocol(steps=100), study.setting()
     with pytest.raises(HnasError, match="Mixture cannot be simulated"):
         study.run(subject, how, {"mixture": samplers.METHODS["mixture"]})
 

@@ -117,6 +117,10 @@ def test_gathering_takes_what_is_done(tmp_path, monkeypatch):
     with pytest.raises(HnasError, match=r"holds no table of a sweep .*hnas sweep params/sweeps/table1"):
         ablations.gather("grid")
     (tmp_path / "grid").mkdir()
+    rows(MCTS=[90.0]).to_csv(tmp_path / "grid" / "table2.csv", index=False)
+    with pytest.raises(HnasError, match=r"holds no table of a sweep \(table1.csv, table4.csv\); make one"):
+        ablations.gather("grid")  # nothing to compare with
+    (tmp_path / "grid" / "table2.csv").unlink()
     table = rows(MCTS=[90.0, 91.0]).assign(status=["done", "failed"])
     table.to_csv(tmp_path / "grid" / "table1.csv", index=False)
     table.to_csv(tmp_path / "grid" / "something_else.csv", index=False)

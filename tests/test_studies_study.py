@@ -35,7 +35,7 @@ SHORT = study.protocol(seeds=20, steps=50, batch_size=64, beta=0.8)
 
 @pytest.fixture(scope="module")
 def macro() -> study.Setting:
-    return study.macro()
+    return study.setting()
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +197,8 @@ def test_each_kept_tree_holds_all_networks_and_says_how_it_was_made(number):
     tau = kendalltau(estimate, truth[estimate.index]).statistic
     assert record["figures"]["01_pretrain"]["kendall_tau"] == pytest.approx(tau, abs=1e-6)
     assert record["figures"]["01_pretrain"]["mean_accuracy"] == pytest.approx(estimate.mean(), abs=1e-4)
-    assert study.macro(number).forest[study.LEARNED[number]].to_newick() == tree.to_newick()
-    assert study.macro(number).estimate.equals(estimate)
+    assert study.setting(supernet=number).forest[study.LEARNED[number]].to_newick() == tree.to_newick()
+    assert study.setting(supernet=number).estimate.equals(estimate)
 
 
 def test_a_supernet_that_is_not_there_is_refused():
@@ -222,7 +222,7 @@ def test_the_study_is_of_all_networks_and_trees(macro):
 
 
 def test_the_command_prints_and_keeps_the_table(outputs, monkeypatch, capsys):
-    monkeypatch.setattr(study, "macro", lambda supernet: SETTING)
+    monkeypatch.setattr(study, "setting", lambda *_: SETTING)
     command = ["simulate", "--seeds", "5", "--steps", "30", "-p", "bonus", "linear", "-p", "scored", "100"]
     assert cli.main(command) == 0
     printed = capsys.readouterr().out
@@ -268,7 +268,7 @@ def test_the_command_prints_and_keeps_the_table(outputs, monkeypatch, capsys):
 def test_the_command_refuses_in_one_line_before_anything_starts(
     outputs, capsys, monkeypatch, options, complaint
 ):
-    monkeypatch.setattr(study, "macro", None)
+    monkeypatch.setattr(study, "setting", None)
     assert cli.main(["simulate", *options]) == 2
     line = capsys.readouterr().err
     assert line.startswith(f"hnas: simulate: {complaint}")

@@ -98,9 +98,7 @@ def toy_search() -> HTML:
     return _page("search.html", panels=panels, sliders=sliders, data=json.dumps(data), colour=BLUE)
 
 
-def tree_explorer(
-    tree: ArchTree, labels: Sequence[str], truth: ArrayLike | None, title: str = "the learned tree"
-) -> HTML:
+def tree_explorer(tree: ArchTree, labels: Sequence[str], truth: ArrayLike | None) -> HTML:
     """A tree and a slider that cuts it into groups; a node tells what is under it.
 
     Of a tree with more than ``LEAVES`` the upper part is drawn, see :func:`hnas_kit.figures.trees.top`.
@@ -109,7 +107,6 @@ def tree_explorer(
         tree: any tree.
         labels: text of each of ``tree.archs``.
         truth: (N,) true accuracy (%) of each, or None.
-        title: what it is called.
     """
     part = top(tree)
     upper, names = part.tree, part.labels(labels)
@@ -138,5 +135,5 @@ def tree_explorer(
         "variance": None if truth is None else round(float(accuracy.var()), 6),
         "bottom": 16 + height,
     }
-    values = {"nodes": nodes, "steps": len(inner), "title": title, "bottom": 16 + height}
+    values = {"nodes": nodes, "steps": len(inner), "bottom": 16 + height}
     return _page("explorer.html", **values, data=json.dumps(data), cut=VERMILLION)

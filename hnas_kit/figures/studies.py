@@ -87,12 +87,6 @@ def readings(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _row(source: str) -> str:
-    """The row that a tree without outputs stands in: those that differ in a number share one."""
-    words = [word for word in source.replace(",", " ,").split() if not word.isdigit()]
-    return " ".join(words).replace(" ,", ",")
-
-
 def _kinds(axis: Axes, rows: pd.DataFrame, places: list[str]) -> None:
     """One dot a tree: how much of the third phase goes to the best quarter."""
     own = {name: rows[rows["row"] == name] for name in places}
@@ -115,7 +109,8 @@ def trees_compared(table: pd.DataFrame) -> Figure:
         table: of :func:`hnas_kit.studies.forests.run`.
     """
     benchmarks = [name for name in NAMES if name in set(table["benchmark"])]
-    rows = table.assign(row=table["measure"].fillna(table["source"].map(_row)))
+    source = table["source"].str.replace(r" \d+(?=,|$)", "", regex=True)  # that differ in a number: one row
+    rows = table.assign(row=table["measure"].fillna(source))
     learned = [name for name in (*MEASURES, *forests.MIXED) if name in set(rows["row"])]
     places = learned + [name for name in rows["row"].unique() if name not in learned]
     figure, axes = plt.subplots(

@@ -80,9 +80,7 @@ def loss_curve(losses: ArrayLike, steps_per_epoch: int) -> Figure:
     return figure
 
 
-def ranking(
-    estimate: pd.Series, truth: pd.Series, tau: float, what: str = "accuracy in the supernet (%)"
-) -> Figure:
+def ranking(estimate: pd.Series, truth: pd.Series, tau: float) -> Figure:
     """Estimated against true accuracy; the estimate's favourite and the truly best one are named."""
     figure, axis = plt.subplots(figsize=(6.6, 4.2))
     axis.scatter(truth, estimate, color="0.55", s=28)
@@ -98,7 +96,8 @@ def ranking(
     axis.margins(0.12)
     rank = int((truth > truth[favourite]).sum()) + 1
     title = f"The favourite is truly number {rank} of {len(truth)} (Kendall's tau {tau:.2f})"
-    axis.set(xlabel="true accuracy, trained alone (%)", ylabel=what, title=title)
+    there = "true accuracy, trained alone (%)"
+    axis.set(xlabel=there, ylabel="accuracy in the supernet (%)", title=title)
     return figure
 
 

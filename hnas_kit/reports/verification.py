@@ -93,7 +93,7 @@ def _numbers(part: Finished, upstream: dict[str, Finished]) -> Iterator[tuple[st
     if part.notebook == "03_tree" and "depth" in figures:
         tree = trees.load(part.read("tree.npz"))
         yield "depth", figures["depth"], tree.depth
-        if "02_distances" in upstream:
+        if "02_distances" in upstream and "cophenetic_correlation" in figures:
             distances = upstream["02_distances"].load("distances.npz")["distances"]
             found = trees.cophenetic_correlation(tree, distances)
             yield "cophenetic_correlation", figures["cophenetic_correlation"], found
@@ -109,8 +109,8 @@ def _numbers(part: Finished, upstream: dict[str, Finished]) -> Iterator[tuple[st
                     yield f"{name} of {method}", row[name], truth.loc[row["architecture"], name]
     if part.notebook == "05_ablations" and "rows.csv" in has:
         rows = part.load("rows.csv")
-        yield "rows", figures["rows"], len(rows)
-        yield "mean_validation", figures["mean_validation"], rows["validation"].mean()
+        again = {"rows": len(rows), "mean_validation": rows["validation"].mean()}
+        yield from ((name, figures[name], value) for name, value in again.items() if name in figures)
 
 
 def _executed(part: Finished) -> Iterator[str]:

@@ -20,7 +20,7 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import read_table, require_values, torch_value
 from hnas_kit.processes import parallel
 from hnas_kit.runs import Finished, grids, outputs_root, provided
-from hnas_kit.runs.params import NOTEBOOKS, Distances, Parameters, Pretrain, Tree
+from hnas_kit.runs.params import NOTEBOOKS, Parameters, Pretrain
 from hnas_kit.spaces import ENCODINGS
 from hnas_kit.studies import paper
 from hnas_kit.studies.evidence import LEARNED, differences
@@ -41,16 +41,18 @@ def gather(run: str, sweeps: Sequence[str] = SWEEPS, whole: bool = False) -> pd.
         whole: refuse a table with rows that are not done, or lack one of ``MEASURED``.
 
     Raises:
-        HnasError: if there are none, or none is done; if two are of the same methods, or one is damaged.
+        HnasError: if there are none (unless ``whole``, none of Table 1 or 4), or none is done; if two are
+            of the same methods, or one is damaged.
     """
     folder = outputs_root() / run
     names = {name: name for name in sweeps} | {"table4": "table1"}  # the same methods, on NAS-Bench-Macro
     found = {name: path for name in names if (path := folder / f"{name}.csv").exists()}
     if {"table1", "table4"} <= found.keys():
         raise HnasError(f"{folder} holds table1.csv and table4.csv, of the same methods; remove one of them")
-    if not found:
+    wanted = sweeps if whole else ("table1", "table4")  # with which 05 compares all others
+    if not found.keys() & set(wanted):
         raise HnasError(
-            f"{folder} holds no table of a sweep ({', '.join(f'{n}.csv' for n in sweeps)}); "
+            f"{folder} holds no table of a sweep ({', '.join(f'{n}.csv' for n in wanted)}); "
             f"make one with hnas sweep params/sweeps/table1.yaml -p run {run}"
         )
     tables = {names[name]: _swept(path, whole) for name, path in found.items()}
@@ -115,17 +117,10 @@ def _supernet(p: Pretrain, weights: bytes | None, device: str) -> Supernet:
 
 @lru_cache(maxsize=16)
 def _tree(
-    kind: str,
-    p1: Pretrain,
-    p2: Distances,
-    p3: Tree,
-    weights: bytes | None,
-    device: str,
-    scored: int,
-    seed: int,
+    kind: str, before: tuple[Parameters, ...], weights: bytes | None, device: str, scored: int, seed: int
 ) -> tuple[trees.ArchTree | None, float]:
     """A tree that searches walk (as 02 and 03 make it), None without one; and its cophenetic correlation."""
-    problem = _problem(p1, device)
+    (p1, p2, p3), problem = before, _problem(before[0], device)
     archs, images = problem.space.enumerate(), partial(problem.dataset.fixed, problem.valid)
     if kind == "learned":
         if p2.measure in ENCODINGS:
@@ -149,7 +144,7 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     *before, p4 = job.params
     p1, problem = before[0], _problem(before[0], job.device)
     seed = p4.seed if p4.tree == "random" else 0  # the others do not draw
-    tree, cophenetic = _tree(p4.tree, *before, job.weights, job.device, job.scored, seed)
+    tree, cophenetic = _tree(p4.tree, tuple(before), job.weights, job.device, job.scored, seed)
     method = next(iter(p4.searched.values()))
     walker = method.make(problem.space, {p4.tree: tree}, **p4.sampler_settings)
     result = search.trial(

@@ -41,7 +41,7 @@ def run(
     """Simulate every cell on every tree.
 
     Args:
-        subjects: see :func:`settings`.
+        subjects: see :func:`hnas_kit.studies.readings.settings`.
         progress: called with 1 after each cell.
         seeds: searches of each tree and cell.
 

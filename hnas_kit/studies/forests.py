@@ -158,7 +158,8 @@ def run(
     parts, rows = {name: outputs_of(name) for name in runs}, []
     for part, _ in parts.values():
         part.load("outputs.npz")  # a damaged one is told now, not after all trees that need none
-    subjects = {key: setting(*key) for key in [("macro", "cifar10"), *(key for _, key in parts.values())]}
+    keys = dict.fromkeys([("macro", "cifar10"), *(key for _, key in parts.values())])  # each once
+    subjects = {key: setting(*key) for key in keys}
 
     def add(key: tuple[str, str], kind: dict[str, Any], tree: ArchTree) -> None:
         subject = subjects[key]

@@ -13,10 +13,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import ttest_ind_from_stats
 
-from hnas_kit import benchmarks, distances, trees
+from hnas_kit import trees
 from hnas_kit.names import READINGS
 from hnas_kit.samplers import Method
-from hnas_kit.spaces import make_space
 from hnas_kit.studies import paper, study
 from hnas_kit.studies.rule import RULE
 from hnas_kit.studies.study import Setting
@@ -40,21 +39,15 @@ KEYS = ["benchmark", "tree", "share", "steps", *READINGS, "exploration", "reward
 
 def pooling() -> Setting:
     """The Pooling space to study; its learned tree is that of ``tables/pooling-tree.json``."""
-    space, truth = make_space("pooling"), benchmarks.for_dataset("pooling", "cifar10")
-    archs = space.enumerate()
-    forest = {
-        "learned": trees.load((files("hnas_kit.benchmarks") / "tables/pooling-tree.npz").read_bytes()),
-        "default": trees.default(space),
-        study.ONEHOT: trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
-        "random": trees.random(archs, seed=0),
-        "random 1": trees.random(archs, seed=1),
-    }
-    return Setting(space, truth, forest)
+    subject = study.setting("pooling", "cifar10")
+    learned = trees.load((files("hnas_kit.benchmarks") / "tables/pooling-tree.npz").read_bytes())
+    forest = {"learned": learned} | subject.forest
+    return subject._replace(forest={name: forest[name] for name in TREES})
 
 
 def settings() -> dict[str, Setting]:
     """What is searched, by benchmark."""
-    return {"macro": study.macro(), "pooling": pooling()}
+    return {"macro": study.setting(), "pooling": pooling()}
 
 
 def steps(benchmark: str, share: str) -> int:

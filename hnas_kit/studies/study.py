@@ -1,6 +1,6 @@
 """What samplers and trees are worth on NAS-Bench-Macro, told from hundreds of simulated searches."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from hnas_kit.names import SUPERNETS
 from hnas_kit.processes import parallel
 from hnas_kit.runs.command_params import Simulate
 from hnas_kit.samplers import METHODS, SAMPLERS, Method
-from hnas_kit.spaces import Arch, SearchSpace, make_space
+from hnas_kit.spaces import SearchSpace, make_space
 from hnas_kit.studies import imitation
 from hnas_kit.studies.simulation import Evolution, RandomSearch, Simulation, require_known, simulate
 from hnas_kit.trees import ArchTree
@@ -29,10 +29,8 @@ class Setting(NamedTuple):
 
 
 LEARNED = ("learned", *(f"learned {number}" for number in range(1, SUPERNETS)))  # a tree a supernet
-# references of the field, which are no samplers of a supernet
-REFERENCES = {"random search": RandomSearch, "regularised evolution": Evolution}
 ONEHOT = "one-hot, 1/2^l"  # the tree from such encodings
-# every sampler on every tree (a mixture needs supernets), then the references
+# every sampler on every tree (a mixture needs supernets), then references of the field, which are no samplers
 COMPARED: dict[str, Method | type] = (
     {name: METHODS[name] for name in ("uniform", "independent", "boltzmann", "default", "regularised")}
     | {"regularised, equivalent nodes": Method("mcts_reg", "default", "equivalent_nodes")}
@@ -40,7 +38,7 @@ COMPARED: dict[str, Method | type] = (
     | {"accuracy": METHODS["accuracy"]}
     | {name: Method("mcts", name) for name in (ONEHOT, "vector")}
     | {name: Method("mcts", name) for name in ("random", "random 1", "random 2")}
-    | REFERENCES
+    | {"random search": RandomSearch, "regularised evolution": Evolution}
 )
 
 
@@ -53,51 +51,38 @@ def protocol(**changes: Any) -> Simulate:
     return Simulate.checked(changes, "simulate")
 
 
-def macro(supernet: int = 0) -> Setting:
-    """NAS-Bench-Macro to study: its ground truth, trees over all of it, and a supernet's estimates.
+def setting(space: str = "macro", dataset: str = "cifar10", supernet: int = 0) -> Setting:
+    """What is searched, by the names of a space and a data set: its ground truth, and trees over all of it.
 
-    ``learned``, ``learned 1`` and so on come from supernets that were trained on CIFAR-10 images, see
-    :func:`hnas_kit.benchmarks.supernet`; ``accuracy`` and the estimates from one of them. ``vector`` and
-    ``one-hot, 1/2^l`` need no network (Table 3), ``random`` and ``random 1`` and ``2`` know nothing.
+    On NAS-Bench-Macro ``learned``, ``learned 1`` and so on come from supernets that were trained on CIFAR-10
+    images, see :func:`hnas_kit.benchmarks.supernet`; ``accuracy`` and the estimates from one of them.
+    Elsewhere no supernet was trained: ``accuracy`` halves by the true accuracies, and there is no ``learned``
+    tree. ``vector`` and ``one-hot, 1/2^l`` need no network (Table 3), ``random`` and ``random 1`` and ``2``
+    know nothing.
 
     Args:
+        space, dataset: their names.
         supernet: whose estimates.
-    """
-    space, truth = make_space("macro"), benchmarks.for_dataset("macro", "cifar10")
-    archs, supernets = space.enumerate(), [benchmarks.supernet(i) for i in range(SUPERNETS)]
-    estimate = supernets[supernet].accuracy
-    forest = {name: one.tree for name, one in zip(LEARNED, supernets, strict=True)}
-    forest["default"] = trees.default(space)
-    forest["accuracy"] = trees.accuracy(estimate, archs)
-    return Setting(space, truth, forest | _without_network(space, archs), estimate)
-
-
-def setting(space: str = "macro", dataset: str = "cifar10", supernet: int = 0) -> Setting:
-    """What is searched, by the names of a space and a data set.
-
-    On NAS-Bench-Macro see :func:`macro`. Elsewhere no supernet was trained: ``accuracy`` halves by the true
-    accuracies, and there is no ``learned`` tree.
 
     Raises:
         HnasError: if there is no ground truth, or no such supernet.
     """
-    if (space, dataset) == ("macro", "cifar10"):
-        return macro(supernet)
-    if supernet:
+    kept = (space, dataset) == ("macro", "cifar10")
+    if supernet and not kept:
         raise HnasError("the package's supernets are of NAS-Bench-Macro: supernet must be 0 elsewhere")
-    truth, made = benchmarks.needed(space, dataset), make_space(space)
+    truth, made, estimate, forest = benchmarks.needed(space, dataset), make_space(space), None, {}
     archs = made.enumerate()
-    forest = {"default": trees.default(made), "accuracy": trees.accuracy(truth["accuracy"], archs)}
-    return Setting(made, truth, forest | _without_network(made, archs))
-
-
-def _without_network(space: SearchSpace, archs: Sequence[Arch]) -> dict[str, ArchTree]:
-    """Trees that no network is needed for: from encodings, and random ones."""
-    return {
-        "random": trees.random(archs, seed=0),
-        ONEHOT: trees.learned(distances.from_encodings(space.encode(archs, "onehot"), 0.5), archs),
-        "vector": trees.learned(distances.from_encodings(space.encode(archs, "vector")), archs),
-    } | {f"random {seed}": trees.random(archs, seed) for seed in (1, 2)}
+    if kept:
+        supernets = [benchmarks.supernet(number) for number in range(SUPERNETS)]
+        estimate = supernets[supernet].accuracy
+        forest = {name: one.tree for name, one in zip(LEARNED, supernets, strict=True)}
+    forest["default"] = trees.default(made)
+    forest["accuracy"] = trees.accuracy(truth["accuracy"] if estimate is None else estimate, archs)
+    forest["random"] = trees.random(archs, seed=0)
+    forest[ONEHOT] = trees.learned(distances.from_encodings(made.encode(archs, "onehot"), 0.5), archs)
+    forest["vector"] = trees.learned(distances.from_encodings(made.encode(archs, "vector")), archs)
+    forest |= {f"random {seed}": trees.random(archs, seed) for seed in (1, 2)}
+    return Setting(made, truth, forest, estimate)
 
 
 def compared(subject: Setting) -> dict[str, Method | type]:
@@ -126,7 +111,7 @@ def run(
     """Simulate every method with the same seeds.
 
     Args:
-        setting: see :func:`macro`; or of any other space.
+        setting: see :func:`setting`.
         how: see :func:`protocol`. A method takes of it what it has, and its own settings come first.
         methods: by name; references of the field are classes.
 

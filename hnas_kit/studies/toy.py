@@ -70,25 +70,21 @@ def means(tree: ArchTree) -> np.ndarray:
     return np.array([accuracy[below].mean() for below in tree.members])
 
 
-def searched(
-    sampler: MCTS, at: Sequence[int], images: int = 64, seed: int = 0
-) -> list[tuple[np.ndarray, ...]]:
-    """A search whose rewards are the share of right answers among so many images.
+def searched(sampler: MCTS, at: Sequence[int]) -> list[tuple[np.ndarray, ...]]:
+    """A search whose rewards are the share of right answers among 64 images.
 
     Args:
         sampler: moved on.
         at: after which steps, in rising order, to look at it.
-        images: in the mini-batch of a reward.
-        seed: of the draws and the mini-batches.
 
     Returns:
         For each of these steps, all (V,): probability of each node given its parent, C, visits.
     """
-    rng, seen = np.random.default_rng(seed), []
+    rng, seen = np.random.default_rng(0), []
     for steps in np.diff(at, prepend=0):
         for _ in range(steps):
             arch = sampler.sample(rng)
-            sampler.update(arch, rng.binomial(images, ACCURACY[arch]) / images)
+            sampler.update(arch, rng.binomial(64, ACCURACY[arch]) / 64)
         seen.append((sampler.conditional(), sampler.value.copy(), sampler.visits.copy()))
     return seen
 
