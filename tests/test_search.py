@@ -242,7 +242,10 @@ def test_architectures_are_algorithm_1s_for_these_rewards(done):
 def test_replay_comes_to_the_same_statistics(done):
     frame = done.history.frame(SPACE, SCHEDULE)
     fresh = MCTS(TREE)
-    search.term_spread(frame, SPACE, fresh, SCHEDULE)
+    looked = []
+    fresh.sibling_spread = lambda: looked.append(int(fresh.visits[0])) or (0.0, 0.0)
+    terms = search.term_spread(frame, SPACE, fresh, SCHEDULE, looks=8)
+    assert list(zip(terms.index, looked, strict=True)) == [(20, 4), (25, 9), (30, 14), (35, 19), (40, 24)]
     np.testing.assert_array_equal(fresh.value, done.sampler.value)
     np.testing.assert_array_equal(fresh.visits, done.sampler.visits)
     assert fresh.temperature == SCHEDULE.temperature(39)

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,8 +81,8 @@ def new_alone(space: str, seed: int = 0) -> nn.Module:
 
 FREED = """
 import resource, torch
-from hnas_kit.training.step import _keep_memory
-_keep_memory(torch.device("cpu"))
+from test_training_step import TwoBranches, toy_batches, train
+train(TwoBranches(), toy_batches(), lambda step: (0,), 1, lr=0.5, weight_decay=0.01)
 for _ in range(3):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     del [torch.ones(7_000_000) for _ in range(6)][:]  # 168 MB
@@ -92,7 +93,8 @@ for _ in range(3):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 def test_memory_that_a_step_frees_is_there_for_the_next_one():
     """In a process of its own: what else a process has allocated decides where the next block lies."""
-    said = subprocess.run([sys.executable, "-c", FREED], capture_output=True, text=True, check=True)
+    command, here = [sys.executable, "-c", FREED], Path(__file__).parent
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=here)
     faults = [int(line) for line in said.stdout.split()]
     assert faults[0] > 1000  # so the count counts
     assert faults[-1] < 1000  # each page anew would be 41,000
