@@ -57,12 +57,11 @@ def options(**values):
     return [part for name, value in values.items() for part in ("-p", name, str(value))]
 
 
-FOUR = options(
-    dataset="digits", epochs=2, batch_size=128, width=2, images=32, run="tiny", device="cpu"
-)  # notebooks 01 to 04
+SMALL = options(dataset="digits", epochs=2, batch_size=128, width=2, images=32, run="tiny", device="cpu")
+FOUR = [*SMALL, *options(simulated=2)]  # notebooks 01 to 04
 SIX = options(pretrain_epochs=0, pool=4, methods="[learned, uniform]", scored=0, tested=0)
 SIX += ["-p", "06_imagenet.image_size", "16"]
-TINY = [*FOUR, *options(seeds=1), *SIX]
+TINY = [*FOUR, *options(seeds=1, simulated_seeds=2), *SIX]
 
 
 def clean_environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ import sentences_beyond as more
 
 from hnas_kit import benchmarks
 from hnas_kit.names import SUPERNETS
+from hnas_kit.runs.params import NOTEBOOKS
 from hnas_kit.spaces import make_space
 from hnas_kit.studies import ablations, evidence, forests, paper, readings, rule, study
 
@@ -464,9 +465,7 @@ def mapped() -> Iterator[str]:
     paper = macro[(macro["share"] == "1") & (macro["bonus"] == "sqrt") & (macro["exploration"] == 0.5)]
     found = paper.set_index("tree")["found"][LEARNED]
     yield f"At 0.5 under Eq. 3 they find ranks {of(list(found), ',.0f')} ({paper['seeds'].max()} seeds;"
-    stored = (ROOT / "notebooks" / "05_ablations.ipynb").read_text(encoding="utf-8")
-    (above,) = set(re.findall(r"protocol\(seeds=(\d+)", stored))
-    yield f" the figures above have {above})."
+    yield f" the figures above have {NOTEBOOKS['05_ablations'].defaults()['simulated_seeds']})."
     layers = rows[rows["tree"].isin(("default", ONEHOT))]
     worst = layers.query("benchmark == 'macro'")["found"].max()
     yield f"(default, and one-hot with $1/2^l$) find one of the {worst:.0f} best in all of these."

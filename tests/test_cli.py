@@ -15,7 +15,7 @@ import numpy as np
 import papermill
 import pytest
 import torch
-from common import FOUR, SIX, TINY, call, options
+from common import FOUR, SIX, SMALL, TINY, call, options
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
@@ -207,7 +207,7 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
     outputs = tiny / "outputs" / "tiny"
     for path in [path for path in outputs.iterdir() if not path.name.startswith("06_imagenet")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
-    result = call(["hnas_kit.cli", "run", "six", *FOUR, *SIX], tiny)
+    result = call(["hnas_kit.cli", "run", "six", *SMALL, *SIX], tiny)
     assert (result.returncode, result.stderr) == (0, "")
     first, last = result.stdout.splitlines()  # one notebook: nothing is said of what a name sets
     found = r"learned found 27\d\.\d M MACs, \d+\.\d % in its supernet"
@@ -215,7 +215,7 @@ def test_a_window_of_macs_alone_has_a_report_and_an_empty_one_is_one_line(tiny):
     assert last == f"{found}; report: outputs/tiny/report.html"
     assert found in (outputs / "report.html").read_text()
     empty = options(run="empty", low=60.0, high=60.1)
-    result = call(["hnas_kit.cli", "run", "six", *FOUR, *SIX, *empty], tiny)
+    result = call(["hnas_kit.cli", "run", "six", *SMALL, *SIX, *empty], tiny)
     assert result.returncode == 1
     line = (
         "no architecture of the mobile space has between 60,000,000 and 60,100,000 MACs; nearest: 59,986,496"
@@ -296,7 +296,9 @@ def test_the_report_can_be_written_again(tiny, capsys):
 
 @pytest.mark.slow
 def test_plain_papermill_runs_a_notebook_from_any_folder(tiny):
-    parameters = options(run="other", source="tiny", epochs=2, batch_size=32, beta=0.8, device="cpu")
+    parameters = options(
+        run="other", source="tiny", epochs=2, batch_size=32, beta=0.8, device="cpu", simulated=2
+    )
     arguments = [ROOT / "notebooks/04_mcts.ipynb", "out.ipynb", "-f", ROOT / "params/quick/04_mcts.yaml"]
     result = call(["papermill", *arguments, *parameters], tiny)
     assert result.returncode == 0, result.stderr

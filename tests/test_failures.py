@@ -87,8 +87,8 @@ def finish(outputs, last):
 
 def start(project, outputs, first, limit=None, **values):
     """Start ``hnas run`` from a notebook on, in a session of its own; ``01`` runs no other."""
-    profile = "pretrain" if first == "01" else "quick"
-    options = [part for name, value in (TINY | values).items() for part in ("-p", name, str(value))]
+    profile, more = ("pretrain", {}) if first == "01" else ("quick", {"simulated": 2})
+    options = [part for name, value in (TINY | more | values).items() for part in ("-p", name, str(value))]
     how = ["-m", "hnas_kit.cli"] if limit is None else ["-c", LIMITED, str(limit)]
     own = {"HNAS_OUTPUTS": str(outputs), "HNAS_QUIET": "1", "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(

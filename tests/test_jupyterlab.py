@@ -32,7 +32,7 @@ PARAMETERS = {
     "01_pretrain": {"dataset": '"digits"', "epochs": 2, "batch_size": 128, "width": 2},
     "02_distances": {"images": 32},
     "03_tree": {},
-    "04_mcts": {"epochs": 2, "batch_size": 128},
+    "04_mcts": {"epochs": 2, "batch_size": 128, "simulated": 2},
 }
 SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # the page holds all cells

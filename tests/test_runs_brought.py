@@ -46,7 +46,7 @@ PROFILE = {
     "04_mcts": "{run: own, sampler: descent, tree: default, settings: {epsilon: 0.5}, epochs: 2,"
     " batch_size: 50, reward: training above average, simulated: 2,"
     " compare: [uniform, {label: eager, sampler: descent, tree: learned, settings: {epsilon: 0.1}}]}",
-    "05_ablations": "{run: own, seeds: 1, batch_size: 50, scored: 50}",
+    "05_ablations": "{run: own, seeds: 1, simulated_seeds: 2, batch_size: 50, scored: 50}",
 }
 
 

@@ -142,6 +142,7 @@ class Ablations(Source, Compute):
     epochs: Count = Field(1, description="of each search of the rehearsal")
     batch_size: Count = Field(256, description="images a step in the rehearsal: the larger, the fewer steps")
     seeds: int = Field(2, ge=1, le=1000, description="searches of each method of Table 1 in the rehearsal")
+    simulated_seeds: int = Field(20, ge=1, le=100_000, description="simulated searches of each method")
     scored: Whole = Field(250, description="validation images for final choices and a tree, 0 for all")
     workers: fields.Cores = Field(0, description="processes of the rehearsal, 0 for one a core")
 
