@@ -119,7 +119,7 @@ def test_what_is_up_to_date_is_not_run_again(tiny, executed, capsys):
         ("--from 04_mcts -p images 16", "06"),
         ("--from 02 -p width 3", "06"),
         ("--force --to 02", "01 02"),
-        ("--force --from 05 --to 05", "05"),
+        ("--force --from 04 --to 05", "04 05"),
         ("-p low 277", "06"),
     ],
 )
