@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ from hnas_kit.names import FINAL_CHOICES
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import Brought, Reward, make_reward
-from hnas_kit.samplers import MCTS, Mixture, Sampler
+from hnas_kit.samplers import MCTS, Mixture, Sampler, Uniform
+from hnas_kit.samplers.mcts import TreeSearch
 from hnas_kit.samplers.relearning import Planted, Relearning
 from hnas_kit.samplers.relearning import steps as relearned_at
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, mixture
-from hnas_kit.training import PHASES, Schedule, autocast, train
+from hnas_kit.training import PHASES, Beginnings, Schedule, autocast, train
 from hnas_kit.training.problem import Problem
 
 
@@ -277,6 +279,23 @@ class Result:
     planted: tuple[Planted, ...] = ()
 
 
+def _alike(sampler: Sampler, schedule: Schedule) -> int:
+    """How many steps a search begins with whose draws follow from the list of architectures alone."""
+    kind = type(sampler)
+    by_list = kind.sample_uniform in (Sampler.sample_uniform, TreeSearch.sample_uniform) and sampler.archs
+    if not by_list or getattr(sampler, "warmup", "") == "branches" or kind.path is not Sampler.path:
+        return 0
+    return schedule.starts[2] if kind.sample is Uniform.sample else schedule.draws_from(sampler.own_draws)
+
+
+def _catch_up(first: int, parts: Mapping[str, Any]) -> None:
+    """Have a sampler learn from the steps, from ``first`` on, that another search went through for it."""
+    history = parts["history"]
+    done = history.arch_index >= 0
+    for arch, reward in list(zip(history.archs, history.reward.tolist(), strict=True))[first : done.sum()]:
+        parts["sampler"].update(arch, reward)
+
+
 def trial(
     problem: Problem,
     sampler: Sampler,
@@ -289,11 +308,14 @@ def trial(
     final: str = "samples",
     final_samples: int = 50,
     scored: int = 0,
+    begun: Beginnings | None = None,
     **training: Any,
 ) -> Result:
     """One search from new weights to the final architecture: :func:`run`, then :func:`choose_final`.
 
-    Trials that differ in the sampler alone start from the same weights and see the same batches. A mixture
+    Trials that differ in the sampler alone start from the same weights and see the same batches, so with
+    uniform draws they train the same network: of those that are given the same ``begun``, the first goes
+    through these steps, and the others take its state and learn from its rewards, to the same bits. A mixture
     of M supernets takes M times the steps, so that each of them is trained as long as a single one.
 
     Args:
@@ -305,6 +327,7 @@ def trial(
         relearn: what :meth:`hnas_kit.samplers.relearning.Relearning.of` is told, if the tree is learned anew.
         final, final_samples: see :func:`choose_final`.
         scored: validation images for the final choice, from the start; 0 for all.
+        begun: of several searches what they begin with alike; the ``seconds`` of each have it all.
         training: ``lr``, ``weight_decay`` and so on, see :func:`run`.
     """
     start, generators = time.perf_counter(), Generators(seed)
@@ -315,6 +338,11 @@ def trial(
     schedule = replace(schedule, steps=sampler.rounds * schedule.steps)
     relearning = Relearning.of(problem, **relearn) if relearn else None
     first = (Planted(0, sampler.tree),) if relearning else ()
+    beginning, alike = None, _alike(sampler, schedule)
+    if begun and alike:
+        how = [(n, v) for n, v in training.items() if n not in ("checkpoints", "progress", "team")]
+        key = problem, alike, seed, batch_size, reward, schedule.steps, *sorted(how), *sampler.archs
+        beginning = begun.of(key, alike, partial(_catch_up, schedule.learns_from))
     history = run(
         net,
         sampler,
@@ -324,12 +352,13 @@ def trial(
         generators=generators,
         reward=make_reward(reward),
         relearning=relearning,
+        beginning=beginning,
         **training,
     )
     x, y = problem.dataset.fixed(problem.valid, scored or None)
     rng = generators.numpy("final")
     arch, scores = choose_final(net, sampler, x, y, rng, final, final_samples)
-    resumed = training.get("checkpoints")
-    seconds = time.perf_counter() - start + (resumed.seconds if resumed else 0)
+    earlier = training.get("checkpoints") or beginning
+    seconds = time.perf_counter() - start + (earlier.seconds if earlier else 0)
     frame, planted = history.frame(problem.space, schedule), (*first, *history.planted)
     return Result(net, sampler, frame, arch, scores, seconds, planted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -19,10 +20,10 @@ from hnas_kit.errors import HnasError
 from hnas_kit.files import torch_bytes
 from hnas_kit.randomness import Generators
 from hnas_kit.rewards import REWARDS, Reward
-from hnas_kit.samplers import MCTS, METHODS, Method, Mixture, Sampler, Uniform, make_sampler
+from hnas_kit.samplers import MCTS, METHODS, Method, Mixture, Sampler, Uniform, comparable, make_sampler
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet, mixture
-from hnas_kit.training import Checkpoints, Schedule
+from hnas_kit.training import Beginnings, Checkpoints, Schedule
 from hnas_kit.training.problem import Problem
 
 TREE = trees.random(ARCHS, seed=0)
@@ -536,9 +537,9 @@ def few_to_validate() -> Problem:
     return replace(problem, valid=problem.valid.take(torch.arange(100)))
 
 
-def trial(sampler: Sampler, **options) -> search.Result:
+def trial(sampler: Sampler, problem: Problem | None = None, **options) -> search.Result:
     settings = {"seed": 0, "batch_size": BATCH, "lr": 0.05, "weight_decay": 1e-3} | options
-    return search.trial(few_to_validate(), sampler, SHORT, **settings)
+    return search.trial(problem or few_to_validate(), sampler, SHORT, **settings)
 
 
 def assert_same_result(one: search.Result, other: search.Result) -> None:
@@ -581,6 +582,96 @@ def test_trials_that_differ_in_the_sampler_start_alike():
     ]
     for history in histories[1:]:  # the phases without preference are the same to the bit
         pd.testing.assert_frame_equal(history.head(13), histories[0].head(13), check_exact=True)
+
+
+@functools.cache
+def phased(name: str) -> Schedule:
+    return SHORT if comparable()[name].make(SPACE, FOREST).phased else replace(SHORT, phased=False)
+
+
+def shared(begun: Beginnings, sampler: Sampler, schedule: Schedule = SHORT, **options) -> tuple:
+    """A trial, and how many of its 20 steps it was spared."""
+    steps, own = [], {"problem": options.pop("problem"), "sampler": sampler, "schedule": schedule}
+    settings = {"seed": 0, "batch_size": BATCH, "lr": 0.05, "weight_decay": 1e-3} | options
+    return search.trial(**own, **settings, begun=begun, progress=steps.append), steps[0]
+
+
+@pytest.mark.parametrize("reward", ["absolute validation accuracy", "relative training loss"])
+def test_what_trials_begin_with_alike_is_trained_once_to_the_same_bits(reward):
+    """Two phases of tree searches, 13 steps; and uniform sampling has no draws of its own."""
+    begun, problem, spared = Beginnings(), few_to_validate(), {}
+    for name in ("learned", "uniform", "default", "regularised", "relearned"):
+        method, options = comparable()[name], {"reward": reward, "final_samples": 5}
+        if method.relearned:
+            options["relearn"] = {"every": 0.5, "images": 8, "measure": "kl", "linkage": "ward"}
+        one, spared[name] = shared(
+            begun, method.make(SPACE, FOREST), phased(name), problem=problem, **options
+        )
+        alone, none = shared(
+            Beginnings(), method.make(SPACE, FOREST), phased(name), problem=problem, **options
+        )
+        assert none == 0
+        assert_same_result(one, alone)
+    assert spared == {"learned": 0, "uniform": 13, "default": 13, "regularised": 13, "relearned": 13}
+
+
+class Own(MCTS):
+    """Draws by itself in the first two phases as well."""
+
+    def sample_uniform(self, rng):
+        return self.archs[rng.integers(2)]
+
+
+class Elsewhere(MCTS):
+    """The network runs another architecture than the one that was drawn."""
+
+    def path(self, arch):
+        return self.archs[0]
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options"),
+    [
+        (MCTS(TREE), {"seed": 1}),
+        (MCTS(TREE), {"reward": "relative validation loss"}),
+        (MCTS(TREE), {"lr": 0.04}),
+        (MCTS(TREE), {"batch_size": 16}),
+        (MCTS(TREE), {"precision": "bfloat16"}),
+        (MCTS(TREE), {"schedule": replace(SHORT, steps=30)}),
+        (MCTS(TREE), {"schedule": replace(SHORT, warmup=0.3)}),
+        (MCTS(TREE), {"schedule": replace(SHORT, phased=False)}),
+        (MCTS(TREE), {"problem": few_to_validate()}),
+        (MCTS(TREE, warmup="branches"), {}),
+        (MCTS(trees.random(ARCHS[::-1], seed=0)), {}),
+        (Own(TREE), {}),
+        (Elsewhere(TREE), {}),
+        (Mixture(ARCHS), {}),
+    ],
+)
+def test_what_may_begin_otherwise_is_spared_nothing(sampler, options):
+    begun, problem = Beginnings(), few_to_validate()
+    shared(begun, MCTS(TREE), problem=problem)
+    assert shared(begun, MCTS(TREE), problem=problem)[1] == 13
+    assert shared(begun, sampler, **{"problem": problem} | options)[1] == 0
+
+
+def test_a_trial_that_began_as_another_did_goes_on_where_it_broke_off_and_took_as_long(tmp_path):
+    begun, problem, rest = Beginnings(), few_to_validate(), []
+    slow = trial(MCTS(TREE), problem, begun=begun, progress=lambda steps: time.sleep(0.02))
+
+    def power_cut(steps: int) -> None:
+        rest.append(steps)
+        if sum(rest) == 18:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trial(MCTS(TREE), problem, begun=begun, checkpoints=Checkpoints(tmp_path, 4), progress=power_cut)
+    assert rest[0] == 13
+    resumed, spared = shared(begun, MCTS(TREE), problem=problem, checkpoints=Checkpoints(tmp_path, 4))
+    assert spared == 16
+    assert_same_result(resumed, slow)
+    assert resumed.seconds > 13 * 0.02
+    assert shared(begun, MCTS(TREE), problem=problem)[0].seconds > 13 * 0.02
 
 
 def test_a_trial_is_the_run_and_the_choice_made_one_by_one():

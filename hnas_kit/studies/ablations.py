@@ -7,7 +7,7 @@ The rows are those of ``params/sweeps/*.yaml``. :func:`gather` reads what ``hnas
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from hnas_kit.spaces import ENCODINGS
 from hnas_kit.studies import paper
 from hnas_kit.studies.evidence import LEARNED, differences
 from hnas_kit.supernets import Supernet
-from hnas_kit.training import pretrain
+from hnas_kit.training import Beginnings, pretrain
 from hnas_kit.training.problem import Problem
 
 SWEEPS = ("table1", "table2", "table3", "table7", "figure3", "trees")
@@ -104,6 +104,12 @@ def _problem(p: Pretrain, device: str) -> Problem:
     return Problem.of(dict(p), device)
 
 
+@cache
+def _begun() -> Beginnings:
+    """What the searches of one process begin with alike."""
+    return Beginnings()
+
+
 @lru_cache(maxsize=8)
 def _supernet(p: Pretrain, weights: bytes | None, device: str) -> Supernet:
     """The uniformly trained supernet, from its weights or trained now (as 01_pretrain does)."""
@@ -147,9 +153,8 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     tree, cophenetic = _tree(p4.tree, tuple(before), job.weights, job.device, job.scored, seed)
     method = next(iter(p4.searched.values()))
     walker = method.make(problem.space, {p4.tree: tree}, **p4.sampler_settings)
-    result = search.trial(
-        problem, walker, p4.schedule(len(problem.train), method), scored=job.scored, **p4.trial(method)
-    )
+    own = p4.schedule(len(problem.train), method)
+    result = search.trial(problem, walker, own, scored=job.scored, begun=_begun(), **p4.trial(method))
     truth = benchmarks.for_dataset(p1.space, p1.dataset)
     row = {"architecture": problem.space.format(result.arch), "validation": 100 * result.scores.iloc[0]}
     row |= {"search_seconds": result.seconds, "cophenetic_correlation": cophenetic}

@@ -1,7 +1,7 @@
-"""Checkpoints that a run resumes from exactly."""
+"""Checkpoints that a run resumes from exactly, and beginnings that trainings have alike."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +56,54 @@ class Checkpoints:
             self.seconds, self.codes = state["seconds"], self.codes.union(state["codes"])
             return state["step"]
         return 0
+
+
+class Beginnings:
+    """First steps that trainings have alike: the first keeps its state, in memory, for the others."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[bytes, float]] = {}
+
+    def of(self, key: Hashable, step: int, catch_up: Callable[[Mapping[str, Any]], None]) -> "Beginning":
+        """That of a training whose first ``step`` steps are those of all with an equal key."""
+        return Beginning(self._kept, key, step, catch_up)
+
+
+class Beginning:
+    """The first steps of one training.
+
+    Args:
+        kept: what is kept for all, by key.
+        key: of those that begin alike.
+        step: how many these steps are.
+        catch_up: called with the parts once they are restored, all but ``sampler``: it learns again from
+            what the others recorded.
+
+    Attributes:
+        seconds: that another training took for these steps, 0 if this one goes through them itself.
+    """
+
+    def __init__(
+        self,
+        kept: dict[Hashable, tuple[bytes, float]],
+        key: Hashable,
+        step: int,
+        catch_up: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self._kept, self._key, self.step, self._catch_up = kept, key, step, catch_up
+        self.seconds, self._start = 0.0, time.perf_counter()
+
+    def restore(self, parts: Mapping[str, Any]) -> int:
+        """Restore the state after these steps and return their number, 0 if nobody has kept it."""
+        if self._key not in self._kept:
+            return 0
+        content, self.seconds = self._kept[self._key]
+        for name, state in torch_value(content).items():
+            parts[name].load_state_dict(state)
+        self._catch_up(parts)
+        return self.step
+
+    def keep(self, parts: Mapping[str, Any], before: float) -> None:
+        """Keep the state after these steps; those in an earlier process took ``before`` seconds."""
+        states = {name: part.state_dict() for name, part in parts.items() if name != "sampler"}
+        self._kept[self._key] = torch_bytes(states), before + time.perf_counter() - self._start

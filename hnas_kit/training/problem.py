@@ -15,7 +15,7 @@ from hnas_kit.spaces import SearchSpace, make_space
 from hnas_kit.supernets import Supernet, make_supernet
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # images are compared by nobody
 class Problem:
     """A search space and the images that architectures are compared on.
 

@@ -19,7 +19,7 @@ from hnas_kit.errors import Failure, HnasError, require_one_of
 from hnas_kit.names import PRECISIONS
 from hnas_kit.processes.distributed import LONE, Team
 from hnas_kit.spaces import Arch
-from hnas_kit.training.checkpoints import Checkpoints
+from hnas_kit.training.checkpoints import Beginning, Checkpoints
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -117,8 +117,13 @@ class Statistics:
         self.left.clear()
 
 
-def _start(team: Team, checkpoints: Checkpoints | None, states: Mapping[str, Any]) -> int:
-    """Restore the newest checkpoint in every process; the step to go on from."""
+def _start(
+    team: Team,
+    checkpoints: Checkpoints | None,
+    states: Mapping[str, Any],
+    beginning: Beginning | None = None,
+) -> int:
+    """Restore the newest checkpoint, or else a beginning, in every process; the step to go on from."""
     with team.main_first():  # it removes what is damaged
         start = checkpoints.restore(states) if checkpoints else 0
     if team.mean(start) != start:
@@ -126,6 +131,10 @@ def _start(team: Team, checkpoints: Checkpoints | None, states: Mapping[str, Any
             f"{team.name} does not find the checkpoint that the others do; "
             f"all must see the same folder {checkpoints.folder}"
         )
+    if beginning and not start:
+        start = beginning.restore(states)
+        if checkpoints:
+            checkpoints.seconds = beginning.seconds
     return start
 
 
@@ -161,6 +170,15 @@ def _gradients(
     return torch.cat(logits), mean
 
 
+def _update(scaler: torch.amp.GradScaler, optimiser: torch.optim.Optimizer, schedule: LRScheduler) -> None:
+    """The weights by their gradients, then the learning rate."""
+    scaler.step(optimiser)
+    scaler.update()
+    with warnings.catch_warnings():  # the scaler may have left out the first step: an overflow
+        warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+        schedule.step()
+
+
 def train(
     net: nn.Module,
     batches: Batches,
@@ -178,6 +196,7 @@ def train(
     after_step: Callable[[int, Tensor, Tensor], None] | None = None,
     states: Mapping[str, Any] | None = None,
     checkpoints: Checkpoints | None = None,
+    beginning: Beginning | None = None,
     progress: Callable[[int], Any] | None = None,
 ) -> np.ndarray:
     """Train one architecture a step (Eq. 1) with SGD, Nesterov momentum and a cosine schedule to 0.
@@ -203,6 +222,7 @@ def train(
             and labels (B,) of this process's share of the batch.
         states: what else has a state (sampler, generators, history), for the checkpoints.
         checkpoints: where to resume from and save to; None keeps nothing.
+        beginning: first steps that other trainings have alike; None if there are none.
         progress: called with the number of steps done since the last call.
 
     Returns:
@@ -223,7 +243,7 @@ def train(
         "net": net, "optimiser": optimiser, "schedule": schedule, "batches": batches, "losses": losses,
         **(states or {}), **({"scaler": scaler} if scaler.is_enabled() else {}),
     }  # fmt: skip
-    start, progress = _start(team, checkpoints, states), progress or (lambda steps: None)
+    start, progress = _start(team, checkpoints, states, beginning), progress or (lambda steps: None)
     statistics = Statistics(net, parts)  # of what was restored
     draw_at = states["generators"].at_step if "generators" in states else lambda step: None
     progress(start)
@@ -238,17 +258,16 @@ def train(
         statistics.step_done(team)
         # scaled as they are, so that an overflow in one process is one in all
         team.average(weight.grad for weight in weights if weight.grad is not None)
-        scaler.step(optimiser)
-        scaler.update()
-        with warnings.catch_warnings():  # the scaler may have left out the first step: an overflow
-            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
-            schedule.step()
+        _update(scaler, optimiser, schedule)
         losses.record(step, loss, arch)
         if after_step:
             after_step(step, logits, torch.cat([y for _, y in share]))
         save = checkpoints and done % checkpoints.every == 0 and done < steps
-        if save or done % look_every == 0 or done == steps:
+        shared = beginning and done == beginning.step
+        if save or shared or done % look_every == 0 or done == steps:
             losses.look(done, team, lr)
+        if shared:
+            beginning.keep(states, checkpoints.seconds if checkpoints else 0.0)
         if save and team.main:
             checkpoints.save(done, states)
         progress(1)
