@@ -499,6 +499,7 @@ FILES = {
         "docs/results/trees.csv": STUDY,
         "docs/results/beyond.csv": (more.ranks, more.prior, more.relearned),
         "docs/results/beyond_images.csv": (more.on_images,),
+        "docs/results/evidence_beyond.csv": (more.on_cifar10,),
         "hnas_kit/studies/beyond.py": (more.settings, more.costs),
     },
     "docs/choosing.md": {

@@ -125,6 +125,18 @@ def on_images() -> Iterator[str]:
         yield f"{better('textures', name)} on textures and {better('digits', name)} on digits"
 
 
+def on_cifar10() -> Iterator[str]:
+    (seed,) = table("evidence_beyond")["seed"].unique()
+    ranks = table("evidence_beyond").set_index("label")["rank"]
+    without = table("evidence").query("seed == @seed").set_index("label")["rank"]
+    learned, default = (ranks[f"{label}, leaves"] for label in ("MCTS + Learned", "MCTS"))
+    yield f"seed {seed} alone has run"
+    yield f"the learned tree finds rank {learned:.0f} (without it {without['MCTS + Learned']:.0f})"
+    yield f"and the default tree {default:.0f} ({without['MCTS']:.0f})"
+    anew = "MCTS, relearned tree"
+    yield f"learned anew finds rank {ranks[anew]:.0f}, with the prior {ranks[f'{anew}, leaves']:.0f}."
+
+
 def choosing_on_images() -> Iterator[str]:
     least = table("searches").groupby("data")["relearning_share"].mean().min()
     yield f"They cost {least:.0f} to {100 * relearning_on_macro()[2]:.0f} % of a search."
