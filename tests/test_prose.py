@@ -21,7 +21,7 @@ EXEMPT = {
     r"arXiv:[\d.]+(, 2025)?|AutoML 2023|CVPR 2021|Real et al., 2019": "what is cited",
     r"Python 3\.11|PyTorch 2\.14|NumPy 2\.4|about 6 GB": "versions, and their size",
     r"(\d+ min )?\d+ (min|s|minutes)\b|\d+ to \d+ seconds": "times",
-    r"06 runs beside 01 to 04, and 05 beside 04|\[0[1-6](_\w+)?|# 5 ·": "names of notebooks",
+    r"06 runs beside the others|\[0[1-6](_\w+)?|# 5 ·": "names of notebooks",
     r"1/2\^l|[Ss]upernets? \d( \(trained anew\))?( (to|and) \d)?|seed 0|first 64 images": "trees",
     r"of,? 36|in for 36|all 36|the 36 answer|36 networks|36 the worst|3,969 networks": "sizes of spaces",
     r"where the paper needs 200 epochs": "the paper's",
