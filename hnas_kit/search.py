@@ -24,7 +24,8 @@ from hnas_kit.samplers.relearning import Planted, Relearning
 from hnas_kit.samplers.relearning import steps as relearned_at
 from hnas_kit.spaces import Arch, SearchSpace
 from hnas_kit.supernets import Supernet, mixture
-from hnas_kit.training import PHASES, Beginnings, Schedule, autocast, train
+from hnas_kit.training import PHASES, Schedule, autocast, train
+from hnas_kit.training.checkpoints import Beginning, Kept
 from hnas_kit.training.problem import Problem
 
 
@@ -288,11 +289,10 @@ def _alike(sampler: Sampler, schedule: Schedule) -> int:
     return schedule.starts[2] if kind.sample is Uniform.sample else schedule.draws_from(sampler.own_draws)
 
 
-def _catch_up(first: int, parts: Mapping[str, Any]) -> None:
-    """Have a sampler learn from the steps, from ``first`` on, that another search went through for it."""
-    history = parts["history"]
-    done = history.arch_index >= 0
-    for arch, reward in list(zip(history.archs, history.reward.tolist(), strict=True))[first : done.sum()]:
+def _catch_up(learned: slice, parts: Mapping[str, Any]) -> None:
+    """Have a sampler learn from those steps that another search went through for it."""
+    archs, rewards = parts["history"].archs[learned], parts["history"].reward[learned].tolist()
+    for arch, reward in zip(archs, rewards, strict=True):
         parts["sampler"].update(arch, reward)
 
 
@@ -308,7 +308,7 @@ def trial(
     final: str = "samples",
     final_samples: int = 50,
     scored: int = 0,
-    begun: Beginnings | None = None,
+    begun: Kept | None = None,
     **training: Any,
 ) -> Result:
     """One search from new weights to the final architecture: :func:`run`, then :func:`choose_final`.
@@ -327,7 +327,7 @@ def trial(
         relearn: what :meth:`hnas_kit.samplers.relearning.Relearning.of` is told, if the tree is learned anew.
         final, final_samples: see :func:`choose_final`.
         scored: validation images for the final choice, from the start; 0 for all.
-        begun: of several searches what they begin with alike; the ``seconds`` of each have it all.
+        begun: what several searches begin with alike, ``{}`` at first; the ``seconds`` of each have it all.
         training: ``lr``, ``weight_decay`` and so on, see :func:`run`.
     """
     start, generators = time.perf_counter(), Generators(seed)
@@ -339,10 +339,11 @@ def trial(
     relearning = Relearning.of(problem, **relearn) if relearn else None
     first = (Planted(0, sampler.tree),) if relearning else ()
     beginning, alike = None, _alike(sampler, schedule)
-    if begun and alike:
+    if begun is not None and alike:
         how = [(n, v) for n, v in training.items() if n not in ("checkpoints", "progress", "team")]
         key = problem, alike, seed, batch_size, reward, schedule.steps, *sorted(how), *sampler.archs
-        beginning = begun.of(key, alike, partial(_catch_up, schedule.learns_from))
+        learned = slice(schedule.learns_from, alike)
+        beginning = Beginning(begun, key, alike, partial(_catch_up, learned))
     history = run(
         net,
         sampler,

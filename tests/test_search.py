@@ -23,7 +23,7 @@ from hnas_kit.rewards import REWARDS, Reward
 from hnas_kit.samplers import MCTS, METHODS, Method, Mixture, Sampler, Uniform, comparable, make_sampler
 from hnas_kit.spaces import make_space
 from hnas_kit.supernets import make_supernet, mixture
-from hnas_kit.training import Beginnings, Checkpoints, Schedule
+from hnas_kit.training import Checkpoints, Schedule
 from hnas_kit.training.problem import Problem
 
 TREE = trees.random(ARCHS, seed=0)
@@ -537,9 +537,11 @@ def few_to_validate() -> Problem:
     return replace(problem, valid=problem.valid.take(torch.arange(100)))
 
 
-def trial(sampler: Sampler, problem: Problem | None = None, **options) -> search.Result:
+def trial(
+    sampler: Sampler, problem: Problem | None = None, schedule: Schedule = SHORT, **options
+) -> search.Result:
     settings = {"seed": 0, "batch_size": BATCH, "lr": 0.05, "weight_decay": 1e-3} | options
-    return search.trial(problem or few_to_validate(), sampler, SHORT, **settings)
+    return search.trial(problem or few_to_validate(), sampler, schedule, **settings)
 
 
 def assert_same_result(one: search.Result, other: search.Result) -> None:
@@ -589,27 +591,23 @@ def phased(name: str) -> Schedule:
     return SHORT if comparable()[name].make(SPACE, FOREST).phased else replace(SHORT, phased=False)
 
 
-def shared(begun: Beginnings, sampler: Sampler, schedule: Schedule = SHORT, **options) -> tuple:
+def shared(begun: dict, sampler: Sampler, **options) -> tuple[search.Result, int]:
     """A trial, and how many of its 20 steps it was spared."""
-    steps, own = [], {"problem": options.pop("problem"), "sampler": sampler, "schedule": schedule}
-    settings = {"seed": 0, "batch_size": BATCH, "lr": 0.05, "weight_decay": 1e-3} | options
-    return search.trial(**own, **settings, begun=begun, progress=steps.append), steps[0]
+    steps = []
+    return trial(sampler, **options, begun=begun, progress=steps.append), steps[0]
 
 
 @pytest.mark.parametrize("reward", ["absolute validation accuracy", "relative training loss"])
 def test_what_trials_begin_with_alike_is_trained_once_to_the_same_bits(reward):
     """Two phases of tree searches, 13 steps; and uniform sampling has no draws of its own."""
-    begun, problem, spared = Beginnings(), few_to_validate(), {}
+    begun, problem, spared = {}, few_to_validate(), {}
     for name in ("learned", "uniform", "default", "regularised", "relearned"):
         method, options = comparable()[name], {"reward": reward, "final_samples": 5}
         if method.relearned:
             options["relearn"] = {"every": 0.5, "images": 8, "measure": "kl", "linkage": "ward"}
-        one, spared[name] = shared(
-            begun, method.make(SPACE, FOREST), phased(name), problem=problem, **options
-        )
-        alone, none = shared(
-            Beginnings(), method.make(SPACE, FOREST), phased(name), problem=problem, **options
-        )
+        options |= {"problem": problem, "schedule": phased(name)}
+        one, spared[name] = shared(begun, method.make(SPACE, FOREST), **options)
+        alone, none = shared({}, method.make(SPACE, FOREST), **options)
         assert none == 0
         assert_same_result(one, alone)
     assert spared == {"learned": 0, "uniform": 13, "default": 13, "regularised": 13, "relearned": 13}
@@ -649,14 +647,14 @@ class Elsewhere(MCTS):
     ],
 )
 def test_what_may_begin_otherwise_is_spared_nothing(sampler, options):
-    begun, problem = Beginnings(), few_to_validate()
+    begun, problem = {}, few_to_validate()
     shared(begun, MCTS(TREE), problem=problem)
     assert shared(begun, MCTS(TREE), problem=problem)[1] == 13
     assert shared(begun, sampler, **{"problem": problem} | options)[1] == 0
 
 
 def test_a_trial_that_began_as_another_did_goes_on_where_it_broke_off_and_took_as_long(tmp_path):
-    begun, problem, rest = Beginnings(), few_to_validate(), []
+    begun, problem, rest = {}, few_to_validate(), []
     slow = trial(MCTS(TREE), problem, begun=begun, progress=lambda steps: time.sleep(0.02))
 
     def power_cut(steps: int) -> None:

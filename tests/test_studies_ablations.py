@@ -189,6 +189,20 @@ def test_a_rehearsed_random_tree_is_of_the_searchs_seed(finished, monkeypatch):
         assert seen[-1].to_newick() == trees.random(archs, seed).to_newick()
 
 
+def test_images_are_made_once_for_all_that_is_trained_on_them():
+    usual = {"dataset": "digits", "width": 2, "epochs": 1}
+
+    def problem(**changes):
+        p = ablations.NOTEBOOKS["01_pretrain"].checked(
+            ablations.NOTEBOOKS["01_pretrain"].defaults() | usual | changes, ""
+        )
+        return ablations._problem(p, "cpu")
+
+    assert problem(epochs=3, lr=0.1) is problem()
+    for other in ({"width": 3}, {"seed": 1}, {"image_size": 16}):
+        assert problem(**other) is not problem()
+
+
 @pytest.mark.slow
 def test_a_supernet_trained_for_a_rehearsal_is_that_of_the_notebook(finished):
     part = finished["01_pretrain"]

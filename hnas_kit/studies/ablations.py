@@ -7,7 +7,7 @@ The rows are those of ``params/sweeps/*.yaml``. :func:`gather` reads what ``hnas
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from hnas_kit.spaces import ENCODINGS
 from hnas_kit.studies import paper
 from hnas_kit.studies.evidence import LEARNED, differences
 from hnas_kit.supernets import Supernet
-from hnas_kit.training import Beginnings, pretrain
+from hnas_kit.training import pretrain
+from hnas_kit.training.checkpoints import Kept
 from hnas_kit.training.problem import Problem
 
 SWEEPS = ("table1", "table2", "table3", "table7", "figure3", "trees")
@@ -98,16 +99,17 @@ class Job:
         return "\n".join(p.model_dump_json() for p in self.params)
 
 
+_BEGUN: Kept = {}  # what the searches of one process begin with alike
+
+
 @lru_cache(maxsize=2)
+def _made(device: str, **follows_from: Any) -> Problem:
+    return Problem.of(follows_from, device)
+
+
 def _problem(p: Pretrain, device: str) -> Problem:
-    """The images and their halves, made once in each process."""
-    return Problem.of(dict(p), device)
-
-
-@cache
-def _begun() -> Beginnings:
-    """What the searches of one process begin with alike."""
-    return Beginnings()
+    """The images and their halves, made once in each process, however long they are trained on."""
+    return _made(device, **p.model_dump(include={"space", "dataset", "image_size", "width", "seed"}))
 
 
 @lru_cache(maxsize=8)
@@ -154,7 +156,7 @@ def run_job(job: Job) -> tuple[dict[str, Any], pd.DataFrame]:
     method = next(iter(p4.searched.values()))
     walker = method.make(problem.space, {p4.tree: tree}, **p4.sampler_settings)
     own = p4.schedule(len(problem.train), method)
-    result = search.trial(problem, walker, own, scored=job.scored, begun=_begun(), **p4.trial(method))
+    result = search.trial(problem, walker, own, scored=job.scored, begun=_BEGUN, **p4.trial(method))
     truth = benchmarks.for_dataset(p1.space, p1.dataset)
     row = {"architecture": problem.space.format(result.arch), "validation": 100 * result.scores.iloc[0]}
     row |= {"search_seconds": result.seconds, "cophenetic_correlation": cophenetic}

@@ -58,22 +58,14 @@ class Checkpoints:
         return 0
 
 
-class Beginnings:
-    """First steps that trainings have alike: the first keeps its state, in memory, for the others."""
-
-    def __init__(self) -> None:
-        self._kept: dict[Hashable, tuple[bytes, float]] = {}
-
-    def of(self, key: Hashable, step: int, catch_up: Callable[[Mapping[str, Any]], None]) -> "Beginning":
-        """That of a training whose first ``step`` steps are those of all with an equal key."""
-        return Beginning(self._kept, key, step, catch_up)
+Kept = dict[Hashable, tuple[bytes, float]]  # states, and the seconds that they took
 
 
 class Beginning:
-    """The first steps of one training.
+    """First steps that trainings have alike: the first keeps its state, in memory, for the others.
 
     Args:
-        kept: what is kept for all, by key.
+        kept: what is kept for all of them, by key; empty at first.
         key: of those that begin alike.
         step: how many these steps are.
         catch_up: called with the parts once they are restored, all but ``sampler``: it learns again from
@@ -85,7 +77,7 @@ class Beginning:
 
     def __init__(
         self,
-        kept: dict[Hashable, tuple[bytes, float]],
+        kept: Kept,
         key: Hashable,
         step: int,
         catch_up: Callable[[Mapping[str, Any]], None],
